@@ -1,0 +1,14 @@
+//! A plan becomes a saga, a saga becomes a run.
+//!
+//! ```text
+//!  plan text ──> Plan ──> Graph ──> Saga ⇄ Executor ──> Journal
+//!  (spanned)   (checked)  (edges)   (pure)     │  └────> kinds, behind `Step`
+//!                                              └──> Update ──> whoever shows it
+//! ```
+//!
+//! The engine knows no kind, no terminal and no environment variable.
+
+pub mod event;
+pub mod plan;
+pub mod step;
+pub mod update;

@@ -1,0 +1,1 @@
+//! The built-in kinds: one file each, and the rooms they share.
