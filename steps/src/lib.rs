@@ -1,1 +1,3 @@
 //! The built-in kinds: one file each, and the rooms they share.
+
+pub mod human;
