@@ -172,15 +172,12 @@ pub enum Fact {
         /// Counts from 1.
         attempt: u32,
     },
-    /// A compensation is done, or written off with `on_failure = "continue"`.
+    /// A compensation is done, or its `when` was false.
     Undone {
         /// Which compensation of the list.
         part: usize,
-        /// Why it was written off, where it was.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        written_off: Option<Failure>,
     },
-    /// An attempt of a compensation failed.
+    /// An attempt of a compensation failed. After the last one it is owed for good, or written off with `on_failure = "continue"`.
     UndoFailed {
         /// Which compensation of the list.
         part: usize,

@@ -10,5 +10,6 @@
 
 pub mod event;
 pub mod plan;
+pub mod saga;
 pub mod step;
 pub mod update;

@@ -1,0 +1,204 @@
+//! What could be done next, kept up to date as phases change, so that a fact costs what it touches and not the whole plan.
+//!
+//! Everything here is derived: `Saga::recount` computes it from the phases, and after a single fact `Saga::refresh` must arrive at
+//! the same (a test holds them against each other).
+
+use std::collections::BTreeSet;
+
+use super::{Index, Phase, Saga, Shape};
+use crate::step::OnInterrupt;
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Frontier {
+    /// Who needs a step, directly.
+    dependents: Vec<Vec<Index>>,
+    /// Every step after those it needs.
+    pub(super) order: Vec<Index>,
+    standings: Vec<Standing>,
+    /// Steps whose action, or probe, could be run.
+    pub(super) ready: BTreeSet<Index>,
+    /// Steps that will not be run.
+    pub(super) dropped: BTreeSet<Index>,
+    /// Steps whose compensation could be run.
+    pub(super) undoable: BTreeSet<Index>,
+    /// Steps of which a person must say what became of them.
+    pub(super) questions: BTreeSet<Index>,
+    /// How many actions are live.
+    pub(super) live: usize,
+    /// How many compensations are live.
+    pub(super) undoing: usize,
+}
+
+/// What a step means to its neighbours.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Standing {
+    /// Whoever needs it may go on.
+    satisfied: bool,
+    /// Whoever needs it will not be run.
+    doomed: bool,
+    /// Neither it nor anything that needs it owes a compensation.
+    clear: bool,
+    live: bool,
+    undoing: bool,
+    /// How many of those it needs are not satisfied.
+    unmet: u32,
+    /// How many of those it needs are doomed.
+    dooms: u32,
+    /// How many of those that need it are not clear.
+    blockers: u32,
+}
+
+impl Frontier {
+    pub(super) fn new(shape: &Shape) -> Self {
+        let mut dependents = vec![Vec::new(); shape.steps.len()];
+        let mut missing: Vec<usize> = shape.steps.iter().map(|step| step.needs.len()).collect();
+        for (i, step) in shape.steps.iter().enumerate() {
+            for &needed in &step.needs {
+                dependents[needed].push(i);
+            }
+        }
+        let mut order: Vec<Index> = (0..missing.len()).filter(|&i| missing[i] == 0).collect();
+        let mut next = 0;
+        while let Some(&i) = order.get(next) {
+            next += 1;
+            for &dependent in &dependents[i] {
+                missing[dependent] -= 1;
+                if missing[dependent] == 0 {
+                    order.push(dependent);
+                }
+            }
+        }
+        assert_eq!(order.len(), shape.steps.len(), "a plan with a cycle does not pass its check");
+        Self { dependents, order, ..Self::default() }
+    }
+}
+
+impl Saga {
+    /// Derives the frontier from the phases, all of it.
+    pub(super) fn recount(&mut self) {
+        let count = self.shape.steps.len();
+        let frontier = std::mem::take(&mut self.frontier);
+        self.frontier = Frontier {
+            dependents: frontier.dependents,
+            order: frontier.order,
+            standings: vec![Standing::default(); count],
+            ..Frontier::default()
+        };
+        for i in 0..count {
+            let (satisfied, doomed) = (self.satisfied(i), self.doomed(i));
+            let (live, undoing) = (self.is_live(i), matches!(self.states[i].phase, Phase::Undoing(_)));
+            let standing = &mut self.frontier.standings[i];
+            (standing.satisfied, standing.doomed, standing.live, standing.undoing) = (satisfied, doomed, live, undoing);
+            self.frontier.live += usize::from(live);
+            self.frontier.undoing += usize::from(undoing);
+        }
+        for at in (0..count).rev() {
+            let i = self.frontier.order[at];
+            let standings = &self.frontier.standings;
+            let needs = &self.shape.steps[i].needs;
+            let unmet = needs.iter().filter(|&&needed| !standings[needed].satisfied).count();
+            let dooms = needs.iter().filter(|&&needed| standings[needed].doomed).count();
+            let blockers = self.frontier.dependents[i].iter().filter(|&&dependent| !standings[dependent].clear).count();
+            let clear = blockers == 0 && !self.owes(i);
+            let standing = &mut self.frontier.standings[i];
+            (standing.unmet, standing.dooms, standing.blockers) = (unmet as u32, dooms as u32, blockers as u32);
+            standing.clear = clear;
+        }
+        for i in 0..count {
+            self.place(i);
+        }
+    }
+
+    /// Brings the frontier up to date after the phase of `i` changed, and nothing else did.
+    pub(super) fn refresh(&mut self, i: Index) {
+        let (satisfied, doomed) = (self.satisfied(i), self.doomed(i));
+        let (live, undoing) = (self.is_live(i), matches!(self.states[i].phase, Phase::Undoing(_)));
+        let before = self.frontier.standings[i];
+        let standing = &mut self.frontier.standings[i];
+        (standing.satisfied, standing.doomed, standing.live, standing.undoing) = (satisfied, doomed, live, undoing);
+        self.frontier.live = self.frontier.live + usize::from(live) - usize::from(before.live);
+        self.frontier.undoing = self.frontier.undoing + usize::from(undoing) - usize::from(before.undoing);
+        if (satisfied, doomed) != (before.satisfied, before.doomed) {
+            for at in 0..self.frontier.dependents[i].len() {
+                let dependent = self.frontier.dependents[i][at];
+                let standing = &mut self.frontier.standings[dependent];
+                standing.unmet = standing.unmet + u32::from(before.satisfied) - u32::from(satisfied);
+                standing.dooms = standing.dooms + u32::from(doomed) - u32::from(before.doomed);
+                self.place(dependent);
+            }
+        }
+        self.refresh_clear(i);
+        self.place(i);
+    }
+
+    fn refresh_clear(&mut self, i: Index) {
+        let mut changed = vec![i];
+        while let Some(i) = changed.pop() {
+            let clear = self.frontier.standings[i].blockers == 0 && !self.owes(i);
+            if clear == self.frontier.standings[i].clear {
+                continue;
+            }
+            self.frontier.standings[i].clear = clear;
+            for at in 0..self.shape.steps[i].needs.len() {
+                let needed = self.shape.steps[i].needs[at];
+                let blockers = &mut self.frontier.standings[needed].blockers;
+                *blockers = if clear { *blockers - 1 } else { *blockers + 1 };
+                self.place(needed);
+                changed.push(needed);
+            }
+        }
+    }
+
+    /// Puts a step into the sets it belongs to.
+    fn place(&mut self, i: Index) {
+        let standing = self.frontier.standings[i];
+        let (step, state) = (&self.shape.steps[i], &self.states[i]);
+        let waits = match state.phase {
+            Phase::Pending | Phase::Retrying => true,
+            Phase::Unknown => step.probe || self.on_interrupt(i) == OnInterrupt::Rerun,
+            _ => false,
+        };
+        let its_time = if step.finally { self.settled.is_some() } else { !self.unwinding && self.settled.is_none() };
+        let ready = waits && its_time && standing.unmet == 0;
+        // What a reboot made pending again still owes, so it is undone instead of dropped.
+        let needless = if self.unwinding { !state.touched } else { standing.dooms > 0 };
+        let dropped = state.phase == Phase::Pending && needless && !step.finally;
+        let undoable = self.unwinding && self.settled.is_none() && standing.blockers == 0 && self.due(i).is_some();
+        let question = !self.unwinding && state.phase == Phase::Unknown && !waits;
+        let frontier = &mut self.frontier;
+        for (set, belongs) in [
+            (&mut frontier.ready, ready),
+            (&mut frontier.dropped, dropped),
+            (&mut frontier.undoable, undoable),
+            (&mut frontier.questions, question),
+        ] {
+            if belongs {
+                set.insert(i)
+            } else {
+                set.remove(&i)
+            };
+        }
+    }
+
+    fn satisfied(&self, i: Index) -> bool {
+        let step = &self.shape.steps[i];
+        match self.states[i].phase {
+            Phase::Succeeded | Phase::Skipped => true,
+            Phase::Failed => step.continue_on_failure || step.finally,
+            _ => false,
+        }
+    }
+
+    fn doomed(&self, i: Index) -> bool {
+        let step = &self.shape.steps[i];
+        match self.states[i].phase {
+            Phase::NotRun => true,
+            Phase::Failed => !step.continue_on_failure && !step.finally,
+            _ => false,
+        }
+    }
+
+    fn is_live(&self, i: Index) -> bool {
+        self.states[i].phase == Phase::Started && !self.shape.steps[i].finally
+    }
+}
