@@ -9,7 +9,11 @@
 //! The engine knows no kind, no terminal and no environment variable.
 
 pub mod event;
+pub mod journal;
+pub mod lock;
 pub mod plan;
 pub mod saga;
+pub mod sqlite;
 pub mod step;
 pub mod update;
+mod volume;

@@ -1,0 +1,253 @@
+//! The journal in SQLite: one state folder with the runs of the plans near it.
+//!
+//! ```text
+//!  .almaplan/state.db            runs, their events, what other processes ask of them
+//!  .almaplan/runs/<run>/…        a run's own folder: logs, leftovers
+//! ```
+//!
+//! WAL and `synchronous = FULL`: one sync an append, and any SQLite tool can read while a run goes on. A row of `runs` is sealed
+//! by a hash over all of its columns, the events of a run by their chain, whose head is in that row and is written with them, so
+//! that a tail that is missing is damage too (rule 17). Reading creates and changes nothing; whoever writes a run is found out by
+//! the next one who does (`Overtaken`), but keeping them apart is the business of [`crate::lock`].
+
+mod connection;
+mod row;
+mod run;
+mod schema;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
+
+pub use self::run::RunJournal;
+
+use self::connection::{failed, is_busy, reading, writer};
+use self::row::Row;
+use crate::event::{Answer, Event, Outcome, RunId, StepId};
+use crate::journal::{JournalError, Record};
+use crate::volume;
+
+/// How long making a state waits for another process that makes the same one.
+const CREATION_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The state of one folder.
+#[derive(Debug, Clone)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+/// One run in the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRow {
+    /// Its id.
+    pub run: RunId,
+    /// `[plan] name`.
+    pub plan_name: String,
+    /// What it locked, canonical.
+    pub lock: String,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// How it is settled; `None` while it is not, or not again.
+    pub outcome: Option<Outcome>,
+    /// How many events it has.
+    pub events: u64,
+    /// It is settled and its `finally` steps ended ([`Store::finish`]).
+    pub finished: bool,
+}
+
+/// What another process asks of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Demand {
+    /// Undo everything (`almaplan abort`).
+    Abort {
+        /// Who asks.
+        by: String,
+    },
+    /// This is what became of a step, or the answer to an approval (`almaplan resolve`).
+    Resolve {
+        /// The step.
+        step: StepId,
+        /// The answer.
+        answer: Answer,
+    },
+}
+
+impl Store {
+    /// The state in `dir`, made where there is none yet, for its owner alone.
+    ///
+    /// # Errors
+    /// The folder is on a network share, cannot be made, or holds a state that is newer, damaged or not ours.
+    pub fn create(dir: &Path) -> Result<Self, JournalError> {
+        let store = Self::at(dir)?;
+        store.create_folder()?;
+        let deadline = Instant::now() + CREATION_PATIENCE;
+        loop {
+            match store.create_tables() {
+                // Two processes that switch a new file to WAL at once: SQLite refuses one of them without waiting.
+                Err(error) if is_busy(&error) && Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(store),
+            }
+        }
+    }
+
+    /// The state in `dir`, which must be there.
+    ///
+    /// # Errors
+    /// There is none, it is on a network share, newer, damaged, not ours, or cannot be read.
+    pub fn open(dir: &Path) -> Result<Self, JournalError> {
+        let store = Self::at(dir)?;
+        if !store.file().exists() {
+            return Err(JournalError::NotFound(store.dir));
+        }
+        reading(&store.file(), |_| Ok(()))?;
+        Ok(store)
+    }
+
+    /// The folder, absolute.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The folder of `run`, for logs and leftovers.
+    pub fn run_folder(&self, run: &RunId) -> PathBuf {
+        self.dir.join("runs").join(run.as_str())
+    }
+
+    /// Begins `run`: it exists, with `opened` as its first event, once this returns. Makes its folder.
+    ///
+    /// # Errors
+    /// There is such a run already, its id could not be a folder's name, `opened` is another event, or the journal cannot be written.
+    pub fn begin(&self, run: &RunId, plan_name: &str, lock: &str, opened: Event) -> Result<RunJournal, JournalError> {
+        if run.as_str().is_empty() || !run.as_str().chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+            return Err(JournalError::BadRunId(run.clone()));
+        }
+        let folder = self.run_folder(run);
+        volume::create_private_dir(&folder).map_err(io("make the folder", &folder))?;
+        RunJournal::begin(writer(&self.file())?, run, plan_name, lock, &opened)
+    }
+
+    /// Goes on with `run`: a journal to append to, and what it holds so far, verified.
+    ///
+    /// # Errors
+    /// There is no such run, it does not verify (and was not touched), or the journal cannot be written.
+    pub fn resume(&self, run: &RunId) -> Result<(RunJournal, Vec<Record>), JournalError> {
+        // First as a reader: a journal that does not verify is left as it is found.
+        self.read(run)?;
+        RunJournal::resume(writer(&self.file())?, run)
+    }
+
+    /// What `run` holds, verified. Creates and changes nothing, also while another process writes.
+    ///
+    /// # Errors
+    /// There is no such run, it does not verify, or it cannot be read.
+    pub fn read(&self, run: &RunId) -> Result<Vec<Record>, JournalError> {
+        reading(&self.file(), |connection| Ok(row::load(connection, run)?.1))
+    }
+
+    /// All runs, newest first. Creates and changes nothing, also while another process writes. Events are not verified here.
+    ///
+    /// # Errors
+    /// A row does not verify, or the journal cannot be read.
+    pub fn runs(&self) -> Result<Vec<RunRow>, JournalError> {
+        reading(&self.file(), row::all)?.iter().map(Row::told).collect()
+    }
+
+    /// Asks something of `run`, durably, for the process that runs it or will: see [`RunJournal::demands`]. Returns the demand's number.
+    ///
+    /// # Errors
+    /// There is no such run, or the journal cannot be written.
+    pub fn demand(&self, run: &RunId, demand: &Demand) -> Result<u64, JournalError> {
+        let failed = || failed("ask something of the run");
+        let body = serde_json::to_string(demand).map_err(JournalError::Unkeepable)?;
+        let connection = writer(&self.file())?;
+        if row::find(&connection, run)?.is_none() {
+            return Err(JournalError::NoSuchRun(run.clone()));
+        }
+        let values = params![run.as_str(), Timestamp::now().to_string(), body];
+        connection.execute("INSERT INTO demands (run, at, body) VALUES (?1, ?2, ?3)", values).map_err(failed())?;
+        Ok(connection.last_insert_rowid().cast_unsigned())
+    }
+
+    /// Marks `run` as finished: it is settled and its `finally` steps ended. The next append to it unmarks it.
+    ///
+    /// # Errors
+    /// There is no such run, it does not verify, it is not settled, or the journal cannot be written.
+    pub fn finish(&self, run: &RunId) -> Result<(), JournalError> {
+        let failed = || failed("finish the run");
+        let mut connection = writer(&self.file())?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed())?;
+        let mut row = row::find(&transaction, run)?.ok_or_else(|| JournalError::NoSuchRun(run.clone()))?;
+        if row.outcome.is_none() {
+            return Err(JournalError::NotSettled(run.clone()));
+        }
+        row.finished = true;
+        row.update(&transaction).map_err(failed())?;
+        transaction.commit().map_err(failed())
+    }
+
+    fn at(dir: &Path) -> Result<Self, JournalError> {
+        let dir = std::path::absolute(dir).map_err(io("find", dir))?;
+        match volume::network_share(&dir).map_err(io("look at the file system of", &dir))? {
+            Some(filesystem) => Err(JournalError::NetworkShare { folder: dir, filesystem }),
+            None => Ok(Self { dir }),
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.join("state.db")
+    }
+
+    fn create_folder(&self) -> Result<(), JournalError> {
+        let missing: Vec<&Path> = self.dir.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+        volume::create_private_dir(&self.dir).map_err(io("make the folder", &self.dir))?;
+        match volume::create_private_file(&self.file()) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(io("make", &self.file())(error)),
+            Ok(_) | Err(_) => {}
+        }
+        // Names must survive a power cut as well as the rows do.
+        let parents = missing.iter().filter_map(|made| made.parent());
+        parents.chain([self.dir.as_path()]).try_for_each(|folder| volume::sync_dir(folder).map_err(io("sync the folder", folder)))
+    }
+
+    fn create_tables(&self) -> Result<(), JournalError> {
+        let mut connection = connection::create(&self.file())?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed("make the state"))?;
+        if schema::is_empty(&transaction)? {
+            self.refuse_lost_runs()?;
+            schema::create(&transaction).map_err(failed("make the state"))?;
+        }
+        schema::check(&transaction)?;
+        transaction.commit().map_err(failed("make the state"))
+    }
+
+    /// An empty database beside folders of runs was not left by a process that died while it made the state.
+    fn refuse_lost_runs(&self) -> Result<(), JournalError> {
+        let runs = self.dir.join("runs");
+        let entries = match std::fs::read_dir(&runs) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+            entries => entries.map_err(io("look into", &runs))?.count(),
+        };
+        match entries {
+            0 => Ok(()),
+            _ => Err(JournalError::Damaged { run: None, seq: None, what: "the database is empty, but there were runs".to_owned() }),
+        }
+    }
+}
+
+fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> JournalError {
+    let path = path.to_owned();
+    move |source| JournalError::Io { doing, path, source }
+}
+
+/// One transaction in which all reads see the same state.
+fn snapshot(connection: &Connection) -> Result<rusqlite::Transaction<'_>, JournalError> {
+    connection.unchecked_transaction().map_err(failed("read the journal"))
+}
+
+#[cfg(test)]
+mod tests;

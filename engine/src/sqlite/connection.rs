@@ -1,0 +1,186 @@
+//! Connections: one that writes durably, and one that reads without leaving a trace.
+//!
+//! Beware: `state.db` must never be opened by anything but SQLite within a process that writes it. Closing any descriptor of a file
+//! gives up all POSIX locks that the process holds on it.
+
+use std::path::{Path, PathBuf};
+use std::sync::RwLock;
+use std::time::{Duration, Instant, SystemTime};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::schema;
+use crate::journal::JournalError;
+
+/// How long SQLite waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a reader tries again when files come and go under it.
+const READING_PATIENCE: Duration = Duration::from_secs(3);
+
+/// SQLite shares one handle of the `-shm` file within a process: a writer that opened it while a reader has it read-only could
+/// not write. Readers hold this shared, a writer that opens alone.
+static OPENING: RwLock<()> = RwLock::new(());
+
+/// A connection that writes to the state in `db`.
+pub(super) fn writer(db: &Path) -> Result<Connection, JournalError> {
+    let connection = durable(db)?;
+    schema::check(&connection)?;
+    Ok(connection)
+}
+
+/// A connection that writes to `db`, which may still be empty.
+pub(super) fn create(db: &Path) -> Result<Connection, JournalError> {
+    durable(db)
+}
+
+fn durable(db: &Path) -> Result<Connection, JournalError> {
+    let failed = || failed("open the state for writing");
+    let _alone = OPENING.write().expect("no code panics while it holds this lock");
+    let connection =
+        Connection::open_with_flags(db, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed())?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed())?;
+    // Before anything is changed: what is not ours, or newer, is left as it is.
+    if !schema::is_empty(&connection)? {
+        schema::check(&connection)?;
+    }
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(failed())?;
+    if mode != "wal" {
+        return Err(JournalError::Store { doing: "open the state for writing", source: "this file system cannot do WAL".into() });
+    }
+    connection.pragma_update(None, "synchronous", "FULL").map_err(failed())?;
+    connection.pragma_update(None, "fullfsync", true).map_err(failed())?;
+    connection.pragma_update(None, "foreign_keys", true).map_err(failed())?;
+    Ok(connection)
+}
+
+/// What `work` reads from the state in `db`; it may be called again. Creates and changes nothing.
+pub(super) fn reading<T>(db: &Path, work: impl Fn(&Connection) -> Result<T, JournalError>) -> Result<T, JournalError> {
+    let _shared = OPENING.read().expect("no code panics while it holds this lock");
+    let deadline = Instant::now() + READING_PATIENCE;
+    loop {
+        let way = Way::to(db);
+        let result = way.open(db).and_then(|connection| {
+            schema::check(&connection)?;
+            work(&connection)
+        });
+        let disturbed = way.was_disturbed(db);
+        match result {
+            Ok(value) if !disturbed => return Ok(value),
+            Err(error) if !disturbed && !is_passing(&error) => return Err(error),
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Ok(_) if Instant::now() >= deadline => {
+                return Err(JournalError::Store { doing: "read the journal", source: "other processes write it all the time".into() });
+            }
+            Ok(_) | Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+/// How to read a database in WAL mode without making a `-wal` or `-shm` file, which even a read-only connection does.
+#[derive(PartialEq)]
+enum Way {
+    /// There is no WAL, so nobody has the database open: the file alone, without locks. It must be the same afterwards.
+    Alone(Option<(SystemTime, u64)>),
+    /// A writer lives, or died: with its WAL, looking on.
+    Beside,
+    /// A WAL without its index, as a copy may be: SQLite makes the index anew, beside it.
+    Indexing,
+}
+
+impl Way {
+    fn to(db: &Path) -> Self {
+        let wal = std::fs::metadata(beside(db, "-wal"));
+        let index = beside(db, "-shm").exists();
+        match wal {
+            Ok(_) if index => Self::Beside,
+            Ok(wal) if wal.len() > 0 => Self::Indexing,
+            Ok(_) | Err(_) => Self::Alone(state_of(db)),
+        }
+    }
+
+    fn open(&self, db: &Path) -> Result<Connection, JournalError> {
+        let failed = || failed("open the state for reading");
+        let how = match self {
+            Self::Alone(_) => "mode=ro&immutable=1",
+            Self::Beside => "mode=ro&readonly_shm=1",
+            Self::Indexing => "mode=ro",
+        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(format!("{}?{how}", uri(db)), flags).map_err(failed())?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed())?;
+        Ok(connection)
+    }
+
+    /// Whether what was read this way may be torn.
+    fn was_disturbed(&self, db: &Path) -> bool {
+        matches!(self, Self::Alone(_)) && Self::to(db) != *self
+    }
+}
+
+fn state_of(db: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(db).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+fn beside(db: &Path, suffix: &str) -> PathBuf {
+    let mut name = db.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// `path`, absolute, as SQLite takes it with options.
+fn uri(path: &Path) -> String {
+    let separator = u8::try_from(std::path::MAIN_SEPARATOR).expect("path separators are ASCII");
+    let mut uri = "file://".to_owned();
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let bytes = bytes.strip_prefix(br"\\?\").unwrap_or(bytes);
+    if bytes.first() != Some(&separator) {
+        uri.push('/');
+    }
+    for &byte in bytes {
+        match byte {
+            _ if byte == separator => uri.push('/'),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' | b':' => uri.push(char::from(byte)),
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri
+}
+
+/// Turns an error of SQLite into ours: what a sound database cannot answer is damage (rule 17).
+pub(super) fn failed(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> JournalError {
+    move |error| {
+        if is_damage(&error) {
+            return JournalError::Damaged { run: None, seq: None, what: error.to_string() };
+        }
+        JournalError::Store { doing, source: Box::new(error) }
+    }
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    match error {
+        FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..) => true,
+        _ => matches!(
+            error.sqlite_error_code(),
+            // `Unknown` is an error in SQL: a table or column that our statements know is gone.
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown | ErrorCode::TypeMismatch | ErrorCode::TooBig)
+        ),
+    }
+}
+
+/// Whether another process's transaction was in the way.
+pub(super) fn is_busy(error: &JournalError) -> bool {
+    matches!(code(error), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed))
+}
+
+/// Whether a reader may have met files that come and go.
+fn is_passing(error: &JournalError) -> bool {
+    is_busy(error) || matches!(code(error), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+fn code(error: &JournalError) -> Option<ErrorCode> {
+    let JournalError::Store { source, .. } = error else { return None };
+    source.downcast_ref::<rusqlite::Error>()?.sqlite_error_code()
+}

@@ -1,0 +1,447 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::Barrier;
+
+use rusqlite::types::Value;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::event::{Fact, Opened, RunFact};
+use crate::journal::{FORMAT, Journal};
+
+fn opened() -> Event {
+    Event::Run(RunFact::Opened(Box::new(Opened {
+        plan_text: "[plan]\nname = \"loja\"\n".to_owned(),
+        plan_path: "/srv/loja/plan.toml".to_owned(),
+        vars: serde_json::Map::new(),
+        env: serde_json::Map::new(),
+        timestamp: "20260206_141502".to_owned(),
+        started_at: "2026-02-06T17:15:02.5Z".parse().unwrap(),
+        lang: "pt-BR".to_owned(),
+        boot: "boot".to_owned(),
+        user: "ana".to_owned(),
+        pid: 1,
+        version: "0.1.0".to_owned(),
+    })))
+}
+
+fn step(id: &str) -> Event {
+    Event::Step(StepId::new(id), Fact::Succeeded(json!({ "archive": "C:\\cópia.zip", "bytes": 12 })))
+}
+
+fn settled(outcome: Outcome) -> Event {
+    Event::Run(RunFact::Settled(outcome))
+}
+
+fn abort(by: &str) -> Demand {
+    Demand::Abort { by: by.to_owned() }
+}
+
+fn run() -> RunId {
+    RunId::new("20260206-141502-k3f9")
+}
+
+fn state() -> (TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::create(&folder.path().join("with space #1/.almaplan")).unwrap();
+    (folder, store)
+}
+
+fn begun(store: &Store) -> RunJournal {
+    store.begin(&run(), "loja", "/srv/loja", opened()).unwrap()
+}
+
+fn events(records: &[Record]) -> Vec<Event> {
+    records.iter().map(|record| record.event.clone()).collect()
+}
+
+fn is_damaged<T>(result: &Result<T, JournalError>) -> bool {
+    matches!(result, Err(JournalError::Damaged { .. }))
+}
+
+/// Name, length and content of all files below `folder`.
+fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(content(&path));
+        } else {
+            files.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    files
+}
+
+#[test]
+fn what_is_read_is_what_was_appended() {
+    let (_folder, store) = state();
+    let mut journal = begun(&store);
+    journal.append(&[step("a"), step("b")]).unwrap();
+    journal.append(&[]).unwrap();
+    drop(journal);
+
+    let (mut journal, records) = Store::open(store.dir()).unwrap().resume(&run()).unwrap();
+    assert_eq!(events(&records), [opened(), step("a"), step("b")]);
+    assert_eq!(records.iter().map(|record| record.seq).collect::<Vec<_>>(), [1, 2, 3]);
+    journal.append(&[settled(Outcome::Warned)]).unwrap();
+    assert_eq!(store.read(&run()).unwrap().last().unwrap().event, settled(Outcome::Warned));
+    assert!(store.run_folder(&run()).is_dir());
+}
+
+#[test]
+fn history_is_newest_first_and_knows_how_runs_are_settled() {
+    let (_folder, store) = state();
+    let mut old = begun(&store);
+    assert!(matches!(store.finish(&run()), Err(JournalError::NotSettled(_))));
+    old.append(&[step("a"), settled(Outcome::Stuck)]).unwrap();
+    store.finish(&run()).unwrap();
+    let new = RunId::new("20260101-000000-aaaa");
+    store.begin(&new, "loja", "/srv/loja", opened()).unwrap();
+
+    let told = |store: &Store| store.runs().unwrap().into_iter().map(|r| (r.run, r.outcome, r.finished, r.events)).collect::<Vec<_>>();
+    assert_eq!(told(&store), [(new.clone(), None, false, 1), (run(), Some(Outcome::Stuck), true, 3)]);
+    assert_eq!(store.runs().unwrap()[1].started_at, "2026-02-06T17:15:02.5Z".parse().unwrap());
+
+    // Undoing again: not settled until it says so, and what was finished is not.
+    old.append(&[Event::Step(StepId::new("a"), Fact::UndoStarted { part: 0, attempt: 2 })]).unwrap();
+    assert_eq!(told(&store)[1], (run(), None, false, 4));
+    store.read(&run()).unwrap();
+}
+
+#[test]
+fn begin_refuses_what_would_not_be_a_run() {
+    let (_folder, store) = state();
+    begun(&store);
+    assert!(matches!(store.begin(&run(), "loja", "loja", opened()), Err(JournalError::RunExists(_))));
+    assert!(matches!(store.begin(&RunId::new("../x"), "loja", "loja", opened()), Err(JournalError::BadRunId(_))));
+    assert!(matches!(store.begin(&RunId::new("x"), "loja", "loja", step("a")), Err(JournalError::NotOpened)));
+    assert!(matches!(store.read(&RunId::new("x")), Err(JournalError::NoSuchRun(_))));
+    assert_eq!(store.runs().unwrap().len(), 1);
+}
+
+#[test]
+fn open_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(Store::open(folder.path()), Err(JournalError::NotFound(_))));
+    assert!(matches!(Store::open(&folder.path().join("x")), Err(JournalError::NotFound(_))));
+    assert_eq!(content(folder.path()).len(), 0);
+}
+
+#[test]
+fn processes_that_make_the_same_state_at_once_all_have_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = Barrier::new(8);
+    std::thread::scope(|scope| {
+        let made: Vec<_> = (0..8).map(|_| scope.spawn(|| (start.wait(), Store::create(folder.path())).1)).collect();
+        for store in made {
+            store.join().unwrap().unwrap();
+        }
+    });
+    begun(&Store::open(folder.path()).unwrap());
+}
+
+#[test]
+fn a_failed_append_is_the_last_one_of_its_process() {
+    let (_folder, store) = state();
+    let mut journal = begun(&store);
+    let other = rusqlite::Connection::open(store.file()).unwrap();
+    other.execute_batch("CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(FAIL, 'disk full'); END").unwrap();
+    journal.append(&[step("a")]).unwrap_err();
+    other.execute_batch("DROP TRIGGER full").unwrap();
+
+    store.demand(&run(), &abort("ana")).unwrap();
+    assert!(matches!(journal.append(&[step("a")]), Err(JournalError::Poisoned)));
+    assert_eq!(events(&store.read(&run()).unwrap()), [opened()]);
+    drop(journal);
+    let (mut journal, _) = store.resume(&run()).unwrap();
+    journal.append(&[step("a")]).unwrap();
+}
+
+#[test]
+fn of_an_append_that_fails_half_way_nothing_is_kept() {
+    let (_folder, store) = state();
+    let mut journal = begun(&store);
+    let other = rusqlite::Connection::open(store.file()).unwrap();
+    other.execute_batch("CREATE TRIGGER full BEFORE INSERT ON events WHEN new.seq = 3 BEGIN SELECT RAISE(FAIL, 'disk full'); END").unwrap();
+    journal.append(&[step("a"), step("b")]).unwrap_err();
+    assert_eq!(events(&store.read(&run()).unwrap()), [opened()]);
+}
+
+#[test]
+fn a_run_that_was_taken_over_is_not_appended_to() {
+    let (_folder, store) = state();
+    let mut first = begun(&store);
+    let (mut second, _) = store.resume(&run()).unwrap();
+    second.append(&[step("a")]).unwrap();
+    assert!(matches!(first.append(&[step("b")]), Err(JournalError::Overtaken(_))));
+    assert_eq!(events(&store.read(&run()).unwrap()), [opened(), step("a")]);
+}
+
+#[test]
+fn every_demand_is_handed_out_once() {
+    let (_folder, store) = state();
+    let mut journal = begun(&store);
+    assert_eq!(journal.demands().unwrap(), []);
+    let resolve = Demand::Resolve { step: StepId::new("a"), answer: Answer::NotDone { by: "ana".to_owned() } };
+    store.demand(&run(), &abort("ana")).unwrap();
+    store.demand(&run(), &resolve).unwrap();
+    assert_eq!(journal.demands().unwrap(), [abort("ana"), resolve]);
+    assert_eq!(journal.demands().unwrap(), []);
+    store.demand(&run(), &abort("rui")).unwrap();
+    assert_eq!(journal.demands().unwrap(), [abort("rui")]);
+    journal.append(&[step("a")]).unwrap();
+    drop(journal);
+
+    let (mut journal, _) = store.resume(&run()).unwrap();
+    assert_eq!(journal.demands().unwrap(), []);
+    assert!(matches!(store.demand(&RunId::new("x"), &abort("ana")), Err(JournalError::NoSuchRun(_))));
+}
+
+#[test]
+fn a_demand_survives_the_process_that_did_nothing_about_it() {
+    let (_folder, store) = state();
+    let mut journal = begun(&store);
+    store.demand(&run(), &abort("ana")).unwrap();
+    assert_eq!(journal.demands().unwrap(), [abort("ana")]);
+    drop(journal);
+    let (mut journal, _) = store.resume(&run()).unwrap();
+    assert_eq!(journal.demands().unwrap(), [abort("ana")]);
+}
+
+#[test]
+fn readers_see_whole_appends_while_a_writer_writes() {
+    let (_folder, store) = state();
+    let mut journal = begun(&store);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let seen = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut seen = std::collections::BTreeSet::new();
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                seen.insert(store.read(&run()).unwrap().len());
+                assert_eq!(store.runs().unwrap().len(), 1);
+            }
+            seen
+        });
+        for _ in 0..200 {
+            journal.append(&[step("a"), step("b"), step("c")]).unwrap();
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(seen.len() > 1, "the reader saw the writer at work: {seen:?}");
+    assert!(seen.iter().all(|records| records % 3 == 1), "{seen:?}");
+    assert_eq!(store.read(&run()).unwrap().len(), 601);
+}
+
+#[test]
+fn reading_leaves_no_trace() {
+    let (folder, store) = state();
+    let mut journal = begun(&store);
+    journal.append(&[step("a")]).unwrap();
+
+    // As a process that died leaves it: with a WAL and its index. Copied, because here the writer lives.
+    let died = folder.path().join("died");
+    std::fs::create_dir(&died).unwrap();
+    for (file, bytes) in content(store.dir()) {
+        std::fs::write(died.join(file.file_name().unwrap()), bytes).unwrap();
+    }
+    assert_eq!(content(&died).len(), 3);
+    drop(journal);
+    assert_eq!(content(store.dir()).len(), 1);
+
+    for dir in [store.dir(), &died] {
+        let before = content(dir);
+        let store = Store::open(dir).unwrap();
+        assert_eq!(events(&store.read(&run()).unwrap()), [opened(), step("a")]);
+        assert_eq!(store.runs().unwrap().len(), 1);
+        assert!(before == content(dir), "{:?} became {:?}", before.keys(), content(dir).keys());
+    }
+}
+
+#[test]
+fn a_copy_without_the_index_of_its_wal_can_be_read() {
+    let (folder, store) = state();
+    let mut journal = begun(&store);
+    journal.append(&[step("a")]).unwrap();
+    let copy = folder.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for file in ["state.db", "state.db-wal"] {
+        std::fs::write(copy.join(file), std::fs::read(store.dir().join(file)).unwrap()).unwrap();
+    }
+    assert_eq!(Store::open(&copy).unwrap().read(&run()).unwrap().len(), 2);
+}
+
+/// Does `sql` to a run of four events behind its back, and says how reading it goes.
+fn tampered(sql: &str) -> Result<Vec<Record>, JournalError> {
+    let (_folder, store) = state();
+    let mut journal = begun(&store);
+    journal.append(&[step("a"), step("b")]).unwrap();
+    journal.append(&[settled(Outcome::Succeeded)]).unwrap();
+    drop(journal);
+    let connection = rusqlite::Connection::open(store.file()).unwrap();
+    connection.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+    connection.execute_batch(sql).unwrap();
+    assert!(connection.changes() > 0, "{sql} changes something");
+    drop(connection);
+    let result = store.read(&run());
+    assert_eq!(result.is_err(), store.resume(&run()).is_err(), "{sql}");
+    result
+}
+
+#[test]
+fn a_missing_tail_is_damage() {
+    assert!(tampered("UPDATE demands SET at = at; UPDATE runs SET run = run").is_ok());
+    for sql in [
+        "DELETE FROM events WHERE seq = 4",
+        "DELETE FROM events WHERE seq >= 3",
+        "DELETE FROM events WHERE seq = 2",
+        "DELETE FROM events WHERE seq = 1",
+        "DELETE FROM events",
+        "DELETE FROM runs",
+        "UPDATE events SET seq = 5 WHERE seq = 4",
+        "INSERT INTO events SELECT run, 5, at, body, hash FROM events WHERE seq = 4",
+        "DELETE FROM events WHERE seq = 4; UPDATE runs SET events = 3, head = (SELECT hash FROM events WHERE seq = 3)",
+    ] {
+        let result = tampered(sql);
+        assert!(is_damaged(&result), "{sql}: {result:?}");
+    }
+}
+
+#[test]
+fn every_column_of_a_run_is_protected() {
+    for sql in [
+        "UPDATE runs SET number = number + 1",
+        "UPDATE runs SET plan_name = 'x'",
+        "UPDATE runs SET lock = 'x'",
+        "UPDATE runs SET started_at = '2026-02-06T17:15:02.6Z'",
+        "UPDATE runs SET outcome = 'warned'",
+        "UPDATE runs SET outcome = 'x'",
+        "UPDATE runs SET outcome = NULL",
+        "UPDATE runs SET finished = 1",
+        "UPDATE runs SET events = 5",
+        "UPDATE runs SET head = zeroblob(32)",
+        "UPDATE runs SET seal = zeroblob(32)",
+        "UPDATE runs SET seal = x''",
+    ] {
+        let result = tampered(sql);
+        assert!(is_damaged(&result), "{sql}: {result:?}");
+    }
+}
+
+#[test]
+fn a_run_under_another_name_is_damage() {
+    let (_folder, store) = state();
+    drop(begun(&store));
+    let connection = rusqlite::Connection::open(store.file()).unwrap();
+    connection.execute_batch("PRAGMA foreign_keys = OFF; UPDATE runs SET run = 'x'; UPDATE events SET run = 'x'").unwrap();
+    drop(connection);
+    assert!(is_damaged(&store.read(&RunId::new("x"))));
+    assert!(is_damaged(&store.runs()));
+}
+
+#[test]
+fn every_bit_flip_in_an_event_is_damage() {
+    let (_folder, store) = state();
+    let mut journal = begun(&store);
+    journal.append(&[step("a")]).unwrap();
+    drop(journal);
+    let good = store.read(&run()).unwrap();
+
+    let connection = rusqlite::Connection::open(store.file()).unwrap();
+    connection.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+    let mut flips = 0;
+    for seq in 1..=2 {
+        for column in ["at", "body", "hash"] {
+            let kind = if column == "hash" { "BLOB" } else { "TEXT" };
+            let get = format!("SELECT CAST({column} AS BLOB) FROM events WHERE seq = {seq}");
+            let set = format!("UPDATE events SET {column} = CAST(?1 AS {kind}) WHERE seq = {seq}");
+            let bytes: Vec<u8> = connection.query_row(&get, [], |row| row.get(0)).unwrap();
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                connection.execute(&set, [Value::Blob(flipped)]).unwrap();
+                let result = row::load(&connection, &run());
+                assert!(
+                    matches!(&result, Err(JournalError::Damaged { run: Some(_), seq: Some(n), .. }) if *n == seq),
+                    "{set} {bit} {result:?}"
+                );
+                flips += 1;
+            }
+            connection.execute(&set, [Value::Blob(bytes)]).unwrap();
+        }
+    }
+    assert!(flips > 3000, "{flips}");
+    drop(connection);
+    assert_eq!(store.read(&run()).unwrap(), good);
+}
+
+#[test]
+fn a_rotten_file_never_tells_another_story() {
+    let (folder, store) = state();
+    let mut journal = begun(&store);
+    journal.append(&[step("a"), settled(Outcome::Succeeded)]).unwrap();
+    drop(journal);
+    let (records, rows) = (store.read(&run()).unwrap(), store.runs().unwrap());
+    let good = std::fs::read(store.file()).unwrap();
+    let rotten = Store { dir: folder.path().to_owned() };
+    let (mut same, mut refused) = (0, 0);
+    for (at, &byte) in good.iter().enumerate().filter(|&(at, &byte)| byte != 0 || at % 64 == 0) {
+        let mut bytes = good.clone();
+        bytes[at] = byte ^ (1 << (at % 8));
+        std::fs::write(rotten.file(), &bytes).unwrap();
+        match rotten.read(&run()) {
+            Ok(read) if read == records => same += 1,
+            Ok(read) => panic!("byte {at} tells another story: {read:?}"),
+            Err(_) => refused += 1,
+        }
+        if let Ok(read) = rotten.runs() {
+            assert_eq!(read, rows, "byte {at}");
+        }
+    }
+    assert!(refused > 500 && same > 500, "{refused} {same}");
+}
+
+#[test]
+fn what_is_no_database_is_damage() {
+    let (_folder, store) = state();
+    drop(begun(&store));
+    let good = std::fs::read(store.file()).unwrap();
+    std::fs::write(store.file(), b"no database at all, but long enough to be looked at; ".repeat(100)).unwrap();
+    assert!(is_damaged(&store.read(&run())));
+    assert!(is_damaged(&Store::open(store.dir())));
+    std::fs::write(store.file(), &good[..good.len() / 2]).unwrap();
+    assert!(is_damaged(&store.read(&run())));
+    // Lost altogether: not a new state, where there were runs.
+    std::fs::write(store.file(), b"").unwrap();
+    assert!(is_damaged(&Store::open(store.dir())));
+    assert!(is_damaged(&Store::create(store.dir())));
+}
+
+#[test]
+fn a_newer_format_is_refused_by_name() {
+    let (_folder, store) = state();
+    drop(begun(&store));
+    rusqlite::Connection::open(store.file()).unwrap().pragma_update(None, "user_version", FORMAT + 1).unwrap();
+    let refused = |result: Result<(), JournalError>| {
+        assert!(matches!(result, Err(JournalError::NewerFormat { found: 2, known: 1 })), "{result:?}");
+    };
+    refused(Store::open(store.dir()).map(drop));
+    refused(Store::create(store.dir()).map(drop));
+    refused(store.resume(&run()).map(drop));
+    refused(store.begin(&RunId::new("x"), "loja", "loja", opened()).map(drop));
+    refused(store.demand(&run(), &abort("ana")).map(drop));
+}
+
+#[test]
+fn a_database_of_another_program_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state.db");
+    rusqlite::Connection::open(&file).unwrap().execute_batch("CREATE TABLE notes (text TEXT)").unwrap();
+    let before = content(folder.path());
+    assert!(matches!(Store::create(folder.path()), Err(JournalError::NotOurs(_))));
+    assert_eq!(content(folder.path()), before);
+    assert!(matches!(Store::open(folder.path()), Err(JournalError::NotOurs(_))));
+}
