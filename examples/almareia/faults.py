@@ -25,10 +25,11 @@ FAULTS = {"no_start", "slow_start_s", "login_500", "status_404", "traceback_in_l
 def read(code):
     """The faults of the release in the folder `code`; none where it has no `faults.json`."""
     try:
-        text = (Path(code) / "faults.json").read_text(encoding="utf-8-sig")
+        written = (Path(code) / "faults.json").read_bytes()
     except FileNotFoundError:
         return {}
-    faults = json.loads(text)
+    # As bytes, because `echo … >` writes UTF-16 in Windows PowerShell.
+    faults = json.loads(written)
     unknown = set(faults) - FAULTS
     if unknown:
         raise ValueError("faults.json has unknown faults: " + ", ".join(sorted(unknown)))
