@@ -1,13 +1,92 @@
 //! A plan: what its file says, checked.
+//!
+//! ```text
+//!  text ──toml──> tree with spans ──read──> Draft ──check──> Plan
+//!                                    │              └ inputs: each `with` against the schema of its kind
+//!                                    │              └ refer: what each template refers to
+//!                                    └───> every mistake, each at its place
+//! ```
+//!
+//! A [`Plan`] that [`load`] gave is right as far as that can be known before anything runs: kinds, inputs and references exist, and
+//! there is an order. Rendering its templates with the values of a run is [`Templates`]'.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use crate::event::StepId;
-use crate::step::OnInterrupt;
+use crate::step::{OnInterrupt, Registry};
+
+mod check;
+mod inputs;
+mod mistake;
+mod read;
+mod refer;
+mod suggest;
+mod template;
+mod vars;
+
+pub use mistake::{Mistake, Problem, Severity, Span};
+pub(crate) use refer::steps_referred;
+pub use refer::{env_references, secrets_in};
+pub use template::{Scope, TemplateError, Templates, ValueInputs};
+pub use vars::{VarError, resolve_vars};
+
+/// Bytes of a plan file.
+const MOST_BYTES: usize = 64 << 20;
+/// Syntax errors that are told; those after the first few are mostly its echo.
+const MOST_SYNTAX_ERRORS: usize = 5;
+
+/// What became of a plan's text.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The plan, exactly when no mistake is an error.
+    pub plan: Option<Plan>,
+    /// All mistakes, in the order of the file.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// Reads and checks the text of a plan. `path` is its file, which relative paths in it start beside.
+pub fn load(text: &str, path: &Path, registry: &Registry) -> Loaded {
+    // Nested tables are read by functions that call themselves: a text that nests them thousandfold must not take the process down.
+    const STACK_BYTES: usize = 128 << 20;
+    std::thread::scope(|scope| {
+        let deep = std::thread::Builder::new().name("plan".to_owned()).stack_size(STACK_BYTES);
+        match deep.spawn_scoped(scope, || load_here(text, path, registry)) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => load_here(text, path, registry),
+        }
+    })
+}
+
+fn load_here(text: &str, path: &Path, registry: &Registry) -> Loaded {
+    let mut reader = read::Reader::default();
+    let plan = parsed(text, &mut reader).map(|tree| {
+        let draft = reader.draft(&tree);
+        check::check(text, path, registry, draft, &mut reader)
+    });
+    let mut mistakes = reader.mistakes;
+    mistakes.sort_by_key(|mistake| (mistake.span.start, mistake.span.end));
+    let wrong = mistakes.iter().any(|mistake| mistake.severity() == Severity::Error);
+    Loaded { plan: plan.filter(|_| !wrong), mistakes }
+}
+
+/// The tree of the text. What a broken text would still mean is not guessed at.
+fn parsed<'i>(text: &'i str, reader: &mut read::Reader) -> Option<toml::Spanned<toml::de::DeTable<'i>>> {
+    if text.len() > MOST_BYTES {
+        let most = format!("{} MiB", MOST_BYTES >> 20);
+        reader.note(0..0, Problem::TooLarge { what: "the file".to_owned(), most });
+        return None;
+    }
+    let (tree, errors) = toml::de::DeTable::parse_recoverable(text);
+    for error in errors.iter().take(MOST_SYNTAX_ERRORS) {
+        let detail = error.message().replace('\n', ", ");
+        reader.note(error.span().unwrap_or(0..0), Problem::Syntax { detail });
+    }
+    errors.is_empty().then_some(tree)
+}
 
 /// A plan whose text was checked. Templates are still text.
 #[derive(Debug, Clone)]

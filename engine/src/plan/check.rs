@@ -1,0 +1,640 @@
+//! Checking: a [`Draft`] becomes a [`Plan`], every name in it looked up.
+//!
+//! What one step can be checked for by itself comes first (its kind, its inputs, its references); then the order of the steps, which
+//! needs all edges; then what needs the order: compensations that refer to what came before, and the pivot.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use toml::de::DeValue;
+
+use super::inputs::{self, Inputs, Known, Types};
+use super::mistake::{Mistake, Problem, Span};
+use super::read::{Draft, DraftAction, DraftCompensation, DraftStep, Node, Place, Reader, Written};
+use super::refer::{Fault, Parsed, Reference, Root, is_template, parse_text, parse_when};
+use super::template::{PLAN_NAMES, RUN_NAMES};
+use super::{Action, Compensation, Plan, PlannedStep, Secret, SecretSource, vars};
+use crate::event::StepId;
+use crate::graph::{self, Edges};
+use crate::step::{Effect, Kind, Registry};
+
+/// Steps that one message names.
+const MOST_NAMED: usize = 100;
+
+/// Checks `draft`, and makes the plan of it as well as it can; the mistakes go to `reader`.
+pub(crate) fn check(text: &str, path: &Path, registry: &Registry, draft: Draft<'_, '_>, reader: &mut Reader) -> Plan {
+    let names = Names::of(&draft, registry, reader);
+    let mut check = Check { text, registry, draft: &draft, names, reader, asked: Vec::new() };
+    let plan = check.plan(path);
+    if draft.steps.is_empty() && !check.reader.mistakes.iter().any(|mistake| matches!(mistake.problem, Problem::WrongType { .. })) {
+        check.reader.note(0..0, Problem::NoSteps);
+    }
+    check.vars();
+    let (steps, needs) = check.steps();
+    let finally = check.finally();
+    check.order(needs);
+    Plan { steps, finally, ..plan }
+}
+
+/// Whether an environment variable of this name is probably a secret.
+pub(crate) fn looks_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let inside = ["PASSWORD", "PASSWD", "SECRET", "TOKEN", "CREDENTIAL", "APIKEY", "SENHA"];
+    let words = ["KEY", "PASS", "PASSPHRASE", "PIN"];
+    inside.iter().any(|part| name.contains(part)) || name.split('_').any(|word| words.contains(&word))
+}
+
+/// What the plan's names stand for.
+struct Names<'d> {
+    steps: HashMap<&'d str, usize>,
+    finally: HashMap<&'d str, usize>,
+    vars: HashMap<&'d str, usize>,
+    /// The kind of each step, where there is one.
+    kinds: Vec<Option<&'d Kind>>,
+}
+
+impl<'d> Names<'d> {
+    fn of(draft: &'d Draft<'_, '_>, registry: &'d Registry, reader: &mut Reader) -> Self {
+        let places = |steps: &'d [DraftStep<'_, '_>]| steps.iter().enumerate().map(|(place, step)| (step.id.value.as_str(), place)).collect();
+        let steps: HashMap<&str, usize> = places(&draft.steps);
+        for step in &draft.finally {
+            if let Some(&other) = steps.get(step.id.value.as_str()) {
+                let related = vec![(draft.steps[other].id.span.clone(), "the step".to_owned())];
+                let problem = Problem::SameName { name: step.id.value.clone() };
+                reader.mistakes.push(Mistake { span: step.id.span.clone(), problem, related });
+            }
+        }
+        Self {
+            steps,
+            finally: places(&draft.finally),
+            vars: draft.vars.iter().enumerate().map(|(place, var)| (var.name.as_str(), place)).collect(),
+            kinds: draft.steps.iter().map(|step| registry.get(&step.action.uses.as_ref()?.value)).collect(),
+        }
+    }
+}
+
+/// Where a template stands, which decides what it may refer to.
+#[derive(Clone, Copy, PartialEq)]
+enum Site {
+    /// The action or `when` of a step.
+    Action(usize),
+    /// A compensation or the probe of a step.
+    Around(usize),
+    Finally(usize),
+    /// Before the run: the lock, the measure, a variable.
+    Before,
+}
+
+struct Check<'c, 'd, 't, 'i> {
+    text: &'c str,
+    registry: &'d Registry,
+    draft: &'d Draft<'t, 'i>,
+    names: Names<'d>,
+    reader: &'c mut Reader,
+    /// References that are right if their step comes before another one: asked once the order is known.
+    asked: Vec<Asked>,
+}
+
+struct Asked {
+    before: usize,
+    step: usize,
+    span: Span,
+    place: String,
+}
+
+impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
+    /// Everything of the plan but its steps.
+    fn plan(&mut self, path: &Path) -> Plan {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let draft = self.draft;
+        let name = draft.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
+        for text in draft.lock.iter().chain(&draft.measure).filter(|text| is_template(&text.value)) {
+            let place = if draft.lock.as_ref().is_some_and(|lock| lock.span == text.span) { "`lock`" } else { "`url`" };
+            self.template(&text.value, text.span.clone(), &place, Site::Before);
+        }
+        let folder = path.parent().map(PathBuf::from).unwrap_or_default();
+        let placed = |secret: &Secret| match &secret.from {
+            SecretSource::File(file) => Secret { from: SecretSource::File(folder.join(file)), ..secret.clone() },
+            SecretSource::Env(_) => secret.clone(),
+        };
+        Plan {
+            text: self.text.to_owned(),
+            lock: draft.lock.as_ref().map_or_else(|| name.clone(), |lock| lock.value.clone()),
+            name,
+            description: draft.description.clone(),
+            max_parallel: draft.max_parallel.unwrap_or(4),
+            lang: draft.lang.clone(),
+            measure: draft.measure.as_ref().map(|url| url.value.clone()),
+            vars: draft.vars.iter().map(|var| (var.name.clone(), var.value.clone())).collect(),
+            secrets: draft.secrets.iter().map(|(name, secret)| (name.clone(), placed(secret))).collect(),
+            steps: Vec::new(),
+            finally: Vec::new(),
+            path,
+        }
+    }
+
+    fn vars(&mut self) {
+        let mut needs = vec![Vec::new(); self.draft.vars.len()];
+        for (place, var) in self.draft.vars.iter().enumerate() {
+            for (text, span) in texts(var.node) {
+                for reference in self.template(text, span, &Place::Var(&var.name), Site::Before).references {
+                    if reference.root == Root::Vars {
+                        needs[place].extend(self.names.vars.get(reference.path[0].as_str()).copied());
+                    }
+                }
+            }
+        }
+        for cycle in vars::circles(&needs) {
+            let named = |place: &usize| self.draft.vars[*place].name.clone();
+            let related = cycle[1..cycle.len() - 1].iter().map(|&var| (self.draft.vars[var].node.span(), named(&var))).collect();
+            let problem = Problem::VarCycle { cycle: cycle.iter().map(named).collect() };
+            self.reader.mistakes.push(Mistake { span: self.draft.vars[cycle[0]].node.span(), problem, related });
+        }
+    }
+
+    /// The steps, and what each needs directly.
+    fn steps(&mut self) -> (Vec<PlannedStep>, Vec<Vec<usize>>) {
+        let mut steps = Vec::with_capacity(self.draft.steps.len());
+        let mut needs = Vec::with_capacity(self.draft.steps.len());
+        for (place, step) in self.draft.steps.iter().enumerate() {
+            let id = step.id.value.as_str();
+            let mut needed = self.needs(step, Place::Step(id), false);
+            let (mut action, mut referred) = self.action(&step.action, &Place::Step(id), Site::Action(place), step.when.as_ref());
+            self.when(step.when.as_ref(), &Place::Step(id), Site::Action(place), &mut referred);
+            needed.extend(referred.into_iter().filter(|&other| other != place));
+            let around = Site::Around(place);
+            let probe = step.probe.as_ref().map(|probe| self.action(probe, &Place::Probe(id), around, None).0);
+            let compensations = step.compensate.iter().flat_map(|all| &all.value);
+            let compensate = compensations.map(|compensation| self.compensation(compensation, id, around)).collect();
+            if let (Some(_), Some(span)) = (&step.compensate, &step.irreversible) {
+                self.reader.note(span.clone(), Problem::IrreversibleCompensated { step: id.to_owned() });
+            }
+            action.uses = step.action.uses.as_ref().map(|uses| uses.value.clone()).unwrap_or_default();
+            steps.push(PlannedStep { probe, compensate, ..planned(step, action) });
+            needs.push(needed);
+        }
+        (steps, needs)
+    }
+
+    fn compensation(&mut self, compensation: &DraftCompensation<'t, 'i>, id: &str, site: Site) -> Compensation {
+        let place = Place::Compensation(id);
+        let action = self.action(&compensation.action, &place, site, compensation.when.as_ref()).0;
+        self.when(compensation.when.as_ref(), &place, site, &mut Vec::new());
+        Compensation {
+            action,
+            when: compensation.when.as_ref().map(|when| when.value.clone()),
+            timeout: compensation.timeout,
+            retry: compensation.retry,
+            continue_on_failure: compensation.continue_on_failure,
+        }
+    }
+
+    fn finally(&mut self) -> Vec<PlannedStep> {
+        let mut steps = Vec::with_capacity(self.draft.finally.len());
+        let mut needs = Vec::with_capacity(self.draft.finally.len());
+        for (index, step) in self.draft.finally.iter().enumerate() {
+            let place = Place::Finally(&step.id.value);
+            needs.push(self.needs(step, place, true));
+            let action = self.action(&step.action, &place, Site::Finally(index), step.when.as_ref()).0;
+            self.when(step.when.as_ref(), &place, Site::Finally(index), &mut Vec::new());
+            steps.push(planned(step, action));
+        }
+        self.cycles(&self.draft.finally, &needs);
+        steps
+    }
+
+    fn needs(&mut self, step: &'d DraftStep<'t, 'i>, place: Place<'_>, finally: bool) -> Vec<usize> {
+        let mut needed = Vec::with_capacity(step.needs.len());
+        let mut seen: HashMap<&str, &Span> = HashMap::new();
+        for need in &step.needs {
+            let name = need.value.as_str();
+            let (own, others) = if finally { (&self.names.finally, &self.names.steps) } else { (&self.names.steps, &self.names.finally) };
+            let found = own.get(name).copied();
+            let place = || place.to_string();
+            if name == step.id.value {
+                self.reader.note(need.span.clone(), Problem::NeedsItself { place: place() });
+            } else if let Some(first) = seen.insert(name, &need.span) {
+                let related = vec![(first.clone(), "the first time".to_owned())];
+                let problem = Problem::DoubleNeed { place: place(), needed: name.to_owned() };
+                self.reader.mistakes.push(Mistake { span: need.span.clone(), problem, related });
+            } else if let Some(found) = found {
+                needed.push(found);
+            } else {
+                let elsewhere = others.contains_key(name);
+                let suggestion = self.reader.suggest.closest(name, own.keys().copied());
+                let problem = Problem::UnknownNeed { place: place(), needed: super::read::clipped(name), suggestion, elsewhere };
+                self.reader.note(need.span.clone(), problem);
+            }
+        }
+        needed
+    }
+
+    /// An action, and the steps that it refers to.
+    fn action(
+        &mut self,
+        action: &DraftAction<'t, 'i>,
+        place: &Place<'_>,
+        site: Site,
+        when: Option<&Written<String>>,
+    ) -> (Action, Vec<usize>) {
+        let mut referred = Vec::new();
+        let mut templates = BTreeMap::new();
+        for (text, span) in action.with.into_iter().flat_map(texts) {
+            let parsed = self.template_within(text, span.clone(), place, site, when);
+            self.referred(&parsed, &mut referred);
+            templates.insert(span.start, parsed);
+        }
+        let before = self.reader.mistakes.len();
+        let with = match action.with {
+            Some(node) => self.reader.json(*place, "with", node).unwrap_or_else(|| Value::Object(Map::new())),
+            None => Value::Object(Map::new()),
+        };
+        let uses = action.uses.as_ref().map(|uses| uses.value.clone()).unwrap_or_default();
+        if self.reader.mistakes.len() == before
+            && let Some(kind) = self.kind(action)
+        {
+            self.inputs(action, kind, place, site, when, &templates, &with);
+        }
+        (Action { uses, with }, referred)
+    }
+
+    fn kind(&mut self, action: &DraftAction<'t, 'i>) -> Option<&'d Kind> {
+        let uses = action.uses.as_ref()?;
+        let kind = self.registry.get(&uses.value);
+        if kind.is_none() {
+            let suggestion = self.reader.suggest.closest(&uses.value, self.registry.iter().map(|kind| kind.name));
+            self.reader.note(uses.span.clone(), Problem::UnknownKind { kind: super::read::clipped(&uses.value), suggestion });
+        }
+        kind
+    }
+
+    #[allow(clippy::too_many_arguments)] // One thing each: what is checked, against what, and where it stands.
+    fn inputs(
+        &mut self,
+        action: &DraftAction<'t, 'i>,
+        kind: &Kind,
+        place: &Place<'_>,
+        site: Site,
+        when: Option<&Written<String>>,
+        templates: &BTreeMap<usize, Parsed>,
+        with: &Value,
+    ) {
+        let span = action.with.map_or_else(|| action.header.clone(), |with| with.span());
+        let guard = Guard::of(when);
+        let known = |reference: &Reference| self.known(reference, site, &guard);
+        let check =
+            Inputs { schema: kind.input.as_value(), place, kind: kind.name, templates, known: &known, suggest: &self.reader.suggest };
+        let mut found = inputs::mistakes(&check, action.with, span.clone());
+        if found.is_empty()
+            && templates.is_empty()
+            && let Err(error) = kind.prepare(with.clone())
+        {
+            let problem = Problem::Refused { place: place.to_string(), kind: kind.name.to_owned(), detail: error.to_string() };
+            found.push((span, problem));
+        }
+        for (span, problem) in found {
+            self.reader.note(span, problem);
+        }
+    }
+
+    fn when(&mut self, when: Option<&Written<String>>, place: &Place<'_>, site: Site, referred: &mut Vec<usize>) {
+        let Some(when) = when else { return };
+        let parsed = parse_when(&when.value);
+        self.faults(&parsed, &when.value, &when.span, &format!("`when` of {place}"));
+        for reference in &parsed.references {
+            self.reference(reference, self.within(&when.value, &when.span, &reference.span), place, site, &Guard::default());
+        }
+        self.referred(&parsed, referred);
+    }
+
+    fn referred(&self, parsed: &Parsed, referred: &mut Vec<usize>) {
+        let steps = parsed.references.iter().filter(|reference| reference.root == Root::Steps);
+        referred.extend(steps.filter_map(|reference| self.names.steps.get(reference.path[0].as_str()).copied()));
+    }
+
+    fn template(&mut self, text: &str, span: Span, place: &dyn std::fmt::Display, site: Site) -> Parsed {
+        self.template_within(text, span, place, site, None)
+    }
+
+    fn template_within(
+        &mut self,
+        text: &str,
+        span: Span,
+        place: &dyn std::fmt::Display,
+        site: Site,
+        when: Option<&Written<String>>,
+    ) -> Parsed {
+        let parsed = parse_text(text);
+        self.faults(&parsed, text, &span, place);
+        let guard = if parsed.references.iter().any(|reference| reference.as_text) { Guard::of(when) } else { Guard::default() };
+        for reference in &parsed.references {
+            self.reference(reference, self.within(text, &span, &reference.span), place, site, &guard);
+        }
+        parsed
+    }
+
+    /// Where a part of a text is in the file; the whole value, where escapes hide that.
+    fn within(&self, text: &str, span: &Span, part: &Span) -> Span {
+        let raw = &self.text[span.clone()];
+        let found = raw.find(text).map(|at| span.start + at + part.start..span.start + at + part.end);
+        found.filter(|found| !found.is_empty() && self.text.get(found.clone()).is_some()).unwrap_or_else(|| span.clone())
+    }
+
+    fn faults(&mut self, parsed: &Parsed, text: &str, span: &Span, place: &dyn std::fmt::Display) {
+        for (fault, part) in &parsed.faults {
+            let place = place.to_string();
+            let problem = match fault.clone() {
+                Fault::Syntax(detail) => Problem::Template { place, detail },
+                Fault::TooLong => Problem::TooLarge { what: format!("the template in {place}"), most: "1000 parts".to_owned() },
+                Fault::UnknownName(name) => {
+                    let suggestion = self.reader.suggest.closest(&name, Root::ALL.map(Root::as_str));
+                    Problem::UnknownName { place, name, suggestion }
+                }
+                Fault::Vague(name) => Problem::Vague { place, name },
+                Fault::UnknownTool(what, name) => Problem::UnknownTool { place, what, name },
+            };
+            self.reader.note(self.within(text, span, part), problem);
+        }
+    }
+
+    fn reference(&mut self, reference: &Reference, span: Span, place: &dyn std::fmt::Display, site: Site, guard: &Guard) {
+        let name = reference.path[0].as_str();
+        let early = site == Site::Before && !matches!(reference.root, Root::Vars | Root::Env | Root::Plan);
+        let problem = if early {
+            let why = "it is needed before the run; `vars`, `env` and `plan` are known there";
+            Some(Problem::NotHere { place: place.to_string(), name: reference.text(), why })
+        } else {
+            match reference.root {
+                Root::Vars => (!self.names.vars.contains_key(name)).then(|| self.unknown_var(place, name)).flatten(),
+                Root::Secrets => (!self.draft.secrets.contains_key(name)).then(|| self.unknown_secret(place, name)),
+                Root::Env => looks_secret(name).then(|| Problem::SecretInEnv { place: place.to_string(), name: name.to_owned() }),
+                Root::Run if name == "outcome" && !matches!(site, Site::Finally(_)) => {
+                    let why = "the outcome is known in `finally` only";
+                    Some(Problem::NotHere { place: place.to_string(), name: reference.text(), why })
+                }
+                Root::Run => self.unknown_name(place, reference, &RUN_NAMES),
+                Root::Plan => self.unknown_name(place, reference, &PLAN_NAMES),
+                Root::Steps => self.step_reference(reference, &span, place, site),
+            }
+        };
+        let null = || {
+            let when = self.known(reference, site, guard).null_when?;
+            Some(Problem::MayBeNull { place: place.to_string(), reference: reference.text(), when })
+        };
+        let problem = problem.or_else(|| if reference.as_text { null() } else { None });
+        if let Some(problem) = problem {
+            self.reader.note(span, problem);
+        }
+    }
+
+    fn unknown_var(&self, place: &dyn std::fmt::Display, name: &str) -> Option<Problem> {
+        let suggestion = self.reader.suggest.closest(name, self.names.vars.keys().copied());
+        // A variable that could not be read was told already.
+        let noted = self.reader.mistakes.iter().any(|mistake| {
+            matches!(&mistake.problem, Problem::NoValueHere { name: other, .. } if other == name)
+                || matches!(&mistake.problem, Problem::WrongType { place, .. } | Problem::Unrepresentable { place, .. } if *place == Place::Var(name).to_string())
+        });
+        (!noted).then(|| Problem::UnknownVar { place: place.to_string(), name: name.to_owned(), suggestion })
+    }
+
+    fn unknown_secret(&self, place: &dyn std::fmt::Display, name: &str) -> Problem {
+        let suggestion = self.reader.suggest.closest(name, self.draft.secrets.keys().map(String::as_str));
+        Problem::UnknownSecret { place: place.to_string(), name: name.to_owned(), suggestion }
+    }
+
+    fn unknown_name(&self, place: &dyn std::fmt::Display, reference: &Reference, known: &[&str]) -> Option<Problem> {
+        let name = reference.path[0].as_str();
+        let unknown = || {
+            let suggestion = self.reader.suggest.closest(name, known.iter().copied());
+            let suggestion = suggestion.map(|name| format!("{}.{name}", reference.root.as_str()));
+            Problem::UnknownName { place: place.to_string(), name: reference.text(), suggestion }
+        };
+        (!known.contains(&name)).then(unknown)
+    }
+
+    fn step_reference(&mut self, reference: &Reference, span: &Span, place: &dyn std::fmt::Display, site: Site) -> Option<Problem> {
+        let (id, output) = (reference.path[0].as_str(), reference.path[1].as_str());
+        let Some(&step) = self.names.steps.get(id) else {
+            let finally = self.names.finally.contains_key(id);
+            let suggestion = self.reader.suggest.closest(id, self.names.steps.keys().copied());
+            return Some(Problem::UnknownStep { place: place.to_string(), name: id.to_owned(), suggestion, finally });
+        };
+        match site {
+            Site::Action(own) if own == step => {
+                let why = "its own outputs are there only once it is done";
+                return Some(Problem::NotHere { place: place.to_string(), name: reference.text(), why });
+            }
+            Site::Around(own) if own != step => {
+                self.asked.push(Asked { before: step, step: own, span: span.clone(), place: place.to_string() });
+            }
+            _ => {}
+        }
+        let kind = self.names.kinds[step]?;
+        let known = inputs::properties(kind.output.as_value(), kind.output.as_value())?;
+        if known.contains(&output) {
+            return None;
+        }
+        let suggestion = self.reader.suggest.closest(output, known.iter().copied());
+        Some(Problem::UnknownOutput {
+            place: place.to_string(),
+            step: id.to_owned(),
+            kind: kind.name.to_owned(),
+            output: output.to_owned(),
+            suggestion,
+            known: known.into_iter().map(str::to_owned).collect(),
+        })
+    }
+
+    /// What a reference gives, as far as that is known.
+    fn known(&self, reference: &Reference, site: Site, guard: &Guard) -> Known {
+        let name = reference.path[0].as_str();
+        let is = |types| Known { types, null_when: None };
+        match reference.root {
+            Root::Vars => is(self.var_types(reference)),
+            Root::Run | Root::Plan | Root::Env => is(Types::TEXT),
+            Root::Secrets => {
+                let optional = self.draft.secrets.get(name).is_some_and(|secret| secret.optional) && !guard.mentions(reference);
+                Known { types: Types::TEXT, null_when: optional.then(|| "the secret is not set".to_owned()) }
+            }
+            Root::Steps => {
+                let Some(&step) = self.names.steps.get(name) else { return is(Types::ANY) };
+                let null_when = self.null_when(step, site).filter(|_| !guard.covers(reference, self.draft.steps[step].when.as_ref()));
+                Known { types: self.output_types(reference, step), null_when }
+            }
+        }
+    }
+
+    fn var_types(&self, reference: &Reference) -> Types {
+        let Some(&var) = self.names.vars.get(reference.path[0].as_str()) else { return Types::ANY };
+        match &self.draft.vars[var].value {
+            _ if reference.path.len() > 1 => Types::ANY,
+            Value::String(text) if is_template(text) && parse_text(text).whole.is_some() => Types::ANY,
+            value => Types::of(value),
+        }
+    }
+
+    fn output_types(&self, reference: &Reference, step: usize) -> Types {
+        let Some(kind) = self.names.kinds[step].filter(|_| reference.path.len() == 2) else { return Types::ANY };
+        let root = kind.output.as_value();
+        inputs::property(root, root, &reference.path[1]).map_or(Types::ANY, |schema| inputs::accepted(schema, root))
+    }
+
+    /// When the outputs of a step are null, seen from `site`.
+    fn null_when(&self, step: usize, site: Site) -> Option<String> {
+        let of = &self.draft.steps[step];
+        let id = &of.id.value;
+        match site {
+            Site::Around(own) if own == step => None,
+            Site::Finally(_) => Some(format!("`{id}` did not run or did not succeed")),
+            _ if of.when.is_some() => Some(format!("`{id}` is skipped")),
+            _ if of.continue_on_failure => Some(format!("`{id}` fails")),
+            _ => None,
+        }
+    }
+
+    fn cycles(&mut self, steps: &[DraftStep<'_, '_>], needs: &[Vec<usize>]) -> bool {
+        let cycles = graph::cycles(needs);
+        for cycle in &cycles {
+            let id = |step: usize| steps[step].id.value.clone();
+            let next = |place: usize| cycle[(place + 1) % cycle.len()];
+            let where_needed = |place: usize| {
+                let needed = &steps[next(place)].id.value;
+                let step = &steps[cycle[place]];
+                step.needs.iter().find(|need| need.value == *needed).map_or_else(|| step.id.span.clone(), |need| need.span.clone())
+            };
+            let named = cycle.iter().chain(&cycle[..1]).take(MOST_NAMED).map(|&step| id(step)).collect();
+            let related = (1..cycle.len().min(MOST_NAMED)).map(|place| {
+                (where_needed(place), format!("`{}` needs `{}`", id(cycle[place]), id(next(place))))
+            });
+            let related = related.collect();
+            self.reader.mistakes.push(Mistake { span: where_needed(0), problem: Problem::Cycle { cycle: named }, related });
+        }
+        !cycles.is_empty()
+    }
+
+    /// What needs the order of the steps.
+    fn order(&mut self, needs: Vec<Vec<usize>>) {
+        let cyclic = self.cycles(&self.draft.steps, &needs);
+        let edges = Edges::new(needs);
+        if !cyclic {
+            self.asked(&edges);
+        }
+        let pivots: Vec<usize> = (0..self.draft.steps.len()).filter(|&step| self.draft.steps[step].pivot.is_some()).collect();
+        if let [first, further @ ..] = &pivots[..] {
+            for &pivot in further {
+                let related = self.draft.steps[*first].pivot.iter().map(|span| (span.clone(), "the first one".to_owned())).collect();
+                let span = self.draft.steps[pivot].pivot.clone().unwrap_or_default();
+                self.reader.mistakes.push(Mistake { span, problem: Problem::SeveralPivots, related });
+            }
+        }
+        let pivot = pivots.first().copied();
+        let after = pivot.map_or_else(Vec::new, |pivot| edges.descendants(pivot));
+        let is_after = |step: usize| after.get(step).copied().unwrap_or(false);
+        if let ([pivot], false) = (&pivots[..], cyclic) {
+            self.beside(*pivot, &edges, &after);
+        }
+        if !cyclic {
+            for (place, step) in self.draft.steps.iter().enumerate() {
+                if let Some(span) = step.irreversible.clone().filter(|_| pivot != Some(place) && !is_after(place)) {
+                    let pivot = pivot.map(|pivot| self.draft.steps[pivot].id.value.clone());
+                    self.reader.note(span, Problem::IrreversibleEarly { step: step.id.value.clone(), pivot });
+                }
+            }
+        }
+        for (place, step) in self.draft.steps.iter().enumerate() {
+            let changes = self.names.kinds[place].is_some_and(|kind| kind.traits.effect != Effect::Observes);
+            if changes && step.compensate.is_none() && step.irreversible.is_none() && !is_after(place) {
+                self.reader.note(step.id.span.clone(), Problem::Undeclared { step: step.id.value.clone() });
+            }
+        }
+    }
+
+    fn asked(&mut self, edges: &Edges) {
+        let asked = std::mem::take(&mut self.asked);
+        let pairs: Vec<_> = asked.iter().map(|asked| (asked.before, asked.step)).collect();
+        for (asked, _) in asked.into_iter().zip(edges.are_ancestors(&pairs)).filter(|(_, right)| !right) {
+            let id = |step: usize| self.draft.steps[step].id.value.clone();
+            let problem = Problem::NotBefore { place: asked.place, owner: id(asked.step), step: id(asked.before) };
+            self.reader.note(asked.span, problem);
+        }
+    }
+
+    /// Rule 9: every other step comes before or after the pivot.
+    fn beside(&mut self, pivot: usize, edges: &Edges, after: &[bool]) {
+        let before = edges.ancestors(pivot);
+        let beside: Vec<usize> = (0..after.len()).filter(|&step| step != pivot && !before[step] && !after[step]).collect();
+        if beside.is_empty() {
+            return;
+        }
+        let steps = &self.draft.steps;
+        let related = beside.iter().take(MOST_NAMED).map(|&step| (steps[step].id.span.clone(), "neither before nor after it".to_owned()));
+        let problem = Problem::BesidePivot {
+            pivot: steps[pivot].id.value.clone(),
+            beside: beside.iter().map(|&step| steps[step].id.value.clone()).collect(),
+        };
+        let span = steps[pivot].pivot.clone().unwrap_or_default();
+        let related = related.collect();
+        self.reader.mistakes.push(Mistake { span, problem, related });
+    }
+}
+
+/// What the `when` of whoever refers to something says about it.
+#[derive(Default)]
+struct Guard {
+    when: Option<String>,
+    names: HashSet<(Root, String)>,
+}
+
+impl Guard {
+    fn of(when: Option<&Written<String>>) -> Self {
+        let Some(when) = when else { return Self::default() };
+        let references = parse_when(&when.value).references;
+        let names = references.into_iter().map(|mut reference| (reference.root, reference.path.swap_remove(0))).collect();
+        Self { when: Some(when.value.trim().to_owned()), names }
+    }
+
+    /// It asks about the very thing.
+    fn mentions(&self, reference: &Reference) -> bool {
+        !self.names.is_empty() && self.names.contains(&(reference.root, reference.path[0].clone()))
+    }
+
+    /// It asks about the step, or what it asks is what the step itself asked.
+    fn covers(&self, reference: &Reference, when: Option<&Written<String>>) -> bool {
+        let same = || self.when.is_some() && self.when.as_deref() == when.map(|when| when.value.trim());
+        self.mentions(reference) || same()
+    }
+}
+
+fn planned(step: &DraftStep<'_, '_>, action: Action) -> PlannedStep {
+    PlannedStep {
+        id: StepId::new(&step.id.value),
+        action,
+        needs: step.needs.iter().map(|need| StepId::new(&need.value)).collect(),
+        when: step.when.as_ref().map(|when| when.value.clone()),
+        description: step.description.clone(),
+        timeout: step.timeout,
+        retry: step.retry,
+        continue_on_failure: step.continue_on_failure,
+        on_interrupt: step.on_interrupt,
+        probe: None,
+        pivot: step.pivot.is_some(),
+        irreversible: step.irreversible.is_some(),
+        compensate: Vec::new(),
+    }
+}
+
+/// Every template in a value, with the place of its string.
+fn texts<'t>(node: &'t Node<'_>) -> Vec<(&'t str, Span)> {
+    let mut texts = Vec::new();
+    let mut open = vec![node];
+    while let Some(node) = open.pop() {
+        match node.get_ref() {
+            DeValue::String(text) if is_template(text) => texts.push((text.as_ref(), node.span())),
+            DeValue::Array(items) => open.extend(items.iter()),
+            DeValue::Table(table) => open.extend(table.values()),
+            _ => {}
+        }
+    }
+    texts
+}

@@ -1,0 +1,491 @@
+//! Whether a `with` fits the schema of its kind, as far as that can be known before anything is rendered.
+//!
+//! The schemas come from the kinds' own types (schemars, draft 2020-12), and of that draft only what schemars writes is understood; a
+//! schema that asks for more is not an error here, because the kind itself has the last word when it is prepared. A template is judged
+//! by what it surely gives: one bare `{{ path }}` has the type of what it names, anything longer is a text, any other expression can
+//! be anything.
+
+use std::collections::BTreeMap;
+use std::ops::BitOr;
+
+use serde_json::Value;
+use toml::de::{DeTable, DeValue};
+
+use super::mistake::{Problem, Span};
+use super::read::{Node, clipped, in_order, kind_of};
+use super::refer::{Parsed, Reference, is_template};
+use super::suggest::Suggest;
+
+/// Schemas that refer to schemas.
+const MOST_REFS: usize = 32;
+/// Values looked at, so that alternatives within alternatives end.
+const MOST_LOOKS: usize = 200_000;
+
+/// A set of JSON types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Types(u8);
+
+impl Types {
+    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const NULL: Self = Self(1);
+    pub(crate) const BOOLEAN: Self = Self(2);
+    pub(crate) const INTEGER: Self = Self(4);
+    pub(crate) const FRACTION: Self = Self(8);
+    pub(crate) const TEXT: Self = Self(16);
+    pub(crate) const LIST: Self = Self(32);
+    pub(crate) const TABLE: Self = Self(64);
+    pub(crate) const ANY: Self = Self(127);
+
+    fn named(name: &str) -> Self {
+        match name {
+            "null" => Self::NULL,
+            "boolean" => Self::BOOLEAN,
+            "integer" => Self::INTEGER,
+            "number" => Self::INTEGER | Self::FRACTION,
+            "string" => Self::TEXT,
+            "array" => Self::LIST,
+            "object" => Self::TABLE,
+            _ => Self::ANY,
+        }
+    }
+
+    /// The type of a value.
+    pub(crate) fn of(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::NULL,
+            Value::Bool(_) => Self::BOOLEAN,
+            Value::Number(number) if number.is_f64() => Self::FRACTION,
+            Value::Number(_) => Self::INTEGER,
+            Value::String(_) => Self::TEXT,
+            Value::Array(_) => Self::LIST,
+            Value::Object(_) => Self::TABLE,
+        }
+    }
+
+    fn of_node(value: &DeValue<'_>) -> Self {
+        match value {
+            DeValue::String(_) | DeValue::Datetime(_) => Self::TEXT,
+            DeValue::Integer(_) => Self::INTEGER,
+            DeValue::Float(_) => Self::FRACTION,
+            DeValue::Boolean(_) => Self::BOOLEAN,
+            DeValue::Array(_) => Self::LIST,
+            DeValue::Table(_) => Self::TABLE,
+        }
+    }
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    pub(crate) fn meets(self, other: Self) -> bool {
+        self.and(other) != Self::NONE
+    }
+
+    pub(crate) fn without_null(self) -> Self {
+        Self(self.0 & !Self::NULL.0)
+    }
+
+    /// For messages; null is not worth a word in TOML.
+    fn text(self) -> String {
+        let names = [
+            (Self::TEXT, "a text"),
+            (Self::INTEGER, if self.meets(Self::FRACTION) { "a number" } else { "an integer" }),
+            (Self::BOOLEAN, "true or false"),
+            (Self::LIST, "a list"),
+            (Self::TABLE, "a table"),
+        ];
+        let names: Vec<&str> = names.into_iter().filter(|(types, _)| self.meets(*types)).map(|(_, name)| name).collect();
+        match names.is_empty() {
+            true => "nothing".to_owned(),
+            false => names.join(" or "),
+        }
+    }
+}
+
+impl BitOr for Types {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// What is known of what a reference gives.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) types: Types,
+    /// When it is null, where that is so often enough to be asked about.
+    pub(crate) null_when: Option<String>,
+}
+
+/// What the check of one `with` needs to know.
+pub(crate) struct Inputs<'c> {
+    /// The schema of the kind.
+    pub(crate) schema: &'c Value,
+    /// Whose inputs they are, for messages.
+    pub(crate) place: &'c dyn std::fmt::Display,
+    /// The kind, for messages.
+    pub(crate) kind: &'c str,
+    /// The templates among the values, by where they start.
+    pub(crate) templates: &'c BTreeMap<usize, Parsed>,
+    pub(crate) known: &'c dyn Fn(&Reference) -> Known,
+    pub(crate) suggest: &'c Suggest,
+}
+
+/// Every mistake of a `with`; `span` is where a missing input is told.
+pub(crate) fn mistakes(inputs: &Inputs<'_>, with: Option<&Node<'_>>, span: Span) -> Vec<(Span, Problem)> {
+    let mut check = Check { inputs, found: Vec::new(), looks_left: MOST_LOOKS };
+    match with.map(|with| with.get_ref()) {
+        Some(DeValue::Table(table)) => check.table(table, span, inputs.schema, ""),
+        _ => check.table(&DeTable::new(), span, inputs.schema, ""),
+    }
+    check.found
+}
+
+/// The types that a schema lets through. `root` is where its references are looked up.
+pub(crate) fn accepted(schema: &Value, root: &Value) -> Types {
+    accepted_within(schema, root, MOST_REFS)
+}
+
+fn accepted_within(schema: &Value, root: &Value, left: usize) -> Types {
+    let Some(left) = left.checked_sub(1) else { return Types::ANY };
+    if schema == &Value::Bool(false) {
+        return Types::NONE;
+    }
+    let mut types = match &schema["type"] {
+        Value::String(name) => Types::named(name),
+        Value::Array(names) => names.iter().filter_map(Value::as_str).fold(Types::NONE, |types, name| types | Types::named(name)),
+        _ => Types::ANY,
+    };
+    if let Some(value) = schema.get("const") {
+        types = types.and(Types::of(value));
+    }
+    if let Some(values) = schema["enum"].as_array() {
+        types = types.and(values.iter().fold(Types::NONE, |types, value| types | Types::of(value)));
+    }
+    if let Some(referred) = referred(schema, root) {
+        types = types.and(accepted_within(referred, root, left));
+    }
+    if let Some(branches) = branches(schema) {
+        types = types.and(branches.iter().fold(Types::NONE, |types, branch| types | accepted_within(branch, root, left)));
+    }
+    schema["allOf"].as_array().into_iter().flatten().fold(types, |types, part| types.and(accepted_within(part, root, left)))
+}
+
+/// The schema of one property, through references.
+pub(crate) fn property<'s>(schema: &'s Value, root: &'s Value, name: &str) -> Option<&'s Value> {
+    shape(schema, root).properties.get(name).copied()
+}
+
+/// The names of the properties of a schema; `None` if it takes any.
+pub(crate) fn properties<'s>(schema: &'s Value, root: &'s Value) -> Option<Vec<&'s str>> {
+    let shape = shape(schema, root);
+    let open = shape.rest.is_some() || (shape.properties.is_empty() && !shape.closed && schema["type"] != "null");
+    (!open && branches(schema).is_none()).then(|| shape.properties.into_keys().collect())
+}
+
+fn referred<'s>(schema: &Value, root: &'s Value) -> Option<&'s Value> {
+    root.pointer(schema.get("$ref")?.as_str()?.strip_prefix('#')?)
+}
+
+fn branches(schema: &Value) -> Option<&Vec<Value>> {
+    schema.get("anyOf").or_else(|| schema.get("oneOf"))?.as_array()
+}
+
+/// What a schema says of a table, with what it refers to.
+#[derive(Default)]
+struct Shape<'s> {
+    properties: BTreeMap<&'s str, &'s Value>,
+    required: Vec<&'s str>,
+    closed: bool,
+    /// What further values must be.
+    rest: Option<&'s Value>,
+}
+
+fn shape<'s>(schema: &'s Value, root: &'s Value) -> Shape<'s> {
+    let mut shape = Shape::default();
+    let mut open = vec![schema];
+    for _ in 0..MOST_REFS {
+        let Some(schema) = open.pop() else { break };
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            shape.properties.entry(name).or_insert(property);
+        }
+        shape.required.extend(schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str));
+        for key in ["additionalProperties", "unevaluatedProperties"] {
+            match schema.get(key) {
+                Some(Value::Bool(false)) => shape.closed = true,
+                Some(rest) => shape.rest = Some(rest),
+                None => {}
+            }
+        }
+        open.extend(referred(schema, root));
+        open.extend(schema["allOf"].as_array().into_iter().flatten());
+    }
+    shape
+}
+
+struct Check<'c> {
+    inputs: &'c Inputs<'c>,
+    found: Vec<(Span, Problem)>,
+    looks_left: usize,
+}
+
+impl Check<'_> {
+    /// `needed`: nothing stands in for the value where it is null.
+    fn value(&mut self, node: &Node<'_>, schema: &Value, field: &str, needed: bool) {
+        let Some(left) = self.looks_left.checked_sub(1) else { return };
+        self.looks_left = left;
+        let accepted = accepted(schema, self.inputs.schema);
+        if let DeValue::String(text) = node.get_ref()
+            && is_template(text)
+        {
+            return self.template(node, schema, accepted, field, needed);
+        }
+        let types = Types::of_node(node.get_ref());
+        if !types.meets(accepted) {
+            let expected = self.expected(schema, accepted);
+            return self.wrong(node.span(), field, expected, kind_of(node.get_ref()).to_owned());
+        }
+        self.alternatives(node, schema, field, needed);
+        self.choice(node, schema, field);
+        match node.get_ref() {
+            DeValue::String(text) => self.text(text, node.span(), schema, field),
+            DeValue::Integer(_) | DeValue::Float(_) => self.number(node, schema, field),
+            DeValue::Array(items) => {
+                let items_schema = schema.get("items").or_else(|| referred(schema, self.inputs.schema)?.get("items"));
+                for (place, item) in items.iter().enumerate() {
+                    let schema = schema["prefixItems"].get(place).or(items_schema);
+                    if let Some(schema) = schema {
+                        self.value(item, schema, &format!("{field}[{place}]"), true);
+                    }
+                }
+            }
+            DeValue::Table(table) if branches(schema).is_none() => self.table(table, node.span(), schema, field),
+            DeValue::Table(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
+        }
+        if let Some(referred) = referred(schema, self.inputs.schema)
+            && !matches!(node.get_ref(), DeValue::Table(_) | DeValue::Array(_))
+        {
+            self.value(node, referred, field, needed);
+        } else if let Some(referred) = referred(schema, self.inputs.schema)
+            && branches(referred).is_some()
+        {
+            self.value(node, referred, field, needed);
+        }
+    }
+
+    fn table(&mut self, table: &DeTable<'_>, span: Span, schema: &Value, field: &str) {
+        let shape = shape(schema, self.inputs.schema);
+        // Where alternatives add keys, which ones are known is not known; the kind says so itself when it is prepared.
+        let closed = shape.closed && branches(schema).is_none();
+        for (key, node) in in_order(table) {
+            let name: &str = key.get_ref();
+            let path = joined(field, name);
+            match (shape.properties.get(name), shape.rest) {
+                (Some(property), _) => self.value(node, property, &path, shape.required.contains(&name)),
+                (None, Some(rest)) => self.value(node, rest, &path, true),
+                (None, None) if closed => self.unknown(key.span(), name, field, &shape),
+                (None, None) => {}
+            }
+        }
+        for name in shape.required.iter().filter(|name| !table.contains_key(**name)) {
+            let about = shape.properties.get(name).and_then(|property| property["description"].as_str());
+            let about = about.map(|text| text.lines().next().unwrap_or_default().to_owned());
+            let problem = Problem::MissingKey { place: self.owner(), key: joined(field, name), about };
+            self.found.push((span.clone(), problem));
+        }
+    }
+
+    fn unknown(&mut self, span: Span, name: &str, field: &str, shape: &Shape<'_>) {
+        let suggestion = self.inputs.suggest.closest(name, shape.properties.keys().copied());
+        let place = match field.is_empty() {
+            true => self.owner(),
+            false => format!("`{field}` of {}", self.owner()),
+        };
+        let known = shape.properties.keys().map(|key| (*key).to_owned()).collect();
+        self.found.push((span, Problem::UnknownKey { place, key: clipped(name), suggestion, known }));
+    }
+
+    fn template(&mut self, node: &Node<'_>, schema: &Value, accepted: Types, field: &str, needed: bool) {
+        let Some(parsed) = self.inputs.templates.get(&node.span().start) else { return };
+        if !parsed.faults.is_empty() {
+            return;
+        }
+        let (types, found) = match (parsed.bare(), &parsed.whole) {
+            (Some(reference), _) => {
+                let known = (self.inputs.known)(reference);
+                if let Some(when) = known.null_when.filter(|_| needed && !accepted.meets(Types::NULL)) {
+                    let problem = Problem::MayBeNull { place: self.of_owner(field), reference: reference.text(), when };
+                    self.found.push((node.span(), problem));
+                }
+                let types = known.types.without_null();
+                (types, format!("`{}`, which is {}", reference.text(), types.text()))
+            }
+            (None, Some(_)) => return,
+            (None, None) => (Types::TEXT, "a text".to_owned()),
+        };
+        if types != Types::NONE && !types.meets(accepted) {
+            let expected = self.expected(schema, accepted);
+            self.wrong(node.span(), field, expected, found);
+        }
+    }
+
+    /// One of several schemas must fit; if none does, what is told is what the likeliest one lacks.
+    fn alternatives(&mut self, node: &Node<'_>, schema: &Value, field: &str, needed: bool) {
+        let Some(branches) = branches(schema) else { return };
+        if choices(schema, self.inputs.schema).is_some() {
+            return;
+        }
+        let types = Types::of_node(node.get_ref());
+        let mut best: Option<(usize, Vec<(Span, Problem)>)> = None;
+        for branch in branches.iter().filter(|branch| accepted(branch, self.inputs.schema).meets(types)) {
+            let before = self.found.len();
+            self.value(node, branch, field, needed);
+            let found = self.found.split_off(before);
+            if found.is_empty() {
+                return;
+            }
+            let weight = found.len() + if self.is_tagged_otherwise(node, branch) { 1_000 } else { 0 };
+            if best.as_ref().is_none_or(|(least, _)| weight < *least) {
+                best = Some((weight, found));
+            }
+        }
+        match best {
+            Some((weight, _)) if weight >= 1_000 => self.unknown_tag(node, branches, field),
+            Some((_, found)) => self.found.extend(found),
+            None => {}
+        }
+    }
+
+    /// Whether `node` says by a constant (`type = "…"`) that it is another alternative than `branch`.
+    fn is_tagged_otherwise(&self, node: &Node<'_>, branch: &Value) -> bool {
+        let DeValue::Table(table) = node.get_ref() else { return false };
+        tags(branch, self.inputs.schema).into_iter().any(|(key, tag)| table.get(key).is_some_and(|node| !is_text(node, tag)))
+    }
+
+    fn unknown_tag(&mut self, node: &Node<'_>, branches: &[Value], field: &str) {
+        let DeValue::Table(table) = node.get_ref() else { return };
+        let tags: Vec<(&str, &str)> = branches.iter().flat_map(|branch| tags(branch, self.inputs.schema)).collect();
+        let Some((key, written)) = tags.iter().find_map(|(key, _)| Some((*key, table.get(*key)?))) else { return };
+        let choices: Vec<&str> = tags.iter().filter(|(of, _)| *of == key).map(|(_, tag)| *tag).collect();
+        self.no_choice(written, &choices, &joined(field, key));
+    }
+
+    fn choice(&mut self, node: &Node<'_>, schema: &Value, field: &str) {
+        if let Some(choices) = choices(schema, self.inputs.schema)
+            && !choices.iter().any(|choice| is_text(node, choice))
+        {
+            self.no_choice(node, &choices, field);
+        }
+    }
+
+    fn no_choice(&mut self, node: &Node<'_>, choices: &[&str], field: &str) {
+        match node.get_ref() {
+            DeValue::String(text) if is_template(text) => {}
+            DeValue::String(text) => {
+                let suggestion = self.inputs.suggest.closest(text, choices.iter().copied());
+                let choices = choices.iter().map(|choice| (*choice).to_owned()).collect();
+                let problem = Problem::UnknownChoice { place: self.owner(), field: field.to_owned(), value: clipped(text), choices, suggestion };
+                self.found.push((node.span(), problem));
+            }
+            other => self.wrong(node.span(), field, "a text".to_owned(), kind_of(other).to_owned()),
+        }
+    }
+
+    fn text(&mut self, text: &str, span: Span, schema: &Value, field: &str) {
+        let (place, field, value) = (self.owner(), field.to_owned(), clipped(text));
+        match schema["format"].as_str() {
+            Some("duration") if humantime::parse_duration(text).is_err() => {
+                self.found.push((span, Problem::NotADuration { place, field, value }));
+            }
+            Some("bytes") if !is_size(text) => self.found.push((span, Problem::NotASize { place, field, value })),
+            _ => {}
+        }
+    }
+
+    fn number(&mut self, node: &Node<'_>, schema: &Value, field: &str) {
+        let (text, number) = match node.get_ref() {
+            DeValue::Integer(number) => (number.to_string(), i128::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n as f64)),
+            DeValue::Float(number) => (number.to_string(), number.as_str().parse().ok()),
+            _ => return,
+        };
+        let Some(number) = number else { return };
+        let (least, most) = (schema["minimum"].as_f64(), schema["maximum"].as_f64());
+        if least.is_none_or(|least| number >= least) && most.is_none_or(|most| number <= most) {
+            return;
+        }
+        let bounds = match (&schema["minimum"], &schema["maximum"]) {
+            (least, Value::Null) => format!("at least {least}"),
+            (Value::Null, most) => format!("at most {most}"),
+            (least, most) => format!("from {least} to {most}"),
+        };
+        let problem = Problem::OutOfRange { place: self.owner(), field: field.to_owned(), value: clipped(&text), bounds };
+        self.found.push((node.span(), problem));
+    }
+
+    fn expected(&self, schema: &Value, accepted: Types) -> String {
+        let format = schema["format"].as_str().or_else(|| {
+            let branches = branches(schema)?;
+            branches.iter().find_map(|branch| branch["format"].as_str())
+        });
+        match format {
+            Some("duration") => "a duration".to_owned(),
+            Some("bytes") => "a size".to_owned(),
+            _ => accepted.text(),
+        }
+    }
+
+    fn wrong(&mut self, span: Span, field: &str, expected: String, found: String) {
+        self.found.push((span, Problem::WrongType { place: self.owner(), field: field.to_owned(), expected, found }));
+    }
+
+    fn owner(&self) -> String {
+        format!("{} (`{}`)", self.inputs.place, self.inputs.kind)
+    }
+
+    fn of_owner(&self, field: &str) -> String {
+        format!("`{field}` of {}", self.owner())
+    }
+}
+
+fn joined(field: &str, name: &str) -> String {
+    if field.is_empty() { clipped(name) } else { format!("{field}.{}", clipped(name)) }
+}
+
+fn is_text(node: &Node<'_>, wanted: &str) -> bool {
+    matches!(node.get_ref(), DeValue::String(text) if text == wanted || is_template(text))
+}
+
+/// The texts that a schema is a choice of, if it is one (null beside them does not count).
+fn choices<'s>(schema: &'s Value, root: &'s Value) -> Option<Vec<&'s str>> {
+    let mut choices = Vec::new();
+    let mut open = vec![schema];
+    for _ in 0..1_000 {
+        let Some(schema) = open.pop() else { break };
+        if let Some(choice) = schema.get("const") {
+            choices.push(choice.as_str()?);
+        } else if let Some(values) = schema["enum"].as_array() {
+            choices.extend(values.iter().filter_map(Value::as_str));
+        } else if let Some(branches) = branches(schema) {
+            open.extend(branches.iter().rev());
+        } else if let Some(referred) = referred(schema, root) {
+            open.push(referred);
+        } else if schema["type"] != "null" {
+            return None;
+        }
+    }
+    (!choices.is_empty()).then_some(choices)
+}
+
+/// The constants by which a table says which alternative it is.
+fn tags<'s>(branch: &'s Value, root: &'s Value) -> Vec<(&'s str, &'s str)> {
+    shape(branch, root).properties.into_iter().filter_map(|(key, property)| Some((key, property.get("const")?.as_str()?))).collect()
+}
+
+/// `500MiB`, `2 GB`, `1.5GB`, `1024`.
+fn is_size(text: &str) -> bool {
+    let text = text.trim();
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
+    let units = ["", "b", "kb", "mb", "gb", "tb", "kib", "mib", "gib", "tib"];
+    number.parse::<f64>().is_ok() && units.contains(&unit.trim().to_ascii_lowercase().as_str())
+}
