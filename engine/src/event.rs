@@ -110,6 +110,8 @@ pub struct Opened {
     pub vars: Map<String, Value>,
     /// The environment variables that the plan refers to; never those of `[secrets]`.
     pub env: Map<String, Value>,
+    /// The names of the secrets that could be had when it was started; never their values.
+    pub secrets: Vec<String>,
     /// `run.timestamp`.
     pub timestamp: String,
     /// When the run was started.

@@ -14,8 +14,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use crate::event::{Event, Outcome, RunFact, RunId};
+use crate::event::{Answer, Event, Outcome, RunFact, RunId, StepId};
 
 /// The version of the journal's format that this program writes, and the newest one that it reads.
 pub const FORMAT: u32 = 1;
@@ -27,11 +28,41 @@ pub trait Journal: Send {
     /// # Errors
     /// They may or may not be durable. The journal takes nothing more: start nothing, wait for what is live, leave the run interrupted.
     fn append(&mut self, events: &[Event]) -> Result<(), JournalError>;
+
+    /// What other processes asked of this run since the last call, oldest first. Cheap enough to be called a few times a second.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    fn demands(&mut self) -> Result<Vec<Demand>, JournalError> {
+        Ok(Vec::new())
+    }
+}
+
+/// What another process asks of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Demand {
+    /// Undo everything (`almaplan abort`).
+    Abort {
+        /// Who asks.
+        by: String,
+    },
+    /// This is what became of a step, or the answer to an approval (`almaplan resolve`).
+    Resolve {
+        /// The step.
+        step: StepId,
+        /// The answer.
+        answer: Answer,
+    },
 }
 
 impl<J: Journal + ?Sized> Journal for Box<J> {
     fn append(&mut self, events: &[Event]) -> Result<(), JournalError> {
         (**self).append(events)
+    }
+
+    fn demands(&mut self) -> Result<Vec<Demand>, JournalError> {
+        (**self).demands()
     }
 }
 

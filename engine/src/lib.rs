@@ -9,6 +9,7 @@
 //! The engine knows no kind, no terminal and no environment variable.
 
 pub mod event;
+pub mod executor;
 pub mod graph;
 pub mod journal;
 pub mod lock;

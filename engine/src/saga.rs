@@ -16,6 +16,7 @@
 //! everything that needs its step owes nothing any more; once the pivot is passed no failure unwinds.
 
 mod frontier;
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -147,8 +148,10 @@ pub struct StepState {
     pub attempt: u32,
     /// Attempts of its compensations so far.
     pub undo_attempt: u32,
-    /// Why the last attempt failed.
+    /// Why the last attempt of the action failed.
     pub failure: Option<Failure>,
+    /// Why the last attempt of a compensation failed.
+    pub undo_failure: Option<Failure>,
     /// Debts written off with `on_failure = "continue"`.
     pub written_off: Vec<Failure>,
     failures: u32,
@@ -168,6 +171,7 @@ impl StepState {
             attempt: 0,
             undo_attempt: 0,
             failure: None,
+            undo_failure: None,
             written_off: Vec::new(),
             failures: 0,
             undo_failures: 0,
@@ -591,7 +595,7 @@ impl Saga {
             }
             Fact::UndoFailed { part, failure } => {
                 state.undo_attempt = state.undo_attempt.max(1);
-                state.failure = Some(failure.clone());
+                state.undo_failure = Some(failure.clone());
                 state.undo_failures += 1;
                 if next != Phase::UndoDue(*part) && next != Phase::UndoFailed(*part) {
                     state.written_off.push(failure.clone());

@@ -20,14 +20,13 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior, params};
-use serde::{Deserialize, Serialize};
 
 pub use self::run::RunJournal;
 
 use self::connection::{failed, is_busy, reading, writer};
 use self::row::Row;
-use crate::event::{Answer, Event, Outcome, RunId, StepId};
-use crate::journal::{JournalError, Record};
+use crate::event::{Event, Outcome, RunId};
+use crate::journal::{Demand, JournalError, Record};
 use crate::volume;
 
 /// How long making a state waits for another process that makes the same one.
@@ -56,24 +55,6 @@ pub struct RunRow {
     pub events: u64,
     /// It is settled and its `finally` steps ended ([`Store::finish`]).
     pub finished: bool,
-}
-
-/// What another process asks of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Demand {
-    /// Undo everything (`almaplan abort`).
-    Abort {
-        /// Who asks.
-        by: String,
-    },
-    /// This is what became of a step, or the answer to an approval (`almaplan resolve`).
-    Resolve {
-        /// The step.
-        step: StepId,
-        /// The answer.
-        answer: Answer,
-    },
 }
 
 impl Store {

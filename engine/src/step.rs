@@ -203,7 +203,7 @@ pub struct Attempt {
     /// Where the run stands.
     pub summary: Arc<Summary>,
     /// Paths that this run, and a rollback of the newest success, still need.
-    pub needed: Arc<Vec<PathBuf>>,
+    pub needed: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 struct Inner {
@@ -315,8 +315,8 @@ impl Context {
     }
 
     /// Paths that this run, and a rollback of the newest success, still need (what `prune` must leave).
-    pub fn needed(&self) -> &[PathBuf] {
-        &self.inner.attempt.needed
+    pub fn needed(&self) -> Vec<PathBuf> {
+        self.inner.attempt.needed.lock().expect("no code panics while it holds this lock").clone()
     }
 
     /// `path` made absolute: relative ones start at the plan file's folder.

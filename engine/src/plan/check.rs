@@ -56,7 +56,8 @@ struct Names<'d> {
 
 impl<'d> Names<'d> {
     fn of(draft: &'d Draft<'_, '_>, registry: &'d Registry, reader: &mut Reader) -> Self {
-        let places = |steps: &'d [DraftStep<'_, '_>]| steps.iter().enumerate().map(|(place, step)| (step.id.value.as_str(), place)).collect();
+        let places =
+            |steps: &'d [DraftStep<'_, '_>]| steps.iter().enumerate().map(|(place, step)| (step.id.value.as_str(), place)).collect();
         let steps: HashMap<&str, usize> = places(&draft.steps);
         for step in &draft.finally {
             if let Some(&other) = steps.get(step.id.value.as_str()) {
@@ -504,9 +505,8 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
                 step.needs.iter().find(|need| need.value == *needed).map_or_else(|| step.id.span.clone(), |need| need.span.clone())
             };
             let named = cycle.iter().chain(&cycle[..1]).take(MOST_NAMED).map(|&step| id(step)).collect();
-            let related = (1..cycle.len().min(MOST_NAMED)).map(|place| {
-                (where_needed(place), format!("`{}` needs `{}`", id(cycle[place]), id(next(place))))
-            });
+            let related = (1..cycle.len().min(MOST_NAMED))
+                .map(|place| (where_needed(place), format!("`{}` needs `{}`", id(cycle[place]), id(next(place)))));
             let related = related.collect();
             self.reader.mistakes.push(Mistake { span: where_needed(0), problem: Problem::Cycle { cycle: named }, related });
         }

@@ -385,7 +385,8 @@ impl Check<'_> {
             DeValue::String(text) => {
                 let suggestion = self.inputs.suggest.closest(text, choices.iter().copied());
                 let choices = choices.iter().map(|choice| (*choice).to_owned()).collect();
-                let problem = Problem::UnknownChoice { place: self.owner(), field: field.to_owned(), value: clipped(text), choices, suggestion };
+                let problem =
+                    Problem::UnknownChoice { place: self.owner(), field: field.to_owned(), value: clipped(text), choices, suggestion };
                 self.found.push((node.span(), problem));
             }
             other => self.wrong(node.span(), field, "a text".to_owned(), kind_of(other).to_owned()),

@@ -255,24 +255,27 @@ impl Problem {
             | Self::UnknownVar { suggestion, .. }
             | Self::UnknownSecret { suggestion, .. }
             | Self::UnknownStep { suggestion, .. } => meant(suggestion),
-            Self::UnknownName { name, suggestion, .. } => meant(suggestion)
-                .or_else(|| Some(format!("templates know `vars`, `steps`, `secrets`, `env`, `run` and `plan`; a text is written '{name}', in quotes"))),
+            Self::UnknownName { name, suggestion, .. } => meant(suggestion).or_else(|| {
+                Some(format!("templates know `vars`, `steps`, `secrets`, `env`, `run` and `plan`; a text is written '{name}', in quotes"))
+            }),
             Self::NeedsItself { .. } | Self::Cycle { .. } | Self::VarCycle { .. } => Some("take one of these out".to_owned()),
             Self::Vague { name, .. } if name.starts_with("steps.") => Some(format!("name the output: `{name}.output`")),
             Self::Vague { name, .. } => Some(format!("name it: `{name}.name`")),
             Self::SecretInEnv { name, .. } => {
                 Some(format!("take it through `[secrets]`, which masks it: `{} = {{ env = \"{name}\" }}`", name.to_lowercase()))
             }
-            Self::MayBeNull { reference, .. } => {
-                Some(format!("say what to use instead: `{{{{ {reference} | default(\"…\") }}}}`, or let the step be skipped too, with `when`"))
-            }
+            Self::MayBeNull { reference, .. } => Some(format!(
+                "say what to use instead: `{{{{ {reference} | default(\"…\") }}}}`, or let the step be skipped too, with `when`"
+            )),
             Self::NotBefore { owner, step, .. } => Some(format!("let `{owner}` need `{step}`")),
             Self::SeveralPivots => Some("keep the one that makes the new version count".to_owned()),
             Self::BesidePivot { .. } => Some("let the pivot need them, or let them need the pivot".to_owned()),
             Self::IrreversibleEarly { pivot: None, .. } => Some("say which step is the point of no return: `pivot = true`".to_owned()),
             Self::IrreversibleEarly { .. } => Some("what cannot be undone must come after everything that may fail".to_owned()),
             Self::IrreversibleCompensated { .. } => Some("keep one of the two".to_owned()),
-            Self::Undeclared { .. } => Some("add `compensate`, or say that there is nothing to make up for: `compensate = \"none\"`".to_owned()),
+            Self::Undeclared { .. } => {
+                Some("add `compensate`, or say that there is nothing to make up for: `compensate = \"none\"`".to_owned())
+            }
             Self::Unrepresentable { what: "a date", .. } => Some("put it in quotes".to_owned()),
             Self::NotInFinally { .. } => Some("`finally` steps run after the outcome and are never undone".to_owned()),
             _ => None,

@@ -23,7 +23,18 @@ pub(crate) type Node<'i> = Spanned<DeValue<'i>>;
 const MOST_DEPTH: usize = 48;
 
 const STEP_KEYS: &[&str] = &[
-    "uses", "with", "needs", "when", "description", "timeout", "retry", "on_failure", "on_interrupt", "probe", "pivot", "irreversible",
+    "uses",
+    "with",
+    "needs",
+    "when",
+    "description",
+    "timeout",
+    "retry",
+    "on_failure",
+    "on_interrupt",
+    "probe",
+    "pivot",
+    "irreversible",
     "compensate",
 ];
 const NOT_IN_FINALLY: &[&str] = &["on_interrupt", "probe", "pivot", "irreversible", "compensate"];
@@ -229,7 +240,10 @@ impl Reader {
             let file = self.filled(place, table, "file");
             let optional = self.truth(place, table, "optional").is_some();
             for text in [&env, &file].into_iter().flatten().filter(|text| is_template(&text.value)) {
-                self.note(text.span.clone(), Problem::Template { place: place.to_string(), detail: "it must be plain text here".to_owned() });
+                self.note(
+                    text.span.clone(),
+                    Problem::Template { place: place.to_string(), detail: "it must be plain text here".to_owned() },
+                );
             }
             let from = match (env, file, table.contains_key("env"), table.contains_key("file")) {
                 (Some(env), None, _, false) => SecretSource::Env(env.value),
@@ -302,7 +316,12 @@ impl Reader {
     fn action<'t, 'i>(&mut self, place: Place<'_>, header: Span, table: &'t DeTable<'i>) -> DraftAction<'t, 'i> {
         let uses = self.filled(place, table, "uses");
         if !table.contains_key("uses") {
-            self.missing(place, header.clone(), "uses", Some("name the kind of step: `uses = \"…\"`; `almaplan steps` lists them".to_owned()));
+            self.missing(
+                place,
+                header.clone(),
+                "uses",
+                Some("name the kind of step: `uses = \"…\"`; `almaplan steps` lists them".to_owned()),
+            );
         }
         let with = table.get("with").filter(|with| {
             let is_table = matches!(with.get_ref(), DeValue::Table(_));
@@ -385,7 +404,10 @@ impl Reader {
         let timeout = self.duration(place, table, "timeout")?;
         if timeout.value.is_zero() {
             let bounds = "longer than nothing".to_owned();
-            self.note(timeout.span, Problem::OutOfRange { place: place.to_string(), field: "timeout".to_owned(), value: "0s".to_owned(), bounds });
+            self.note(
+                timeout.span,
+                Problem::OutOfRange { place: place.to_string(), field: "timeout".to_owned(), value: "0s".to_owned(), bounds },
+            );
             return None;
         }
         Some(timeout.value)
@@ -409,10 +431,7 @@ impl Reader {
         match humantime::parse_duration(text) {
             Ok(value) => Some(Written { value, span: node.span() }),
             Err(_) => {
-                self.note(
-                    node.span(),
-                    Problem::NotADuration { place: place.to_string(), field: key.to_owned(), value: clipped(text) },
-                );
+                self.note(node.span(), Problem::NotADuration { place: place.to_string(), field: key.to_owned(), value: clipped(text) });
                 None
             }
         }
@@ -532,7 +551,10 @@ impl Reader {
 
     fn wrong(&mut self, place: Place<'_>, node: &Node<'_>, field: &str, expected: &str) {
         let found = kind_of(node.get_ref()).to_owned();
-        self.note(node.span(), Problem::WrongType { place: place.to_string(), field: field.to_owned(), expected: expected.to_owned(), found });
+        self.note(
+            node.span(),
+            Problem::WrongType { place: place.to_string(), field: field.to_owned(), expected: expected.to_owned(), found },
+        );
     }
 }
 

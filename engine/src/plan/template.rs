@@ -277,7 +277,9 @@ fn readable(text: &str, parsed: &Parsed) -> Result<(), TemplateError> {
             Fault::Vague(name) => {
                 TemplateError::Syntax { template: template(), detail: format!("`{name}` must be followed by the name of what is meant") }
             }
-            Fault::UnknownTool(what, name) => TemplateError::Syntax { template: template(), detail: format!("there is no {what} `{name}`") },
+            Fault::UnknownTool(what, name) => {
+                TemplateError::Syntax { template: template(), detail: format!("there is no {what} `{name}`") }
+            }
         })
     })
 }
@@ -295,7 +297,10 @@ fn failed(text: &str, error: &minijinja::Error, parsed: &Parsed, context: &Rende
             TemplateError::Null { template, name: first(|value| value.is_none()) }
         }
         ErrorKind::SyntaxError => TemplateError::Syntax { template, detail: error.detail().unwrap_or_default().to_owned() },
-        kind => TemplateError::Failed { template, detail: error.detail().map_or_else(|| kind.to_string(), |detail| format!("{kind}: {detail}")) },
+        kind => TemplateError::Failed {
+            template,
+            detail: error.detail().map_or_else(|| kind.to_string(), |detail| format!("{kind}: {detail}")),
+        },
     }
 }
 
@@ -377,7 +382,8 @@ mod tests {
     use super::*;
 
     fn templates() -> Templates {
-        let Value::Object(vars) = json!({ "port": 5000, "half": 0.5, "big": u64::MAX, "root": r"C:\app", "on": true, "list": [1, "a"], "nothing": null })
+        let Value::Object(vars) =
+            json!({ "port": 5000, "half": 0.5, "big": u64::MAX, "root": r"C:\app", "on": true, "list": [1, "a"], "nothing": null })
         else {
             unreachable!()
         };

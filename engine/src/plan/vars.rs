@@ -176,7 +176,8 @@ fn render(plan: &Plan, vars: Map<String, Value>, env: &dyn Fn(&str) -> Option<St
             }
         }
     }
-    errors.extend(circles(&needs).into_iter().map(|cycle| VarError::Cycle { cycle: cycle.into_iter().map(|i| names[i].clone()).collect() }));
+    errors
+        .extend(circles(&needs).into_iter().map(|cycle| VarError::Cycle { cycle: cycle.into_iter().map(|i| names[i].clone()).collect() }));
     if !errors.is_empty() {
         return Map::new();
     }

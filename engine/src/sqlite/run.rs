@@ -3,11 +3,10 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::Demand;
 use super::connection::failed;
 use super::row::{self, Row};
 use crate::event::{Event, RunFact, RunId};
-use crate::journal::{self, Journal, JournalError, Record};
+use crate::journal::{self, Demand, Journal, JournalError, Record};
 
 /// The journal of one run, open for appending. An append is one transaction with one sync.
 #[derive(Debug)]
@@ -59,23 +58,6 @@ impl RunJournal {
     /// Whose journal this is.
     pub fn run(&self) -> &RunId {
         &self.row.run
-    }
-
-    /// What other processes asked of this run since the last call, oldest first. Cheap enough to be called a few times a second.
-    ///
-    /// What one call returned counts as handled with the next append, or else with the next call; a process that dies before that
-    /// leaves it to the one that resumes the run.
-    ///
-    /// # Errors
-    /// The journal cannot be read or written.
-    pub fn demands(&mut self) -> Result<Vec<Demand>, JournalError> {
-        if !self.handed_out.is_empty() {
-            self.commit(|_| Ok(()))?;
-        }
-        let (demands, ids): (Vec<_>, Vec<_>) = self.open_demands()?.into_iter().map(|(id, demand)| (demand, id)).unzip();
-        self.seen = ids.last().copied().unwrap_or(self.seen);
-        self.handed_out = ids;
-        Ok(demands)
     }
 
     /// Aborts this process right after its `n`-th successful append to this run, [`super::Store::begin`] counted. For tests of crashes.
@@ -172,6 +154,18 @@ impl Journal for RunJournal {
             return Ok(());
         }
         self.write(events).inspect_err(|_| self.poisoned = true)
+    }
+
+    // What one call returned counts as handled with the next append, or else with the next call; a process that dies before that
+    // leaves it to the one that resumes the run.
+    fn demands(&mut self) -> Result<Vec<Demand>, JournalError> {
+        if !self.handed_out.is_empty() {
+            self.commit(|_| Ok(()))?;
+        }
+        let (demands, ids): (Vec<_>, Vec<_>) = self.open_demands()?.into_iter().map(|(id, demand)| (demand, id)).unzip();
+        self.seen = ids.last().copied().unwrap_or(self.seen);
+        self.handed_out = ids;
+        Ok(demands)
     }
 }
 

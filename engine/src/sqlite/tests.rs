@@ -8,6 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::event::{Answer, StepId};
 use crate::event::{Fact, Opened, RunFact};
 use crate::journal::{FORMAT, Journal};
 
@@ -16,6 +17,7 @@ fn opened() -> Event {
         plan_text: "[plan]\nname = \"loja\"\n".to_owned(),
         plan_path: "/srv/loja/plan.toml".to_owned(),
         vars: serde_json::Map::new(),
+        secrets: Vec::new(),
         env: serde_json::Map::new(),
         timestamp: "20260206_141502".to_owned(),
         started_at: "2026-02-06T17:15:02.5Z".parse().unwrap(),
