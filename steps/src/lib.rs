@@ -1,3 +1,4 @@
 //! The built-in kinds: one file each, and the rooms they share.
 
 pub mod human;
+pub mod process;

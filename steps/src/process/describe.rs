@@ -1,0 +1,60 @@
+//! A process as people know it, and as it could be started again.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::{running, system};
+
+/// What runs under a pid.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// The process id.
+    pub pid: u32,
+    /// The program, as it would have to be called again: the interpreter of a virtual environment stays that one, although the
+    /// file which the system executes is the one its link leads to. Empty where it may not be seen.
+    pub program: PathBuf,
+    /// The file which the system executes, every link followed. Empty where it may not be seen.
+    pub executable: PathBuf,
+    /// Its arguments, without the program.
+    pub args: Vec<String>,
+    /// Its current folder, where it may be seen.
+    pub cwd: Option<PathBuf>,
+}
+
+/// What runs under `pid`; `None` where nothing does.
+pub fn describe(pid: u32) -> Option<Description> {
+    running(pid)?;
+    let executable = system::executable(pid).unwrap_or_default();
+    let cwd = system::folder(pid);
+    let mut args = system::arguments(pid).unwrap_or_default();
+    let called = if args.is_empty() { String::new() } else { args.remove(0) };
+    let program = callable(pid, &called, &executable, cwd.as_deref()).unwrap_or_else(|| executable.clone());
+    Some(Description { pid, program, executable, args, cwd })
+}
+
+/// `called` as an absolute path, if it leads to what is executed.
+fn callable(pid: u32, called: &str, executable: &Path, cwd: Option<&Path>) -> Option<PathBuf> {
+    let path = which::which_in(called, system::variable(pid, "PATH"), cwd.unwrap_or(Path::new("/"))).ok()?;
+    (std::fs::canonicalize(&path).ok()? == executable).then_some(path)
+}
+
+impl Description {
+    /// Program and arguments in one line.
+    pub fn command_line(&self) -> String {
+        let program = self.program.to_string_lossy();
+        std::iter::once(program.as_ref()).chain(self.args.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// `python3 (pid 4711): /usr/bin/python3 app.py, in /srv/app`.
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(name) = self.program.file_name() else { return write!(f, "a program that may not be seen (pid {})", self.pid) };
+        let line: String = self.command_line().chars().take(300).collect();
+        write!(f, "{} (pid {}): {line}", name.to_string_lossy(), self.pid)?;
+        match &self.cwd {
+            Some(cwd) => write!(f, ", in {}", cwd.display()),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The gate that a process waits in until its identity is durable (rule 18).
+//!
+//! ```text
+//!  Gate::close ──> it has a pid and a start time, and runs nothing of its own
+//!       │ Context::spawned: durable
+//!       ▼
+//!  Gate::open  ──> it becomes its program; or we died: it ends, having done nothing
+//! ```
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use almaplan_engine::step::{Context, Failure, ProcessIdentity};
+use tokio::process::Child;
+
+use super::{identity, running, system};
+
+/// What to start.
+#[derive(Debug)]
+pub struct Launch {
+    /// Absolute, as [`super::resolve`] finds it.
+    pub program: PathBuf,
+    /// Without the program.
+    pub args: Vec<String>,
+    /// Absolute; exists.
+    pub cwd: PathBuf,
+    /// On top of our own; `None` unsets.
+    pub env: Vec<(String, Option<String>)>,
+    /// Where its output goes. Its input is always empty.
+    pub stdout: Stdio,
+    /// Where its complaints go.
+    pub stderr: Stdio,
+}
+
+/// Why a program could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// The system refused.
+    #[error("{} could not be started: {source}", program.display())]
+    Start {
+        /// What was to run.
+        program: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// It was ended by someone else while it waited.
+    #[error("{} was ended by someone before it could begin", program.display())]
+    Gone {
+        /// What was to run.
+        program: PathBuf,
+    },
+}
+
+/// A process that waits. Dropped unopened, it ends.
+#[derive(Debug)]
+pub struct Gate {
+    child: Child,
+    latch: system::Latch,
+    identity: ProcessIdentity,
+    program: PathBuf,
+}
+
+impl Gate {
+    /// Starts `launch`, held before its program runs.
+    ///
+    /// # Errors
+    /// The system cannot start it.
+    pub fn close(launch: Launch) -> Result<Self, GateError> {
+        let program = launch.program.clone();
+        let (child, latch) = system::start_held(launch).map_err(|source| GateError::Start { program: program.clone(), source })?;
+        let entry = child.id().and_then(running).ok_or_else(|| GateError::Gone { program: program.clone() })?;
+        Ok(Self { child, latch, identity: identity::identity(entry.pid, entry.started, program.clone()), program })
+    }
+
+    /// Who waits: it keeps pid and start time when it becomes its program.
+    pub fn identity(&self) -> &ProcessIdentity {
+        &self.identity
+    }
+
+    /// Lets it run.
+    ///
+    /// # Errors
+    /// It is gone already.
+    pub async fn open(self) -> Result<Child, GateError> {
+        let mark = mark(&self.identity);
+        system::let_go(self.latch, &mark).await.map_err(|_| GateError::Gone { program: self.program })?;
+        Ok(self.child)
+    }
+}
+
+/// What the processes carry that came from `process`, see [`super::MARK`].
+pub(super) fn mark(process: &ProcessIdentity) -> String {
+    format!("{}.{}", process.pid, process.started)
+}
+
+/// Starts `launch` and lets it run once the journal knows it.
+///
+/// # Errors
+/// It could not be started (clean), or the journal cannot be written: then nothing ran.
+pub async fn launch(cx: &Context, launch: Launch) -> Result<(Child, ProcessIdentity), Failure> {
+    let gate = Gate::close(launch).map_err(Failure::clean)?;
+    let identity = gate.identity().clone();
+    cx.spawned(identity.clone()).await?;
+    let child = gate.open().await.map_err(Failure::clean)?;
+    Ok((child, identity))
+}

@@ -1,0 +1,37 @@
+//! Which process is meant, beyond doubt.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use almaplan_engine::step::ProcessIdentity;
+
+use super::{running, system};
+
+static BOOT: OnceLock<String> = OnceLock::new();
+
+/// The boot that this process runs in, a text that is another one after each boot.
+pub fn boot() -> &'static str {
+    BOOT.get_or_init(system::boot)
+}
+
+/// Makes [`boot`] say something else, for tests of what a reboot does. Only the first call counts, and only one that comes
+/// before anything asked; `false` where it came too late.
+pub fn set_boot(boot: String) -> bool {
+    BOOT.set(boot).is_ok()
+}
+
+/// The identity of the process that has `pid` now; `None` where none has, or only a zombie.
+pub fn identify(pid: u32) -> Option<ProcessIdentity> {
+    let entry = running(pid)?;
+    Some(identity(pid, entry.started, system::executable(pid).unwrap_or_default()))
+}
+
+pub(super) fn identity(pid: u32, started: u64, program: PathBuf) -> ProcessIdentity {
+    ProcessIdentity { pid, started, program: program.to_string_lossy().into_owned(), boot: boot().to_owned() }
+}
+
+/// Whether `process` still runs: this pid, started then, in this boot. Its program is for messages only (a process changes it
+/// when it leaves its gate).
+pub fn is_alive(process: &ProcessIdentity) -> bool {
+    process.boot == boot() && running(process.pid).is_some_and(|entry| entry.started == process.started)
+}

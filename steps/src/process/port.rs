@@ -1,0 +1,70 @@
+//! Who listens on a port.
+
+use super::{Tree, system};
+
+/// Why it cannot be told who listens.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// Another user's process, or one in another container.
+    #[error(
+        "something listens on port {port}, but this user may not see which process; run almaplan as the user of that service, or as administrator"
+    )]
+    Hidden {
+        /// The port.
+        port: u16,
+    },
+    /// The system does not tell.
+    #[error("it cannot be told who listens on port {port}: {source}")]
+    Unreadable {
+        /// The port.
+        port: u16,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// The processes that listen on TCP `port`, on whatever address; several where a socket is shared. Empty: the port is free.
+///
+/// # Errors
+/// Someone listens who may not be seen.
+pub fn listeners(port: u16) -> Result<Vec<u32>, PortError> {
+    // A socket closed between the two looks has no holder: look again before calling it hidden.
+    for _ in 0..3 {
+        let sockets = sockets(port)?;
+        if sockets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (holders, _) = system::holders(&sockets, None);
+        if !holders.is_empty() {
+            return Ok(holders);
+        }
+    }
+    Err(PortError::Hidden { port })
+}
+
+/// Whether anyone listens on `port`. Cheap enough to ask every few milliseconds.
+///
+/// # Errors
+/// The system does not tell.
+pub fn is_listened_on(port: u16) -> Result<bool, PortError> {
+    Ok(!sockets(port)?.is_empty())
+}
+
+/// Which process of `tree` listens on `port`: the proof that an answer comes from it and from nobody else. Cheap while nobody
+/// listens.
+///
+/// # Errors
+/// The system does not tell.
+pub fn listens(tree: &mut Tree, port: u16) -> Result<Option<u32>, PortError> {
+    let sockets = sockets(port)?;
+    if sockets.is_empty() {
+        return Ok(None);
+    }
+    let (holders, _) = system::holders(&sockets, Some(&tree.refresh()));
+    // Of a shared socket the root is the better answer, if it is one of them.
+    Ok(holders.iter().find(|pid| **pid == tree.root().pid).or(holders.first()).copied())
+}
+
+fn sockets(port: u16) -> Result<std::collections::HashSet<u64>, PortError> {
+    system::sockets(port).map_err(|source| PortError::Unreadable { port, source })
+}

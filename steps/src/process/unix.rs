@@ -1,0 +1,325 @@
+//! Processes as Linux shows them: `/proc`, sessions, signals through pidfds.
+//!
+//! `/proc` is read as text that may vanish at any moment: a process that is gone is `None`, never an error.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Once;
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, kill_process, pidfd_open, pidfd_send_signal};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, ChildStdin, Command};
+
+use super::{Entry, Launch, MARK, Signal};
+
+/// The boot id, which is another one after each boot.
+pub fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
+/// The row of `pid`.
+pub fn entry(pid: u32) -> Option<Entry> {
+    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Every row, in no order.
+pub fn entries() -> Vec<Entry> {
+    pids().into_iter().filter_map(entry).collect()
+}
+
+fn pids() -> Vec<u32> {
+    let Ok(folder) = fs::read_dir("/proc") else { return Vec::new() };
+    folder.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn parse_stat(stat: &[u8]) -> Option<Entry> {
+    let text = String::from_utf8_lossy(stat);
+    let pid = text.split(' ').next()?.parse().ok()?;
+    // The name in parentheses may hold anything, parentheses and spaces too: only its last one ends it.
+    let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_ascii_whitespace().collect();
+    // proc_pid_stat(5) counts from 1 and the first two are cut off.
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    let state = *fields.first()?;
+    let ticks = number(14)? + number(15)?;
+    Some(Entry {
+        pid,
+        parent: u32::try_from(number(4)?).ok()?,
+        group: u32::try_from(number(5)?).ok()?,
+        session: u32::try_from(number(6)?).ok()?,
+        started: number(22)?,
+        // A main thread that has ended while others go on looks like a zombie, too.
+        ended: matches!(state, "Z" | "X" | "x") && number(20)? <= 1,
+        suspended: state == "T",
+        cpu: Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64),
+        memory: number(24)? * rustix::param::page_size() as u64,
+    })
+}
+
+/// The file that `pid` executes; `None` also where it may not be seen.
+pub fn executable(pid: u32) -> Option<PathBuf> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    // So the kernel marks a program whose file was replaced while it ran.
+    let whole = path.as_os_str().as_bytes();
+    Some(whole.strip_suffix(b" (deleted)").map_or_else(|| path.clone(), |there| std::ffi::OsStr::from_bytes(there).into()))
+}
+
+/// The whole argument list, the program's name first.
+pub fn arguments(pid: u32) -> Option<Vec<String>> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let bytes = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
+    Some(bytes.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+}
+
+/// The current folder.
+pub fn folder(pid: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/cwd")).ok()
+}
+
+/// A variable of the environment that `pid` was started with.
+pub fn variable(pid: u32, name: &str) -> Option<OsString> {
+    let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    bytes.split(|&byte| byte == 0).find_map(|pair| {
+        let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(std::ffi::OsStr::from_bytes(value).to_owned())
+    })
+}
+
+/// The sockets that listen on `port`, by inode. Cheap: it reads no more than the listening part of two tables.
+pub fn sockets(port: u16) -> io::Result<HashSet<u64>> {
+    let mut inodes = HashSet::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let file = match File::open(table) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // a kernel without IPv6
+            Err(error) => return Err(error),
+        };
+        for line in BufReader::new(file).lines().skip(1) {
+            let Some((local, inode)) = parse_listening(&line?) else { break };
+            if local == port {
+                inodes.insert(inode);
+            }
+        }
+    }
+    Ok(inodes)
+}
+
+/// Port and inode of a listening socket; `None` for any other: the kernel lists those after all that listen.
+fn parse_listening(line: &str) -> Option<(u16, u64)> {
+    const LISTEN: &str = "0A";
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
+    let port = u16::from_str_radix(local.rsplit(':').next()?, 16).ok()?;
+    (*state == LISTEN).then_some((port, inode.parse().ok()?))
+}
+
+/// Which of the processes `among` (`None`: all) hold one of `sockets`, and whether some of them may not be looked into.
+pub fn holders(sockets: &HashSet<u64>, among: Option<&[u32]>) -> (Vec<u32>, bool) {
+    let mut hidden = false;
+    let mut found = Vec::new();
+    for pid in among.map_or_else(pids, <[u32]>::to_vec) {
+        match holds(pid, sockets) {
+            Ok(true) => found.push(pid),
+            Ok(false) => {}
+            Err(error) => hidden |= error.kind() == io::ErrorKind::PermissionDenied,
+        }
+    }
+    (found, hidden)
+}
+
+fn holds(pid: u32, sockets: &HashSet<u64>) -> io::Result<bool> {
+    for descriptor in fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
+        // One that was closed meanwhile holds nothing.
+        let Ok(target) = fs::read_link(descriptor.path()) else { continue };
+        let inode = target.to_str().and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        if inode.is_some_and(|inode| sockets.contains(&inode)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Sends `signal` to the process that has `pid` and started at `started`; `false` where that one has ended.
+pub fn send(pid: u32, started: u64, signal: Signal) -> io::Result<bool> {
+    let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(false) };
+    let same = || entry(pid).is_some_and(|entry| entry.started == started && !entry.ended);
+    let signal = match signal {
+        Signal::Terminate => rustix::process::Signal::TERM,
+        Signal::Interrupt => rustix::process::Signal::INT,
+        Signal::Kill => rustix::process::Signal::KILL,
+        Signal::Continue => rustix::process::Signal::CONT,
+    };
+    let sent = match pidfd_open(raw, PidfdFlags::empty()) {
+        // The descriptor stands for one process for good: what is checked after it was opened cannot change any more.
+        Ok(process) => {
+            if !same() {
+                return Ok(false);
+            }
+            pidfd_send_signal(process, signal)
+        }
+        // Kernels before 5.3.
+        Err(rustix::io::Errno::NOSYS) => {
+            if !same() {
+                return Ok(false);
+            }
+            kill_process(raw, signal)
+        }
+        Err(error) => Err(error),
+    };
+    match sent {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::SRCH) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The end that a waiting process is held at.
+pub type Latch = ChildStdin;
+
+/// Starts `launch` in a session of its own, held before its program runs: a shell that waits for one line and then *becomes*
+/// the program, so pid and start time stay. If we die before the line, it reads the end of the pipe and is gone.
+pub fn start_held(launch: Launch) -> io::Result<(Child, Latch)> {
+    const GATE: &str = r#"IFS= read -r MARK && export MARK && exec "$@" </dev/null"#;
+    seal_inherited_files();
+    let mut command = Command::new("/bin/sh");
+    command.arg("-c").arg(GATE.replace("MARK", MARK)).arg("sh");
+    for (name, value) in &launch.env {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.args(odd_variables(&launch.env)).arg(&launch.program).args(&launch.args);
+    command.current_dir(&launch.cwd).stdin(Stdio::piped()).stdout(launch.stdout).stderr(launch.stderr);
+    own_session(&mut command);
+    let mut child = command.spawn()?;
+    let latch = child.stdin.take().expect("it was asked for two lines above");
+    Ok((child, latch))
+}
+
+/// Lets the program run, with `mark` in its environment.
+pub async fn let_go(mut latch: Latch, mark: &str) -> io::Result<()> {
+    latch.write_all(format!("{mark}\n").as_bytes()).await?;
+    latch.flush().await
+}
+
+/// No terminal's end, nor Ctrl+C, reaches a process in a session of its own, and the session's id finds all that it starts.
+#[allow(unsafe_code)]
+fn own_session(command: &mut Command) {
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; setsid is one, and nothing is allocated.
+    unsafe {
+        command.pre_exec(|| rustix::process::setsid().map(drop).map_err(io::Error::from));
+    }
+}
+
+/// Files that whoever started us left open would live on in a service: a pipe that never ends, a lock that is never released.
+#[allow(unsafe_code)]
+fn seal_inherited_files() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let Ok(folder) = fs::read_dir("/proc/self/fd") else { return };
+        let open = folder.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        for descriptor in open.filter(|descriptor| *descriptor > 2) {
+            // SAFETY: the descriptor is borrowed for one call that reads and sets a flag which no code of ours relies on being
+            // unset; if another thread closed it meanwhile, the call fails or sets the flag that Rust sets on all its files.
+            let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+            let _ = rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC);
+        }
+    });
+}
+
+/// A shell may drop variables whose names it could not use itself (dash does): these travel through `env`.
+fn odd_variables(own: &[(String, Option<String>)]) -> Vec<OsString> {
+    let plain = |name: &[u8]| {
+        name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') && name.first().is_some_and(|first| !first.is_ascii_digit())
+    };
+    let pair = |name: &std::ffi::OsStr, value: &std::ffi::OsStr| {
+        let mut pair = name.to_owned();
+        pair.push("=");
+        pair.push(value);
+        pair
+    };
+    let replaced = |name: &std::ffi::OsStr| own.iter().any(|(own, _)| std::ffi::OsStr::new(own) == name);
+    let inherited =
+        std::env::vars_os().filter(|(name, _)| !plain(name.as_bytes()) && !replaced(name)).map(|(name, value)| pair(&name, &value));
+    let given = own
+        .iter()
+        .filter(|(name, _)| !plain(name.as_bytes()))
+        .filter_map(|(name, value)| Some(pair(name.as_ref(), value.as_ref()?.as_ref())));
+    let mut words: Vec<OsString> = inherited.chain(given).collect();
+    if !words.is_empty() {
+        words.insert(0, "env".into());
+    }
+    words
+}
+
+/// The program and arguments that run `line` in the system's shell; `args` become `$1`, `$2`, ….
+pub fn shell(line: &str, args: Vec<String>) -> (String, Vec<String>) {
+    ("/bin/sh".to_owned(), ["-c".to_owned(), line.to_owned(), "sh".to_owned()].into_iter().chain(args).collect())
+}
+
+/// The exit code, or in words why there is none.
+pub fn ending(status: ExitStatus) -> Result<i32, String> {
+    if let Some(code) = status.code() {
+        return Ok(code);
+    }
+    let number = status.signal().unwrap_or_default();
+    let name = rustix::process::Signal::from_named_raw(number).map_or_else(String::new, |signal| format!(" ({})", signal_name(signal)));
+    Err(format!("was ended by signal {number}{name}"))
+}
+
+fn signal_name(signal: rustix::process::Signal) -> &'static str {
+    use rustix::process::Signal as S;
+    [
+        (S::KILL, "SIGKILL"),
+        (S::TERM, "SIGTERM"),
+        (S::INT, "SIGINT"),
+        (S::HUP, "SIGHUP"),
+        (S::SEGV, "SIGSEGV"),
+        (S::ABORT, "SIGABRT"),
+        (S::PIPE, "SIGPIPE"),
+        (S::QUIT, "SIGQUIT"),
+        (S::BUS, "SIGBUS"),
+        (S::ILL, "SIGILL"),
+        (S::FPE, "SIGFPE"),
+    ]
+    .into_iter()
+    .find(|(known, _)| *known == signal)
+    .map_or("another one", |(_, name)| name)
+}
+
+/// Whether `program` and `of` are one program to the eye: one file, or two of Python's launchers.
+pub fn same_family(program: &Path, of: &Path) -> bool {
+    let is_python =
+        |path: &Path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"python") || name.as_bytes().starts_with(b"pypy"));
+    program == of || (is_python(program) && is_python(of))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
+        let stat = b"4242 (a) R 1 (b c) S 17 4200 4100 0 -1 4194560 99 0 0 0 150 50 0 0 20 0 3 0 987654 1000 25 18446744073709551615";
+        let entry = parse_stat(stat).unwrap();
+        assert_eq!((entry.pid, entry.parent, entry.group, entry.session, entry.started), (4242, 17, 4200, 4100, 987_654));
+        assert_eq!(entry.cpu, Duration::from_secs(2), "150 + 50 ticks of a hundredth of a second");
+        assert!(!entry.ended);
+    }
+
+    #[test]
+    fn only_listening_sockets_count() {
+        let listening = "   0: 00000000:1388 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 620 1 0000000000000000 100 0 0 10 0";
+        assert_eq!(parse_listening(listening), Some((5000, 620)));
+        assert_eq!(parse_listening(&listening.replace(" 0A ", " 01 ")), None);
+    }
+}
