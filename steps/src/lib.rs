@@ -1,4 +1,5 @@
 //! The built-in kinds: one file each, and the rooms they share.
 
+pub mod command;
 pub mod human;
 pub mod process;

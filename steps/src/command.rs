@@ -1,0 +1,234 @@
+//! The kind `command`: runs a program and leaves nothing of it behind.
+//!
+//! The program runs in a session of its own: no terminal, so nothing can wait for a password that nobody types, and no Ctrl+C
+//! but ours. When it ends, in whatever way, so does everything that it started.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration as Time;
+
+use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits};
+use almaplan_engine::update::Stream;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::process::Child;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::human::Duration;
+use crate::process::inputs::{Environment, Word, environment, null_is_default, texts};
+use crate::process::{self, Gentle, LastLines, Launch, Tree};
+
+/// How long children that a command left may take to end by themselves: the end of a pipe is often a moment later.
+const STRAGGLE: Time = Time::from_millis(100);
+
+/// Runs a program, shows what it prints, and fails unless it ends with a code that means success.
+///
+/// Its standard input is empty. Whatever it leaves running in the background is ended with it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// The program: a name to find in `PATH`, or a path from `cwd` or the plan's folder. With `shell = true` a line for the
+    /// shell.
+    pub program: Word,
+    /// Its arguments, one each; numbers and booleans are written out.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub args: Vec<Word>,
+    /// The folder to run in; default: the plan's.
+    #[serde(default)]
+    pub cwd: Option<PathBuf>,
+    /// Variables to set beside those that almaplan has; null unsets one.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub env: Environment,
+    /// Runs `program` as a line of the system's shell (`sh`, on Windows `cmd`), with `args` as `$1`, `$2`, ….
+    #[serde(default)]
+    pub shell: bool,
+    /// A file for what it prints on standard output: replaced as a whole when it succeeds, untouched otherwise.
+    #[serde(default)]
+    pub stdout: Option<PathBuf>,
+    /// Exit codes that mean success.
+    #[serde(default = "success")]
+    pub success_codes: Vec<i32>,
+    /// It can simply be run again after an interruption; otherwise a person is asked what became of it.
+    #[serde(default)]
+    pub idempotent: bool,
+    /// How long it may take to end when it is asked to, before it is killed.
+    #[serde(default = "grace")]
+    pub grace: Duration,
+}
+
+fn success() -> Vec<i32> {
+    vec![0]
+}
+
+fn grace() -> Duration {
+    Duration::s(5)
+}
+
+/// What a command leaves.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CommandOutput {
+    /// Its exit code.
+    pub code: i32,
+    /// The end of what it printed on standard output, at most 64 KiB; empty where that went to a file.
+    pub stdout: String,
+    /// The end of what it printed on standard error, at most 64 KiB.
+    pub stderr: String,
+}
+
+impl Step for Command {
+    const KIND: &'static str = "command";
+    const TRAITS: Traits =
+        Traits { effect: Effect::Changes, on_interrupt: OnInterrupt::Ask, timeout: Some(Time::from_secs(3600)), adopts: false };
+    type Output = CommandOutput;
+
+    async fn run(&self, cx: &Context) -> Result<CommandOutput, Failure> {
+        let capture = self.stdout.as_ref().map(|path| Capture::begin(cx, &cx.path(path))).transpose()?;
+        let (child, identity) = process::launch(cx, self.launch(cx, capture.as_ref())?).await?;
+        let mut running = Running::new(child, Tree::of(&identity), cx);
+
+        let status = tokio::select! {
+            status = running.child.wait() => Some(status),
+            () = cx.cancelled() => None,
+        };
+        match status {
+            Some(_) => self.clear_leftovers(cx, &mut running.leash.0).await?,
+            None => drop(process::stop(&mut running.leash.0, Gentle::Term, self.grace.0).await.map_err(Failure::dirty)?),
+        }
+        let (stdout, stderr) = running.printed().await;
+        let failed = |message: String| Failure::dirty(message).with_tail(running.last.to_vec());
+        let Some(status) = status else { return Err(failed("stopped as asked".to_owned())) };
+        let status = status.map_err(|error| failed(format!("`{}` could not be waited for: {error}", self.program.0)))?;
+        let code = process::ending(status).map_err(|how| failed(format!("`{}` {how}", self.program.0)))?;
+        if !self.success_codes.contains(&code) {
+            return Err(failed(format!("`{}` ended with exit code {code}", self.program.0)));
+        }
+        if let Some(capture) = capture {
+            capture.keep().map_err(failed)?;
+        }
+        Ok(CommandOutput { code, stdout, stderr })
+    }
+
+    fn on_interrupt(&self) -> OnInterrupt {
+        if self.idempotent { OnInterrupt::Rerun } else { OnInterrupt::Ask }
+    }
+}
+
+impl Command {
+    fn launch(&self, cx: &Context, capture: Option<&Capture>) -> Result<Launch, Failure> {
+        let cwd = cx.path(self.cwd.as_deref().unwrap_or(Path::new("")));
+        let env = environment(&self.env);
+        let (program, args) = match self.shell {
+            true => process::shell(&self.program.0, texts(&self.args)),
+            false => (self.program.0.clone(), texts(&self.args)),
+        };
+        let program = process::resolve(&program, &cwd, &cx.run().plan_dir, &env).map_err(Failure::clean)?;
+        let stdout = capture.map_or(Ok(Stdio::piped()), Capture::stdio)?;
+        Ok(Launch { program, args, cwd, env, stdout, stderr: Stdio::piped() })
+    }
+
+    /// Ends what the command left in the background.
+    async fn clear_leftovers(&self, cx: &Context, tree: &mut Tree) -> Result<(), Failure> {
+        let patience = Instant::now() + STRAGGLE;
+        while !tree.refresh().is_empty() {
+            if Instant::now() < patience {
+                sleep(Time::from_millis(5)).await;
+                continue;
+            }
+            let left: Vec<String> = tree.refresh().into_iter().filter_map(process::describe).map(|process| process.to_string()).collect();
+            cx.info(format!("`{}` left programs running, which are ended with it: {}", self.program.0, left.join("; ")));
+            process::stop(tree, Gentle::Term, self.grace.0).await.map_err(Failure::dirty)?;
+        }
+        Ok(())
+    }
+}
+
+/// A command that runs.
+struct Running {
+    child: Child,
+    leash: Leash,
+    last: LastLines,
+    stdout: Option<JoinHandle<String>>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+impl Running {
+    fn new(mut child: Child, tree: Tree, cx: &Context) -> Self {
+        let last = LastLines::default();
+        let stdout = child.stdout.take().map(|source| tokio::spawn(process::pump(source, Stream::Stdout, cx.clone(), last.clone())));
+        let stderr = child.stderr.take().map(|source| tokio::spawn(process::pump(source, Stream::Stderr, cx.clone(), last.clone())));
+        Self { child, leash: Leash(tree), last, stdout, stderr }
+    }
+
+    /// What was printed, once all who could print have ended.
+    async fn printed(&mut self) -> (String, String) {
+        (printed(self.stdout.take()).await, printed(self.stderr.take()).await)
+    }
+}
+
+async fn printed(pump: Option<JoinHandle<String>>) -> String {
+    let Some(mut pump) = pump else { return String::new() };
+    // Whoever was handed the pipe and belongs to no tree of ours (a service that it asked for) must not hold us.
+    match timeout(Time::from_secs(5), &mut pump).await {
+        Ok(text) => text.unwrap_or_default(),
+        Err(_) => {
+            pump.abort();
+            String::new()
+        }
+    }
+}
+
+/// Kills the tree when it is dropped: an attempt that is torn down leaves nothing behind, either.
+struct Leash(Tree);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        process::kill_now(&mut self.0);
+    }
+}
+
+/// A file for standard output that does not exist under its name before it is whole.
+struct Capture {
+    path: PathBuf,
+    partial: PathBuf,
+    file: File,
+}
+
+impl Capture {
+    fn begin(cx: &Context, path: &Path) -> Result<Self, Failure> {
+        let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else {
+            return Err(Failure::clean(format!("`stdout` must name a file, but {} does not", path.display())));
+        };
+        let partial = path.with_file_name(format!(".{name}.{}.partial", cx.step()));
+        let file = File::create(&partial).map_err(|error| Failure::clean(format!("{} cannot be written: {error}", partial.display())))?;
+        Ok(Self { path: path.to_owned(), partial, file })
+    }
+
+    fn stdio(&self) -> Result<Stdio, Failure> {
+        self.file
+            .try_clone()
+            .map(Stdio::from)
+            .map_err(|error| Failure::clean(format!("{} cannot be written: {error}", self.partial.display())))
+    }
+
+    fn keep(self) -> Result<(), String> {
+        let kept = || {
+            if let Ok(before) = fs::metadata(&self.path) {
+                fs::set_permissions(&self.partial, before.permissions())?;
+            }
+            self.file.sync_all()?;
+            fs::rename(&self.partial, &self.path)?;
+            // The new name is durable only with its folder; where folders cannot be opened, they need not be synced.
+            self.path.parent().and_then(|folder| File::open(folder).ok()).map_or(Ok(()), |folder| folder.sync_all())
+        };
+        kept().map_err(|error| format!("{} cannot be replaced: {error}", self.path.display()))
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        // After `keep` there is nothing left under this name.
+        let _ = fs::remove_file(&self.partial);
+    }
+}

@@ -1,0 +1,154 @@
+//! The kind `command`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use almaplan_engine::step::{Context, Step};
+use almaplan_engine::update::Update;
+use almaplan_steps::command::Command;
+use serde_json::json;
+
+use crate::common::{context, kind, pid_in, runs, sh, until};
+
+#[tokio::test]
+async fn arguments_environment_and_output_arrive_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("in here")).unwrap();
+    let (cx, _, seen) = context(folder.path());
+    let command: Command = kind(json!({
+        "program": "python3",
+        "args": ["-c", "import os,sys; print(sys.argv[1:], os.getcwd().endswith('in here'), [os.environ.get(n) for n in ('A','HOME','x.y')], repr(sys.stdin.read())); print('é', file=sys.stderr); sys.exit(3)", 5000, true, "a b'\"$(x)"],
+        "cwd": "in here",
+        "env": { "A": 1, "HOME": null, "x.y": "dotted" },
+        "success_codes": [0, 3],
+    }));
+    let output = command.run(&cx).await.unwrap();
+    assert_eq!(output.code, 3);
+    assert_eq!(output.stdout, "['5000', 'true', 'a b\\'\"$(x)'] True ['1', None, 'dotted'] ''\n");
+    assert_eq!(output.stderr, "é\n");
+    let mut lines = seen.lines();
+    lines.sort();
+    assert_eq!(lines, [output.stdout.trim_end(), "é"]);
+    assert_eq!(seen.spawned().len(), 1);
+    assert!(seen.spawned()[0].program.ends_with("python3"), "it names the program, not what held it: {:?}", seen.spawned());
+}
+
+#[tokio::test]
+async fn a_failure_says_how_it_ended_and_shows_the_last_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cx, ..) = context(folder.path());
+    let failure = kind::<Command>(sh("seq 30; exit 7")).run(&cx).await.unwrap_err();
+    assert_eq!(failure.message, "`sh` ended with exit code 7");
+    assert!(!failure.clean);
+    assert_eq!(failure.tail, (11..=30).map(|n| n.to_string()).collect::<Vec<_>>());
+
+    let failure = kind::<Command>(sh("kill -KILL $$")).run(&cx).await.unwrap_err();
+    assert_eq!(failure.message, "`sh` was ended by signal 9 (SIGKILL)");
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_a_clean_failure_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("plain.txt"), "").unwrap();
+    let (cx, _, seen) = context(folder.path());
+    for (with, says) in [
+        (json!({ "program": "no-such-program" }), "`no-such-program` was not found in PATH"),
+        (json!({ "program": "./no-such-script" }), "`./no-such-script` was not found"),
+        (json!({ "program": "./plain.txt" }), "plain.txt is not an executable file"),
+        (json!({ "program": "sh", "cwd": "no/such/folder" }), "no/such/folder does not exist"),
+        (json!({ "program": "sh", "env": { "PATH": "/nowhere" } }), "in PATH (/nowhere)"),
+    ] {
+        let failure = kind::<Command>(with).run(&cx).await.unwrap_err();
+        assert!(failure.clean && failure.message.contains(says), "{failure:?}");
+    }
+    assert!(seen.spawned().is_empty());
+}
+
+#[tokio::test]
+async fn a_stopped_command_takes_its_grandchildren_along_even_those_that_tried_to_leave() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cx, stop, _) = context(folder.path());
+    let command: Command = kind(sh(
+        "(sh -c 'echo $$ > stubborn; trap \"\" TERM; while :; do sleep 1; done') & (env -i sh -c 'echo $$ > forgetful; exec /bin/sleep 60') & setsid sh -c 'echo $$ > runaway; exec sleep 60' & wait",
+    ));
+    let command = Command { grace: almaplan_steps::human::Duration::ms(300), ..command };
+    let work = tokio::spawn(async move { command.run(&cx).await });
+    let mut children = Vec::new();
+    for name in ["stubborn", "forgetful", "runaway"] {
+        children.push(pid_in(&folder.path().join(name)).await);
+    }
+    assert!(children.iter().all(|pid| runs(*pid)));
+    let asked = Instant::now();
+    stop.cancel();
+    let failure = work.await.unwrap().unwrap_err();
+    assert_eq!((failure.message.as_str(), failure.clean), ("stopped as asked", false));
+    assert!(asked.elapsed() < Duration::from_secs(5));
+    assert!(!children.iter().any(|pid| runs(*pid)), "they are gone when it returns, not some time later");
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_torn_down_leaves_nothing_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cx, ..) = context(folder.path());
+    let work = tokio::spawn(async move { kind::<Command>(sh("sh -c 'echo $$ > child; exec sleep 60'; true")).run(&cx).await });
+    let child = pid_in(&folder.path().join("child")).await;
+    work.abort();
+    until("the child's end", || !runs(child)).await;
+}
+
+#[tokio::test]
+async fn a_command_that_succeeds_does_not_leave_children_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cx, _, seen) = context(folder.path());
+    let begun = Instant::now();
+    let output = kind::<Command>(sh("sleep 60 & echo $! > child; echo done")).run(&cx).await.unwrap();
+    assert_eq!(output.stdout, "done\n");
+    assert!(!runs(pid_in(&folder.path().join("child")).await));
+    assert!(begun.elapsed() < Duration::from_secs(10), "it does not wait for the child's sixty seconds");
+    assert!(seen.notes().iter().any(|note| note.contains("sleep 60")), "{:?}", seen.notes());
+}
+
+#[tokio::test]
+async fn a_file_for_the_output_is_replaced_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dump.sql");
+    std::fs::write(&file, "old").unwrap();
+    let (cx, ..) = context(folder.path());
+    let command = |line| kind::<Command>(json!({ "program": line, "shell": true, "stdout": "dump.sql" }));
+    command("echo half; exit 1").run(&cx).await.unwrap_err();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "old");
+    let output = command("test \"$(cat dump.sql)\" = old && echo new").run(&cx).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "new\n");
+    assert_eq!(output.stdout, "");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no leftovers");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_stays_flat_however_much_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = Arc::new(AtomicU64::new(0));
+    let peak = Arc::new(AtomicU64::new(0));
+    let before = resident();
+    let (counter, highest) = (lines.clone(), peak.clone());
+    let updates = Arc::new(move |update| {
+        if matches!(update, Update::Log { .. }) && counter.fetch_add(1, Ordering::Relaxed) % 1000 == 0 {
+            highest.fetch_max(resident(), Ordering::Relaxed);
+        }
+    });
+    let cx = Context::standalone(folder.path(), updates);
+    // 100 MB without one line end, then 100 MB in lines.
+    let line = "x".repeat(999);
+    let output = kind::<Command>(sh(&format!("head -c 100000000 /dev/zero; yes {line} | head -c 100000000"))).run(&cx).await.unwrap();
+    assert_eq!(output.stdout.len(), 64 << 10);
+    assert_eq!(lines.load(Ordering::Relaxed), 100_000);
+    let grown = peak.load(Ordering::Relaxed).max(resident()).saturating_sub(before);
+    assert!(grown < 30_000, "grew by {grown} kB");
+}
+
+/// In kB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

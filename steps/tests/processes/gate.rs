@@ -1,0 +1,85 @@
+//! Rule 18: nothing of ours runs unseen.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use almaplan_steps::process::{self, Gate, Launch};
+
+use crate::common::{pid_in, runs, until};
+
+const SPAWNER: &str = "ALMAPLAN_TEST_SPAWNER";
+
+fn touch(file: &std::path::Path) -> Launch {
+    Launch {
+        program: "/bin/sh".into(),
+        args: vec!["-c".to_owned(), "echo $$ > \"$1\"; sleep 60".to_owned(), "sh".to_owned(), file.to_string_lossy().into_owned()],
+        cwd: "/".into(),
+        env: Vec::new(),
+        stdout: Stdio::null(),
+        stderr: Stdio::null(),
+    }
+}
+
+/// Not a test of its own: what the next one runs in a process that it can kill.
+#[tokio::test]
+async fn a_spawner_that_never_opens_its_gate() {
+    let Some(folder) = std::env::var_os(SPAWNER).map(PathBuf::from) else { return };
+    let gate = Gate::close(touch(&folder.join("effect"))).unwrap();
+    std::fs::write(folder.join("pid"), format!("{}\n", gate.identity().pid)).unwrap();
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn a_closed_gate_ends_with_whoever_made_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spawner = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "gate::a_spawner_that_never_opens_its_gate"])
+        .env(SPAWNER, folder.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = pid_in(&folder.path().join("pid")).await;
+    assert!(runs(pid), "it waits in its gate");
+    spawner.kill().unwrap();
+    spawner.wait().unwrap();
+    until("the gate's end", || !runs(pid)).await;
+    assert!(!folder.path().join("effect").exists(), "its program never ran");
+}
+
+#[tokio::test]
+async fn an_opened_gate_keeps_its_identity_and_is_not_alive_in_another_boot() {
+    let folder = tempfile::tempdir().unwrap();
+    let effect = folder.path().join("effect");
+    let gate = Gate::close(touch(&effect)).unwrap();
+    let identity = gate.identity().clone();
+    let mut child = gate.open().await.unwrap();
+    assert_eq!(pid_in(&effect).await, identity.pid, "the program has the pid that was made durable");
+    assert!(process::is_alive(&identity));
+
+    let other_boot = almaplan_engine::step::ProcessIdentity { boot: "another".to_owned(), ..identity.clone() };
+    assert!(!process::is_alive(&other_boot));
+    assert!(process::Tree::of(&other_boot).refresh().is_empty(), "nobody to signal");
+    child.start_kill().unwrap();
+    // Not waited for: a zombie counts as ended.
+    until("its end", || !process::is_alive(&identity)).await;
+}
+
+#[tokio::test]
+async fn a_reused_pid_is_never_signalled() {
+    let mut bystander = tokio::process::Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
+    let mut stale = process::identify(bystander.id().unwrap()).unwrap();
+    stale.started -= 1;
+    let mut tree = process::Tree::of(&stale);
+    process::stop(&mut tree, process::Gentle::Term, std::time::Duration::ZERO).await.unwrap();
+    process::kill_now(&mut tree);
+    assert!(bystander.try_wait().unwrap().is_none(), "another process under the same pid is left alone");
+}
+
+#[tokio::test]
+async fn we_and_what_started_us_are_never_part_of_a_tree() {
+    let parent = std::os::unix::process::parent_id();
+    let mut tree = process::Tree::of(&process::identify(parent).unwrap());
+    let members = tree.refresh();
+    assert!(!members.contains(&parent) && !members.contains(&std::process::id()), "{members:?}");
+    assert!(process::root_of(std::process::id()).is_err());
+}

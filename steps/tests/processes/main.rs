@@ -1,0 +1,7 @@
+//! Processes: real ones, on real ports.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+mod command;
+mod common;
+mod gate;
