@@ -2,4 +2,7 @@
 
 pub mod command;
 pub mod human;
+pub mod machine;
 pub mod process;
+pub mod start_service;
+pub mod stop_service;

@@ -9,6 +9,7 @@
 //! ended; we never signal ourselves, what started us, or pid 1. What differs between systems is in `unix.rs` and
 //! `windows.rs`, behind the same functions. Which process a step may touch is the kinds' business, not this room's.
 
+mod answer;
 mod describe;
 mod expect;
 mod gate;
@@ -24,6 +25,7 @@ mod tree;
 #[cfg_attr(windows, path = "windows.rs")]
 mod system;
 
+pub use answer::Prober;
 pub use describe::{Description, describe};
 pub use expect::{EmptyExpectation, Expect};
 pub use gate::{Gate, GateError, Launch, launch};
@@ -32,9 +34,9 @@ pub use output::{LastLines, pump};
 pub use port::{PortError, is_listened_on, listeners, listens};
 pub use resolve::{ResolveError, resolve};
 pub use stop::{Gentle, StopError, Stopped, kill_now, stop};
-pub use tree::{NotOurs, Tree, root_of};
+pub use tree::{NotOurs, Tree, came_through_a_gate, root_of};
 
-pub(crate) use system::{ending, shell};
+pub(crate) use system::{bound_to, ending, shell};
 
 /// The variable that every process started through a gate carries, and hands down to what it starts: `<pid>.<start time>`
 /// of the process that was let go. It tells what belongs to whom even after the parents between are gone.

@@ -1,6 +1,6 @@
 //! Who listens on a port.
 
-use super::{Tree, system};
+use super::{Tree, is_alive, system};
 
 /// Why it cannot be told who listens.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +60,12 @@ pub fn listens(tree: &mut Tree, port: u16) -> Result<Option<u32>, PortError> {
     if sockets.is_empty() {
         return Ok(None);
     }
-    let (holders, _) = system::holders(&sockets, Some(&tree.refresh()));
-    // Of a shared socket the root is the better answer, if it is one of them.
-    Ok(holders.iter().find(|pid| **pid == tree.root().pid).or(holders.first()).copied())
+    // The root alone first: usually it is the one, and looking for its children takes longer.
+    let root = Some(tree.root()).filter(|root| is_alive(root)).map(|root| root.pid);
+    if let Some(root) = root.filter(|root| !system::holders(&sockets, Some(&[*root])).0.is_empty()) {
+        return Ok(Some(root));
+    }
+    Ok(system::holders(&sockets, Some(&tree.refresh())).0.first().copied())
 }
 
 fn sockets(port: u16) -> Result<std::collections::HashSet<u64>, PortError> {

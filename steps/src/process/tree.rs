@@ -134,8 +134,13 @@ pub fn root_of(pid: u32) -> Result<Option<ProcessIdentity>, NotOurs> {
     Ok(super::identify(top.pid).filter(|identity| identity.started == top.started))
 }
 
+/// Whether `pid` is a process that almaplan itself started.
+pub fn came_through_a_gate(pid: u32) -> bool {
+    marked_root(pid).is_some_and(|root| root.pid == pid)
+}
+
 /// The process that was let out of a gate and that `pid` comes from, if it still runs.
-pub(super) fn marked_root(pid: u32) -> Option<Entry> {
+fn marked_root(pid: u32) -> Option<Entry> {
     let mark = system::variable(pid, MARK)?;
     let (root, started) = mark.to_str()?.split_once('.')?;
     let entry = running(root.parse().ok()?)?;

@@ -260,6 +260,13 @@ fn odd_variables(own: &[(String, Option<String>)]) -> Vec<OsString> {
     words
 }
 
+/// What takes along all that we start when it ends, whatever session that is in: the systemd unit that we run in.
+pub fn bound_to() -> Option<String> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let unit = groups.lines().find_map(|line| line.rsplit('/').next().filter(|unit| unit.ends_with(".service")))?;
+    Some(format!("the systemd unit {unit}"))
+}
+
 /// The program and arguments that run `line` in the system's shell; `args` become `$1`, `$2`, ….
 pub fn shell(line: &str, args: Vec<String>) -> (String, Vec<String>) {
     ("/bin/sh".to_owned(), ["-c".to_owned(), line.to_owned(), "sh".to_owned()].into_iter().chain(args).collect())

@@ -80,6 +80,11 @@ pub async fn let_go(latch: Latch, _mark: &str) -> io::Result<()> {
     match latch {}
 }
 
+/// What takes along all that we start when it ends. That a job forbids to leave it would be said here.
+pub fn bound_to() -> Option<String> {
+    None
+}
+
 /// The program and arguments that run `line` in the system's shell.
 pub fn shell(line: &str, args: Vec<String>) -> (String, Vec<String>) {
     ("cmd".to_owned(), ["/D".to_owned(), "/C".to_owned(), line.to_owned()].into_iter().chain(args).collect())

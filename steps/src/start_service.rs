@@ -1,0 +1,256 @@
+//! The kind `start-service`: starts a program that outlives us, and waits until that very program listens.
+//!
+//! It runs in a session of its own with its output in a file: neither our end nor a terminal's reaches it. An earlier attempt's
+//! process that still lives is taken over instead of starting a second one beside it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration as Time;
+
+use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::process::Child;
+use tokio::time::{Instant, sleep};
+
+use crate::human::Duration;
+use crate::process::inputs::{Environment, Word, environment, null_is_default, texts};
+use crate::process::{self, Gentle, LastLines, Launch, Tree};
+
+/// Between two looks at the port: it is part of a downtime.
+const LOOK: Time = Time::from_millis(3);
+/// The same while somebody listens who is not known to be ours: that look is a long one.
+const LONG_LOOK: Time = Time::from_millis(25);
+/// What a service that did not come up gets to end by itself.
+const GRACE: Time = Time::from_secs(3);
+/// How much of its log's end a failure reads, in bytes.
+const TAIL: u64 = 64 << 10;
+
+/// Starts a program that goes on after almaplan ends, and waits until it listens on its port.
+///
+/// Listening is not enough: whoever listens must be the started program or one of its children.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartService {
+    /// The program: a name to find in `PATH`, or a path from `cwd` or the plan's folder.
+    pub program: Word,
+    /// Its arguments, one each; numbers and booleans are written out.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub args: Vec<Word>,
+    /// The folder to run in; default: the plan's.
+    #[serde(default)]
+    pub cwd: Option<PathBuf>,
+    /// Variables to set beside those that almaplan has; null unsets one.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub env: Environment,
+    /// The TCP port that it will listen on.
+    pub port: u16,
+    /// The file that everything it prints is appended to.
+    pub log: PathBuf,
+    /// Further log files that it writes itself; their sizes are noted, too.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub watch_logs: Vec<PathBuf>,
+    /// How long it may take until it listens; then it is ended again.
+    #[serde(default = "deadline")]
+    pub deadline: Duration,
+}
+
+fn deadline() -> Duration {
+    Duration::s(30)
+}
+
+/// What a started service leaves.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct StartServiceOutput {
+    /// The process id of the root of its tree.
+    pub pid: u32,
+    /// The file that it prints to, absolute.
+    pub log: PathBuf,
+    /// The sizes in bytes of `log` and of each of `watch_logs` before the start, by absolute path: `from` of a log-check.
+    pub log_offsets: BTreeMap<String, u64>,
+}
+
+/// What waiting for a service came to.
+enum Waited {
+    Listening { pid: u32 },
+    Ended { how: String },
+    Late,
+    Unknowable { why: String },
+    Cancelled,
+}
+
+impl Step for StartService {
+    const KIND: &'static str = "start-service";
+    const TRAITS: Traits = Traits { effect: Effect::Volatile, on_interrupt: OnInterrupt::Rerun, timeout: None, adopts: true };
+    type Output = StartServiceOutput;
+
+    async fn run(&self, cx: &Context) -> Result<StartServiceOutput, Failure> {
+        if let Some(mut tree) = adopt(cx).await? {
+            cx.info(format!("goes on with process {}, which an earlier attempt started", tree.root().pid));
+            let offsets = cx.recorded("log_offsets").and_then(|value| serde_json::from_value(value).ok());
+            let offsets = offsets.unwrap_or_else(|| self.offsets(cx));
+            match self.wait(cx, &mut tree, None).await {
+                Waited::Ended { how } => cx.info(format!("process {} {how}: starting another one", tree.root().pid)),
+                waited => return self.conclude(cx, waited, &mut tree, offsets).await,
+            }
+        }
+        self.refuse_taken_port()?;
+        let offsets = self.offsets(cx);
+        let launch = self.launch(cx)?;
+        if let Some(unit) = process::bound_to() {
+            cx.warn(format!(
+                "almaplan runs in {unit}: when that is stopped, the service started here ends with it (`systemd-run --scope` avoids it)"
+            ));
+        }
+        cx.record("log_offsets", &offsets).await?;
+        let (mut child, identity) = process::launch(cx, launch).await?;
+        let mut tree = Tree::of(&identity);
+        let waited = self.wait(cx, &mut tree, Some(&mut child)).await;
+        self.conclude(cx, waited, &mut tree, offsets).await
+    }
+
+    fn default_timeout(&self) -> Option<Time> {
+        // Twice: what is taken over may end, and another one is started.
+        Some(self.deadline.0 * 2 + Time::from_secs(30))
+    }
+}
+
+/// The newest process of earlier attempts that still runs; whatever else they left is ended.
+async fn adopt(cx: &Context) -> Result<Option<Tree>, Failure> {
+    let mut adopted: Option<Tree> = None;
+    for process in cx.processes().iter().rev() {
+        let alive = process::is_alive(process);
+        let part_of_adopted = adopted.as_mut().is_some_and(|tree| !alive || tree.refresh().contains(&process.pid));
+        match &adopted {
+            None if alive => adopted = Some(Tree::of(process)),
+            // Of a launcher that has ended, what still runs is what was adopted.
+            Some(_) if part_of_adopted => {}
+            None | Some(_) => drop(process::stop(&mut Tree::of(process), Gentle::Term, GRACE).await.map_err(Failure::dirty)?),
+        }
+    }
+    Ok(adopted)
+}
+
+impl StartService {
+    fn launch(&self, cx: &Context) -> Result<Launch, Failure> {
+        let cwd = cx.path(self.cwd.as_deref().unwrap_or(Path::new("")));
+        let env = environment(&self.env);
+        let program = process::resolve(&self.program.0, &cwd, &cx.run().plan_dir, &env).map_err(Failure::clean)?;
+        let path = cx.path(&self.log);
+        let open = || {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            let log = File::options().append(true).create(true).open(&path)?;
+            Ok((log.try_clone()?, log))
+        };
+        let (stdout, stderr) =
+            open().map_err(|error: std::io::Error| Failure::clean(format!("the log {} cannot be written: {error}", path.display())))?;
+        Ok(Launch { program, args: texts(&self.args), cwd, env, stdout: Stdio::from(stdout), stderr: Stdio::from(stderr) })
+    }
+
+    fn refuse_taken_port(&self) -> Result<(), Failure> {
+        let listeners = process::listeners(self.port).map_err(Failure::clean)?;
+        let Some(taken) = listeners.first() else { return Ok(()) };
+        let by = process::describe(*taken).map_or_else(|| format!("process {taken}"), |process| process.to_string());
+        Err(Failure::clean(format!("port {} is taken, so `{}` was not started: {by}", self.port, self.program.0)))
+    }
+
+    /// The sizes of all logs now.
+    fn offsets(&self, cx: &Context) -> BTreeMap<String, u64> {
+        let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+        let paths = std::iter::once(&self.log).chain(&self.watch_logs).map(|path| cx.path(path));
+        paths.map(|path| (path.to_string_lossy().into_owned(), size(&path))).collect()
+    }
+
+    /// Waits until `tree` listens. `child` is its root where we started that ourselves.
+    async fn wait(&self, cx: &Context, tree: &mut Tree, mut child: Option<&mut Child>) -> Waited {
+        let deadline = Instant::now() + self.deadline.0;
+        loop {
+            match process::listens(tree, self.port) {
+                Ok(Some(pid)) => return Waited::Listening { pid },
+                Ok(None) => {}
+                Err(error) => return Waited::Unknowable { why: error.to_string() },
+            }
+            if !process::is_alive(tree.root())
+                && let Some(how) = ended(tree, child.as_deref_mut())
+            {
+                return Waited::Ended { how };
+            }
+            if Instant::now() >= deadline {
+                return Waited::Late;
+            }
+            let look = if process::is_listened_on(self.port).unwrap_or(true) { LONG_LOOK } else { LOOK };
+            tokio::select! {
+                () = sleep(look) => {}
+                () = cx.cancelled() => return Waited::Cancelled,
+            }
+        }
+    }
+
+    async fn conclude(
+        &self,
+        cx: &Context,
+        waited: Waited,
+        tree: &mut Tree,
+        log_offsets: BTreeMap<String, u64>,
+    ) -> Result<StartServiceOutput, Failure> {
+        let log = cx.path(&self.log);
+        let message = match waited {
+            Waited::Listening { pid } => {
+                let pid = root(cx, tree, pid).await?;
+                return Ok(StartServiceOutput { pid, log, log_offsets });
+            }
+            Waited::Ended { how } => format!("`{}` {how} before it listened on port {}", self.program.0, self.port),
+            Waited::Late => self.late(),
+            Waited::Unknowable { why } => why,
+            Waited::Cancelled => "stopped as asked".to_owned(),
+        };
+        process::stop(tree, Gentle::Term, GRACE).await.map_err(Failure::dirty)?;
+        let from = log_offsets.get(log.to_string_lossy().as_ref()).copied().unwrap_or_default();
+        Err(Failure::dirty(message).with_tail(LastLines::of(&end_of(&log, from))))
+    }
+
+    fn late(&self) -> String {
+        let waited = humantime::format_duration(self.deadline.0);
+        let other = process::listeners(self.port).ok().and_then(|pids| process::describe(*pids.first()?));
+        let other = other.map_or_else(String::new, |process| format!(", where another program does: {process}"));
+        format!("`{}` did not listen on port {} within {waited}, so it was ended again{other}", self.program.0, self.port)
+    }
+}
+
+/// How a tree ended whose root has; `None` where the root was a launcher that let its service go on.
+fn ended(tree: &mut Tree, child: Option<&mut Child>) -> Option<String> {
+    let status = child.and_then(|child| child.try_wait().ok().flatten());
+    let how = match status.map(process::ending) {
+        Some(Ok(0)) | None => None,
+        Some(Ok(code)) => Some(format!("ended with exit code {code}")),
+        Some(Err(how)) => Some(how),
+    };
+    how.or_else(|| tree.refresh().is_empty().then(|| status.map_or("ended", |_| "ended with exit code 0").to_owned()))
+}
+
+/// The process to stop some day: the one that was started, or who listens where that was only a launcher.
+async fn root(cx: &Context, tree: &Tree, listener: u32) -> Result<u32, Failure> {
+    if process::is_alive(tree.root()) {
+        return Ok(tree.root().pid);
+    }
+    if let Some(identity) = process::identify(listener) {
+        cx.spawned(identity).await?;
+    }
+    Ok(listener)
+}
+
+/// The end of what was written to `log` since it had the size `from`.
+fn end_of(log: &Path, from: u64) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(log)?;
+        let size = file.metadata()?.len();
+        file.seek(SeekFrom::Start(from.max(size.saturating_sub(TAIL)).min(size)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}

@@ -1,0 +1,184 @@
+//! The kind `stop-service`: ends whoever listens on a port, if that is who the plan means.
+//!
+//! Everyone who would be stopped is looked at before anyone is signalled: a stranger among them, and nothing is touched. What
+//! was there is recorded before the first signal, so that a rerun and a rollback still know how to start it again.
+
+use std::path::PathBuf;
+use std::time::Duration as Time;
+
+use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, ProcessIdentity, Step, Traits};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::human::Duration;
+use crate::process::{self, Description, Expect, Gentle, Tree};
+
+/// How often someone may come back to the port before we say that it is no use.
+const ROUNDS: u32 = 3;
+
+/// Finds who listens on a port and stops it with everything it started: gently, then firmly. It is stopped when it has ended
+/// and the port is free.
+///
+/// Nobody there is a success, so it can be repeated, and be a compensation.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StopService {
+    /// The TCP port that the service listens on.
+    pub port: u16,
+    /// A process known from its start, to stop even if it does not listen yet. It is left alone where it cannot be told that it
+    /// is still that one: it must listen on the port, match `expect`, or have been started by almaplan.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// How long it may take to end by itself before it is killed.
+    #[serde(default = "grace")]
+    pub grace: Duration,
+    /// The gentle request: `TERM`, or `INT` (Ctrl+C), which Waitress needs to end in order.
+    #[serde(default)]
+    pub signal: Gentle,
+    /// A part of its program, of its folder or of its command line, or several of which one must be found: anyone else on the
+    /// port is left alone, and it is an error.
+    #[serde(default)]
+    pub expect: Option<Expect>,
+}
+
+fn grace() -> Duration {
+    Duration::s(10)
+}
+
+/// What was stopped; everything null where nobody was there.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct StopServiceOutput {
+    /// The process id it had, of the root of its tree.
+    pub pid: Option<u32>,
+    /// Its program, as it has to be called to start it again.
+    pub program: Option<String>,
+    /// Its arguments, without the program.
+    pub args: Option<Vec<String>>,
+    /// Its folder.
+    pub cwd: Option<PathBuf>,
+    /// It did not end by itself: some of it had to be killed.
+    pub forced: bool,
+}
+
+impl Step for StopService {
+    const KIND: &'static str = "stop-service";
+    const TRAITS: Traits = Traits { effect: Effect::Volatile, on_interrupt: OnInterrupt::Rerun, timeout: None, adopts: false };
+    type Output = StopServiceOutput;
+
+    async fn run(&self, cx: &Context) -> Result<StopServiceOutput, Failure> {
+        self.expect.as_ref().map_or(Ok(()), Expect::check).map_err(Failure::clean)?;
+        let mut forced = false;
+        for round in 0..=ROUNDS {
+            let fail = |why: String| if round == 0 { Failure::clean(why) } else { Failure::dirty(why) };
+            let targets = self.targets(cx).map_err(fail)?;
+            let Some(first) = targets.first() else { return Ok(StopServiceOutput { forced, ..recorded(cx) }) };
+            if round == ROUNDS {
+                return Err(fail(format!(
+                    "port {} is taken again each time it is freed: something starts {} anew; stop that first",
+                    self.port, first.process
+                )));
+            }
+            record(cx, &first.process).await?;
+            for target in &targets {
+                cx.info(format!("stopping {}", target.process));
+                forced |= self.stop(cx, &target.root).await?;
+            }
+        }
+        unreachable!("the last round returns")
+    }
+
+    fn default_timeout(&self) -> Option<Time> {
+        Some(self.grace.0 * ROUNDS + Time::from_secs(60))
+    }
+}
+
+/// Somebody to stop.
+struct Target {
+    root: ProcessIdentity,
+    process: Description,
+}
+
+impl StopService {
+    /// Whom to stop, who listens first; an error where one of them is none of ours.
+    fn targets(&self, cx: &Context) -> Result<Vec<Target>, String> {
+        let mut targets: Vec<Target> = Vec::new();
+        for listener in process::listeners(self.port).map_err(|error| error.to_string())? {
+            let root = process::root_of(listener).map_err(|error| format!("port {} cannot be freed: {error}", self.port))?;
+            // None: it ended between two looks.
+            let Some(target) = root.and_then(Target::of) else { continue };
+            if !self.expects(cx, &target.process) && !process::describe(listener).is_some_and(|listener| self.expects(cx, &listener)) {
+                return Err(format!(
+                    "someone else's program listens on port {}, and is left alone as it does not match `expect`: {}",
+                    self.port, target.process
+                ));
+            }
+            if !targets.iter().any(|known| known.root == target.root) {
+                targets.push(target);
+            }
+        }
+        if let Some(target) = self.pid.and_then(|pid| self.known(cx, pid))
+            && !targets.iter().any(|known| known.root == target.root)
+        {
+            targets.push(target);
+        }
+        Ok(targets)
+    }
+
+    /// The process that was started as `pid`, if it is certain that it is still that one although it does not listen.
+    fn known(&self, cx: &Context, pid: u32) -> Option<Target> {
+        let target = process::root_of(pid).ok()??;
+        let target = Target::of(target)?;
+        let certain = match &self.expect {
+            Some(_) => self.expects(cx, &target.process),
+            None => process::came_through_a_gate(pid),
+        };
+        if !certain {
+            cx.info(format!("the pid {pid} belongs to another program by now, which is left alone: {}", target.process));
+        }
+        certain.then_some(target)
+    }
+
+    fn expects(&self, cx: &Context, process: &Description) -> bool {
+        self.expect.as_ref().is_none_or(|expect| expect.matches(process, &cx.run().plan_dir))
+    }
+
+    /// Whether it took force.
+    async fn stop(&self, cx: &Context, root: &ProcessIdentity) -> Result<bool, Failure> {
+        let mut tree = Tree::of(root);
+        tokio::select! {
+            stopped = process::stop(&mut tree, self.signal, self.grace.0) => Ok(stopped.map_err(Failure::dirty)?.forced),
+            () = cx.cancelled() => Err(Failure::dirty("stopped as asked")),
+        }
+    }
+}
+
+impl Target {
+    fn of(root: ProcessIdentity) -> Option<Self> {
+        let process = process::describe(root.pid)?;
+        Some(Self { root, process })
+    }
+}
+
+/// Keeps what is about to be stopped, for whoever has to start it again.
+async fn record(cx: &Context, process: &Description) -> Result<(), Failure> {
+    cx.record("pid", process.pid).await?;
+    cx.record("program", process.program.to_string_lossy()).await?;
+    cx.record("args", &process.args).await?;
+    cx.record("cwd", &process.cwd).await?;
+    Ok(())
+}
+
+/// What this or an earlier attempt found.
+fn recorded(cx: &Context) -> StopServiceOutput {
+    fn field<T: DeserializeOwned>(cx: &Context, name: &str) -> Option<T> {
+        cx.recorded(name).and_then(|value| serde_json::from_value(value).ok())
+    }
+    StopServiceOutput {
+        pid: field(cx, "pid"),
+        program: field(cx, "program"),
+        args: field(cx, "args"),
+        cwd: field(cx, "cwd"),
+        forced: false,
+    }
+}

@@ -1,0 +1,346 @@
+//! The kinds `start-service` and `stop-service`, and ending through the machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use almaplan_engine::step::{Failure, Host, ProcessIdentity, Step};
+use almaplan_steps::machine::Machine;
+use almaplan_steps::process::{self, Tree};
+use almaplan_steps::start_service::{StartService, StartServiceOutput};
+use almaplan_steps::stop_service::{StopService, StopServiceOutput};
+use serde_json::{Map, Value, json};
+
+use crate::common::{Seen, context, context_after, kind, pid_in, runs, until};
+
+const STARTER: &str = "ALMAPLAN_TEST_STARTER";
+
+/// A folder with the service in it, a free port, and nothing left running at the end.
+struct Place {
+    folder: tempfile::TempDir,
+    port: u16,
+    by_hand: Vec<Child>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("server.py"), include_str!("server.py")).unwrap();
+        // Found and let go again; what takes it in between fails the test loudly.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self { folder, port, by_hand: Vec::new() }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn with(&self, mode: &str) -> Value {
+        json!({ "program": "python3", "args": ["server.py", self.port, mode], "port": self.port, "log": "logs/out.log", "deadline": "20s" })
+    }
+
+    async fn start(&self, mode: &str) -> Result<StartServiceOutput, Failure> {
+        kind::<StartService>(self.with(mode)).run(&context(self.path()).0).await
+    }
+
+    async fn stop(&self, more: Value) -> (Result<StopServiceOutput, Failure>, Seen) {
+        let (cx, _, seen) = context(self.path());
+        let mut with = json!({ "port": self.port });
+        with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        (kind::<StopService>(with).run(&cx).await, seen)
+    }
+
+    /// As a person would start it, without almaplan; returns once it listens, unless it never does.
+    async fn by_hand(&mut self, mode: &str) -> u32 {
+        let mut command = std::process::Command::new("python3");
+        command.args(["server.py", &self.port.to_string(), mode]).current_dir(self.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().unwrap();
+        let pid = child.id();
+        self.by_hand.push(child);
+        if mode != "idle" {
+            until("someone who listens", || process::is_listened_on(self.port).unwrap()).await;
+        }
+        pid
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path().join("logs/out.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let listeners = process::listeners(self.port).unwrap_or_default();
+        for identity in listeners.into_iter().chain(self.by_hand.iter().map(Child::id)).filter_map(process::identify) {
+            process::kill_now(&mut Tree::of(&identity));
+        }
+        self.by_hand.iter_mut().for_each(|child| drop(child.wait()));
+    }
+}
+
+#[tokio::test]
+async fn a_service_whose_child_listens_is_stopped_by_its_root() {
+    let place = Place::new();
+    let started = place.start("parent").await.unwrap();
+    let listener = process::listeners(place.port).unwrap()[0];
+    assert_ne!(listener, started.pid, "it is the child that listens");
+
+    let (stopped, seen) = place.stop(json!({ "expect": "server.py" })).await;
+    let stopped = stopped.unwrap();
+    assert_eq!(stopped.pid, Some(started.pid));
+    assert!(!stopped.forced);
+    assert!(!runs(started.pid) && !runs(listener));
+    assert!(!process::is_listened_on(place.port).unwrap());
+    assert_eq!(seen.recorded()["pid"], json!(started.pid));
+    assert_eq!(seen.recorded()["args"], json!(["server.py", place.port.to_string(), "parent"]));
+}
+
+#[tokio::test]
+async fn what_was_stopped_starts_again_from_what_the_stop_left() {
+    let mut place = Place::new();
+    let before = place.by_hand("").await;
+    let stopped = place.stop(json!({})).await.0.unwrap();
+    assert_eq!(stopped.pid, Some(before));
+    let again = json!({ "program": stopped.program, "args": stopped.args, "cwd": stopped.cwd, "port": place.port, "log": "again.log" });
+    let again = kind::<StartService>(again).run(&context(place.path()).0).await.unwrap();
+    assert!(process::listeners(place.port).unwrap().contains(&again.pid));
+}
+
+#[tokio::test]
+async fn a_listener_started_by_hand_is_stopped_with_its_launcher_but_not_with_us() {
+    let mut place = Place::new();
+    let launcher = place.by_hand("parent").await;
+    let listener = process::listeners(place.port).unwrap()[0];
+    assert_ne!(listener, launcher);
+    let stopped = place.stop(json!({})).await.0.unwrap();
+    assert_eq!(stopped.pid, Some(launcher), "the launcher is the same program in the same place; the test that started it is not");
+    assert!(!runs(launcher) && !runs(listener));
+}
+
+#[tokio::test]
+async fn a_stranger_on_the_port_is_left_alone_and_named() {
+    let mut place = Place::new();
+    let stranger = place.by_hand("").await;
+    let (stopped, seen) = place.stop(json!({ "expect": ["waitress", "/srv/production"] })).await;
+    let failure = stopped.unwrap_err();
+    assert!(failure.clean);
+    for part in [&format!("port {}", place.port), &format!("pid {stranger}"), "server.py"] {
+        assert!(failure.message.contains(part), "{part}: {}", failure.message);
+    }
+    assert!(runs(stranger));
+    assert!(seen.recorded().is_empty(), "nothing is kept of what is not ours");
+
+    let (cx, _, seen) = context(place.path());
+    let failure = kind::<StartService>(place.with("")).run(&cx).await.unwrap_err();
+    assert!(failure.clean && failure.message.contains(&format!("pid {stranger}")), "{}", failure.message);
+    assert!(seen.spawned().is_empty() && runs(stranger));
+}
+
+#[tokio::test]
+async fn a_stubborn_service_is_forced_with_everything_below_it() {
+    let place = Place::new();
+    let started = place.start("stubborn").await.unwrap();
+    let tree = Tree::of(&process::identify(started.pid).unwrap()).refresh();
+    assert!(tree.len() >= 2, "the service and its stubborn child: {tree:?}");
+    let stopped = place.stop(json!({ "grace": "200ms" })).await.0.unwrap();
+    assert!(stopped.forced);
+    assert!(!tree.into_iter().any(runs));
+}
+
+#[tokio::test]
+async fn ctrl_c_lets_a_service_end_in_order() {
+    let place = Place::new();
+    place.start("").await.unwrap();
+    let stopped = place.stop(json!({ "signal": "INT" })).await.0.unwrap();
+    assert!(!stopped.forced);
+    assert!(place.log().contains("ended in order"), "{}", place.log());
+}
+
+#[tokio::test]
+async fn stopping_what_is_not_there_is_done_and_a_rerun_knows_what_was() {
+    let place = Place::new();
+    let stopped = place.stop(json!({ "pid": null })).await.0.unwrap();
+    assert_eq!(
+        serde_json::to_value(&stopped).unwrap(),
+        json!({ "pid": null, "program": null, "args": null, "cwd": null, "forced": false })
+    );
+
+    let recorded: Map<String, Value> = serde_json::from_value(json!({ "pid": 77, "program": "/p", "args": ["a"], "cwd": "/c" })).unwrap();
+    let (cx, ..) = context_after(place.path(), recorded, Vec::new());
+    let stopped = kind::<StopService>(json!({ "port": place.port })).run(&cx).await.unwrap();
+    assert_eq!(
+        (stopped.pid, stopped.program.as_deref(), stopped.args, stopped.cwd),
+        (Some(77), Some("/p"), Some(vec!["a".to_owned()]), Some(PathBuf::from("/c")))
+    );
+}
+
+#[tokio::test]
+async fn a_known_pid_is_stopped_before_it_listens_but_not_if_it_is_a_stranger_by_now() {
+    let mut place = Place::new();
+    let pid = place.by_hand("idle").await;
+    until("its program", || process::describe(pid).is_some_and(|process| process.command_line().contains("idle"))).await;
+
+    let stopped = place.stop(json!({ "pid": pid, "expect": "someone else" })).await.0.unwrap();
+    assert_eq!((stopped.pid, runs(pid)), (None, true), "after a reboot the pid may be anybody's");
+    let stopped = place.stop(json!({ "pid": pid })).await.0.unwrap();
+    assert_eq!((stopped.pid, runs(pid)), (None, true), "nor is a bare pid proof");
+    let stopped = place.stop(json!({ "pid": pid, "expect": "server.py" })).await.0.unwrap();
+    assert_eq!((stopped.pid, runs(pid)), (Some(pid), false));
+}
+
+#[tokio::test]
+async fn a_service_that_dies_fails_at_once_with_its_last_words() {
+    let place = Place::new();
+    fs::create_dir(place.path().join("logs")).unwrap();
+    fs::write(place.path().join("logs/out.log"), "of an earlier run\n").unwrap();
+    let begun = Instant::now();
+    let failure = place.start("broken").await.unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(failure.message.contains("`python3` ended with exit code 4 before it listened"), "{}", failure.message);
+    assert_eq!(failure.tail, ["starting broken", "Traceback: no such table"]);
+    assert!(!failure.clean);
+}
+
+#[tokio::test]
+async fn a_service_that_never_listens_is_ended_again_even_if_a_stranger_listens() {
+    let mut place = Place::new();
+    let (cx, _, seen) = context(place.path());
+    let mut with = place.with("idle");
+    with["deadline"] = json!("1500ms");
+    let work = tokio::spawn(async move { kind::<StartService>(with).run(&cx).await });
+    until("its start", || !seen.spawned().is_empty()).await;
+    let stranger = place.by_hand("").await;
+    let failure = work.await.unwrap().unwrap_err();
+    assert!(failure.message.contains("did not listen") && failure.message.contains(&format!("pid {stranger}")), "{}", failure.message);
+    assert!(!failure.clean && !process::is_alive(&seen.spawned()[0]));
+    assert!(runs(stranger));
+}
+
+#[tokio::test]
+async fn a_start_that_is_stopped_leaves_nothing_running() {
+    let place = Place::new();
+    let (cx, stop, seen) = context(place.path());
+    let with = place.with("idle");
+    let work = tokio::spawn(async move { kind::<StartService>(with).run(&cx).await });
+    until("its start", || place.log().contains("idle")).await;
+    stop.cancel();
+    let failure = work.await.unwrap().unwrap_err();
+    assert_eq!((failure.message.as_str(), failure.clean), ("stopped as asked", false));
+    assert!(!process::is_alive(&seen.spawned()[0]));
+}
+
+#[tokio::test]
+async fn a_live_process_of_an_earlier_attempt_is_taken_over_and_a_dead_one_replaced() {
+    let place = Place::new();
+    let (cx, _, seen) = context(place.path());
+    let first = kind::<StartService>(place.with("")).run(&cx).await.unwrap();
+    let (recorded, processes) = (seen.recorded(), seen.spawned());
+    assert_eq!(recorded["log_offsets"], json!({ place.path().join("logs/out.log").to_str().unwrap(): 0 }));
+
+    let (cx, _, seen) = context_after(place.path(), recorded.clone(), processes.clone());
+    let second = kind::<StartService>(place.with("")).run(&cx).await.unwrap();
+    assert_eq!((second.pid, second.log_offsets), (first.pid, first.log_offsets));
+    assert!(seen.spawned().is_empty(), "nothing new was started");
+
+    place.stop(json!({ "pid": first.pid })).await.0.unwrap();
+    let (cx, ..) = context_after(place.path(), recorded, processes);
+    let third = kind::<StartService>(place.with("")).run(&cx).await.unwrap();
+    assert_ne!(third.pid, first.pid);
+    assert!(third.log_offsets.values().all(|offset| *offset > 0), "of this start: {:?}", third.log_offsets);
+}
+
+#[tokio::test]
+async fn a_launcher_that_ends_well_is_replaced_by_the_service_it_left() {
+    let place = Place::new();
+    let (cx, _, seen) = context(place.path());
+    let started = kind::<StartService>(place.with("daemon")).run(&cx).await.unwrap();
+    assert!(process::listeners(place.port).unwrap().contains(&started.pid));
+    assert_eq!(seen.spawned().last().unwrap().pid, started.pid, "a crash from here on finds the service, not the launcher");
+}
+
+/// Not a test of its own: what the next one runs in a process that it can kill.
+#[tokio::test]
+async fn a_starter_that_goes_on() {
+    let Some(folder) = std::env::var_os(STARTER).map(PathBuf::from) else { return };
+    let with = serde_json::from_str(&fs::read_to_string(folder.join("with.json")).unwrap()).unwrap();
+    let started = kind::<StartService>(with).run(&context(&folder).0).await.unwrap();
+    fs::write(folder.join("pid"), format!("{}\n", started.pid)).unwrap();
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn a_started_service_outlives_its_starter_and_holds_nothing_of_it() {
+    let place = Place::new();
+    fs::write(place.path().join("with.json"), place.with("").to_string()).unwrap();
+    let mut starter = std::process::Command::new("sh")
+        // A file that the starter was handed, without the flag that would close it.
+        .args(["-c", "exec 7>held; exec \"$0\" --exact service::a_starter_that_goes_on"])
+        .arg(std::env::current_exe().unwrap())
+        .current_dir(place.path())
+        .env(STARTER, place.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = pid_in(&place.path().join("pid")).await;
+    starter.kill().unwrap();
+    starter.wait().unwrap();
+
+    assert!(Machine::new(None).answers(&format!("http://127.0.0.1:{}/", place.port)).await);
+    assert!(process::listeners(place.port).unwrap().contains(&pid));
+    let open = |descriptor: &str| fs::read_link(format!("/proc/{pid}/fd/{descriptor}")).unwrap();
+    assert_eq!(open("0"), Path::new("/dev/null"));
+    assert_eq!((open("1"), open("2")), (place.path().join("logs/out.log"), place.path().join("logs/out.log")));
+    let held: Vec<PathBuf> =
+        fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map(|file| fs::read_link(file.unwrap().path()).unwrap()).collect();
+    assert!(!held.iter().any(|file| file.ends_with("held")), "{held:?}");
+    assert!(!held.iter().any(|file| file.to_str().unwrap().starts_with("pipe:")), "{held:?}");
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    assert_eq!(stat.rsplit(')').next().unwrap().split_whitespace().nth(3), Some(pid.to_string().as_str()), "it leads its session");
+}
+
+#[tokio::test]
+async fn the_machine_ends_what_a_dead_process_left_and_nobody_of_another_boot() {
+    let place = Place::new();
+    let (cx, _, seen) = context(place.path());
+    let machine = Machine::new(None);
+    kind::<StartService>(place.with("parent")).run(&cx).await.unwrap();
+    let identity = seen.spawned()[0].clone();
+    let listener = process::listeners(place.port).unwrap()[0];
+
+    machine.end(&ProcessIdentity { boot: "another".to_owned(), ..identity.clone() }).await.unwrap();
+    assert!(runs(identity.pid) && runs(listener));
+
+    let kill = std::process::Command::new("kill").args(["-KILL", &identity.pid.to_string()]).status().unwrap();
+    assert!(kill.success());
+    until("the root's end", || !runs(identity.pid)).await;
+    assert!(runs(listener), "an orphan");
+    machine.end(&identity).await.unwrap();
+    assert!(!runs(listener));
+}
+
+#[tokio::test]
+async fn an_answer_is_any_status_below_500() {
+    let mut place = Place::new();
+    let machine = Machine::new(None);
+    let url = |path: &str| format!("http://127.0.0.1:{}{path}", place.port);
+    let (root, missing, broken) = (url("/"), url("/missing"), url("/broken"));
+    assert!(!machine.answers(&root).await);
+    place.by_hand("").await;
+    assert!(machine.answers(&root).await && machine.answers(&missing).await);
+    assert!(!machine.answers(&broken).await);
+    assert!(!machine.answers("no url").await);
+}
+
+#[tokio::test]
+async fn the_interpreter_of_a_virtual_environment_stays_that_one() {
+    let place = Place::new();
+    let python = std::process::Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap().stdout;
+    let link = place.path().join("venv-python");
+    std::os::unix::fs::symlink(String::from_utf8(python).unwrap().trim(), &link).unwrap();
+    let mut with = place.with("");
+    with["program"] = json!("./venv-python");
+    kind::<StartService>(with).run(&context(place.path()).0).await.unwrap();
+    let stopped = place.stop(json!({ "expect": place.path() })).await.0.unwrap();
+    assert_eq!(stopped.program.as_deref(), link.to_str());
+}
