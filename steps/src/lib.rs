@@ -6,3 +6,4 @@ pub mod machine;
 pub mod process;
 pub mod start_service;
 pub mod stop_service;
+pub mod watch;

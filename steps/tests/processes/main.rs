@@ -6,3 +6,4 @@ mod command;
 mod common;
 mod gate;
 mod service;
+mod watch;

@@ -1,0 +1,241 @@
+//! The kind `watch`: looks at a service for a while after it was started.
+//!
+//! One bad look is noise: only [`STRIKES`] in a row are a failure. A process that ends is one at once.
+
+use std::collections::HashMap;
+use std::time::Duration as Time;
+
+use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, ProcessIdentity, Step, Traits};
+use almaplan_engine::update::Unit;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::human::{Bytes, Duration};
+use crate::process::{self, Prober, Tree};
+
+/// How many bad looks in a row are a failure.
+const STRIKES: u32 = 3;
+/// How long an answer may take to count as one.
+const PATIENCE: Time = Time::from_secs(5);
+/// How soon a process that has ended is noticed between two looks.
+const PULSE: Time = Time::from_millis(250);
+/// Processor time is counted in hundredths of a second: looks closer than this would see nothing.
+const SHORTEST: Time = Time::from_millis(50);
+
+/// Watches a process with all its children, a URL, or both: fails when the process ends, when it needs more than it may three
+/// looks in a row, or when the URL does not answer three times in a row.
+///
+/// Interrupted, it watches anew from the beginning.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// The process to watch, with everything below it.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// How long to watch.
+    #[serde(rename = "for", default = "quarter")]
+    pub length: Duration,
+    /// The pause between two looks.
+    #[serde(default = "interval")]
+    pub interval: Duration,
+    /// The processor time that it may take, in percent of one core.
+    #[serde(default)]
+    pub max_cpu: Option<f64>,
+    /// The memory that it may hold resident.
+    #[serde(default)]
+    pub max_memory: Option<Bytes>,
+    /// A URL that must answer, with any status below 500.
+    #[serde(default)]
+    pub url: Option<String>,
+}
+
+fn quarter() -> Duration {
+    Duration::s(15 * 60)
+}
+
+fn interval() -> Duration {
+    Duration::s(5)
+}
+
+/// What was seen; null where it was not looked at.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct WatchOutput {
+    /// How often it was looked at.
+    pub samples: u32,
+    /// Most processor time between two looks, in percent of one core.
+    pub cpu_peak: Option<f64>,
+    /// Mean processor time, in percent of one core.
+    pub cpu_mean: Option<f64>,
+    /// Most resident memory, in bytes.
+    pub memory_peak: Option<u64>,
+    /// Mean resident memory, in bytes.
+    pub memory_mean: Option<u64>,
+    /// Slowest answer, in milliseconds.
+    pub answers_peak_ms: Option<f64>,
+    /// Mean time to an answer, in milliseconds.
+    pub answers_mean_ms: Option<f64>,
+}
+
+impl Step for Watch {
+    const KIND: &'static str = "watch";
+    const TRAITS: Traits = Traits { effect: Effect::Observes, on_interrupt: OnInterrupt::Rerun, timeout: None, adopts: false };
+    type Output = WatchOutput;
+
+    async fn run(&self, cx: &Context) -> Result<WatchOutput, Failure> {
+        if self.pid.is_none() && self.url.is_none() {
+            return Err(Failure::clean("there is nothing to watch: give `pid`, `url` or both"));
+        }
+        let mut service = self.pid.map(Watched::new).transpose()?;
+        let prober = Prober::new();
+        let (mut cpu, mut memory, mut answers) = (Gauge::default(), Gauge::default(), Gauge::default());
+        let begun = Instant::now();
+        let end = begun + self.length.0;
+        let mut samples = 0;
+        while Instant::now() < end {
+            let next = end.min(Instant::now() + self.interval.0.max(SHORTEST));
+            let identity = service.as_ref().map(|service| service.identity.clone());
+            tokio::select! {
+                () = sleep_until(next) => {}
+                () = ended(identity.as_ref()) => {}
+                () = cx.cancelled() => return Err(Failure::clean("stopped as asked")),
+            }
+            if let Some(service) = &mut service {
+                let load = service.look().ok_or_else(|| service.has_ended(begun.elapsed()))?;
+                cpu.add(load.cpu_percent, self.max_cpu.is_some_and(|limit| load.cpu_percent > limit));
+                memory.add(load.memory, self.max_memory.is_some_and(|limit| load.memory > limit.0 as f64));
+            }
+            if let Some(url) = &self.url {
+                match prober.ask(url, PATIENCE).await {
+                    Some(took) => answers.add(took.as_secs_f64() * 1000.0, false),
+                    None => answers.strikes += 1,
+                }
+            }
+            samples += 1;
+            cx.progress(begun.elapsed().as_secs().min(self.length.0.as_secs()), Some(self.length.0.as_secs()), Unit::Seconds);
+            self.judge(&cpu, &memory, &answers)?;
+        }
+        Ok(WatchOutput {
+            samples,
+            cpu_peak: cpu.peak().map(tenths),
+            cpu_mean: cpu.mean().map(tenths),
+            memory_peak: memory.peak().map(|bytes| bytes as u64),
+            memory_mean: memory.mean().map(|bytes| bytes as u64),
+            answers_peak_ms: answers.peak().map(tenths),
+            answers_mean_ms: answers.mean().map(tenths),
+        })
+    }
+
+    fn default_timeout(&self) -> Option<Time> {
+        Some(self.length.0 + Time::from_secs(60))
+    }
+}
+
+impl Watch {
+    fn judge(&self, cpu: &Gauge, memory: &Gauge, answers: &Gauge) -> Result<(), Failure> {
+        let times = format!("{STRIKES} times in a row");
+        if let Some(limit) = self.max_cpu.filter(|_| cpu.strikes >= STRIKES) {
+            return Err(Failure::clean(format!("it took {:.0} % of a core, more than the {limit} % it may, {times}", cpu.last)));
+        }
+        if let Some(limit) = self.max_memory.filter(|_| memory.strikes >= STRIKES) {
+            let (held, may) = (mebibytes(memory.last), mebibytes(limit.0 as f64));
+            return Err(Failure::clean(format!("it held {held:.1} MiB of memory, more than the {may:.1} MiB it may, {times}")));
+        }
+        if let Some(url) = self.url.as_ref().filter(|_| answers.strikes >= STRIKES) {
+            return Err(Failure::clean(format!("{url} did not answer {times}")));
+        }
+        Ok(())
+    }
+}
+
+/// Returns when `process` has ended; never without one.
+async fn ended(process: Option<&ProcessIdentity>) {
+    let Some(process) = process else { return std::future::pending().await };
+    while process::is_alive(process) {
+        sleep(PULSE).await;
+    }
+}
+
+/// A tree that is watched.
+struct Watched {
+    identity: ProcessIdentity,
+    name: String,
+    tree: Tree,
+    /// When it was last looked at, and what each process had used by then: (pid, start) → processor time.
+    before: (Instant, HashMap<(u32, u64), Time>),
+}
+
+/// What a tree needs.
+struct Load {
+    /// Of one core, since the last look.
+    cpu_percent: f64,
+    /// Resident, in bytes.
+    memory: f64,
+}
+
+impl Watched {
+    fn new(pid: u32) -> Result<Self, Failure> {
+        let gone = || Failure::clean(format!("process {pid}, which was to be watched, does not run"));
+        let identity = process::identify(pid).ok_or_else(gone)?;
+        let name = process::describe(pid).ok_or_else(gone)?.to_string();
+        let mut watched = Self { tree: Tree::of(&identity), identity, name, before: (Instant::now(), HashMap::new()) };
+        watched.look().ok_or_else(gone)?;
+        Ok(watched)
+    }
+
+    /// `None` where it has ended. The time of children that came and went between two looks is not seen.
+    fn look(&mut self) -> Option<Load> {
+        if !process::is_alive(&self.identity) {
+            return None;
+        }
+        let now = Instant::now();
+        let members = self.tree.members();
+        let used: HashMap<_, _> = members.iter().map(|entry| ((entry.pid, entry.started), entry.cpu)).collect();
+        let (then, before) = &self.before;
+        let spent: Time = used.iter().map(|(key, cpu)| cpu.saturating_sub(before.get(key).copied().unwrap_or_default())).sum();
+        let cpu_percent = 100.0 * spent.as_secs_f64() / (now - *then).as_secs_f64().max(f64::EPSILON);
+        self.before = (now, used);
+        Some(Load { cpu_percent, memory: members.iter().map(|entry| entry.memory as f64).sum() })
+    }
+
+    fn has_ended(&self, after: Time) -> Failure {
+        Failure::clean(format!("ended while it was watched, after {:.1} s: {}", after.as_secs_f64(), self.name))
+    }
+}
+
+/// A value over time.
+#[derive(Default)]
+struct Gauge {
+    count: u32,
+    sum: f64,
+    highest: f64,
+    last: f64,
+    /// Bad looks in a row.
+    strikes: u32,
+}
+
+impl Gauge {
+    fn add(&mut self, value: f64, bad: bool) {
+        self.count += 1;
+        self.sum += value;
+        self.highest = self.highest.max(value);
+        self.last = value;
+        self.strikes = if bad { self.strikes + 1 } else { 0 };
+    }
+
+    fn peak(&self) -> Option<f64> {
+        (self.count > 0).then_some(self.highest)
+    }
+
+    fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / f64::from(self.count))
+    }
+}
+
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+fn mebibytes(bytes: f64) -> f64 {
+    bytes / f64::from(1 << 20)
+}

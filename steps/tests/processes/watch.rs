@@ -1,0 +1,105 @@
+//! The kind `watch`.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use almaplan_engine::step::Step;
+use almaplan_steps::watch::Watch;
+use serde_json::json;
+
+use crate::common::{context, kind, until};
+
+/// Ended with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn python(code: &str) -> Ended {
+    Ended(Command::new("python3").args(["-c", code]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
+}
+
+/// A parent that does nothing, whose child works; the child ends with the parent's input.
+const WORKING_CHILD: &str = "
+import subprocess, sys
+child = subprocess.Popen([sys.executable, '-c', 'import threading, sys, os; threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0))).start(); b = bytearray(80 << 20)\\nwhile True: pass'])
+child.wait()
+";
+
+#[tokio::test]
+async fn the_whole_tree_is_measured() {
+    let service = python(WORKING_CHILD);
+    let (cx, ..) = context("/".as_ref());
+    let watch: Watch = kind(json!({ "pid": service.0.id(), "for": "2s", "interval": "200ms" }));
+    let seen = watch.run(&cx).await.unwrap();
+    assert!(seen.samples >= 3, "{seen:?}");
+    assert!(seen.cpu_mean.unwrap() > 5.0 && seen.cpu_peak >= seen.cpu_mean, "the child's work: {seen:?}");
+    assert!(seen.memory_peak.unwrap() > 80 << 20 && seen.memory_mean.unwrap() > 10 << 20, "the child's memory: {seen:?}");
+    assert_eq!(seen.answers_mean_ms, None);
+}
+
+#[tokio::test]
+async fn a_limit_is_exceeded_only_three_times_in_a_row() {
+    let service = python(WORKING_CHILD);
+    let (cx, ..) = context("/".as_ref());
+    let watch = |more: serde_json::Value| {
+        let mut with = json!({ "pid": service.0.id(), "for": "20s", "interval": "200ms" });
+        with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        kind::<Watch>(with)
+    };
+    let failure = watch(json!({ "max_memory": "30MiB" })).run(&cx).await.unwrap_err();
+    assert!(failure.clean && failure.message.contains("more than the 30.0 MiB"), "{failure}");
+    let begun = Instant::now();
+    let failure = watch(json!({ "max_cpu": 2 })).run(&cx).await.unwrap_err();
+    assert!(failure.message.contains("more than the 2 %"), "{failure}");
+    assert!(begun.elapsed() >= Duration::from_millis(600), "one look is noise");
+}
+
+#[tokio::test]
+async fn a_process_that_ends_is_noticed_long_before_the_next_look() {
+    let mut service = python("import sys; sys.stdin.read()");
+    let (cx, ..) = context("/".as_ref());
+    let begun = Instant::now();
+    let watch: Watch = kind(json!({ "pid": service.0.id(), "for": "10m", "interval": "5m" }));
+    // The first poll of the watch has looked at the process before it is killed. Not waited for: a zombie counts as ended.
+    let (watched, ()) = tokio::join!(biased; watch.run(&cx), async { service.0.kill().unwrap() });
+    let failure = watched.unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert!(failure.message.contains("ended while it was watched") && failure.message.contains("python3"), "{failure}");
+
+    service.0.wait().unwrap();
+    let (cx, ..) = context("/".as_ref());
+    let failure = kind::<Watch>(json!({ "pid": service.0.id() })).run(&cx).await.unwrap_err();
+    assert!(failure.message.contains("does not run"), "{failure}");
+    assert!(kind::<Watch>(json!({ "pid": null })).run(&cx).await.unwrap_err().message.contains("nothing to watch"));
+}
+
+#[tokio::test]
+async fn a_url_that_answers_is_timed_and_one_that_does_not_fails() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}/");
+    let service = Ended(
+        Command::new("python3")
+            .args(["-m", "http.server", &port.to_string(), "--bind", "127.0.0.1"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    until("someone who listens", || almaplan_steps::process::is_listened_on(port).unwrap()).await;
+    let (cx, stop, _) = context("/".as_ref());
+    let seen = kind::<Watch>(json!({ "url": url, "for": "500ms", "interval": "100ms" })).run(&cx).await.unwrap();
+    assert!(seen.answers_mean_ms.unwrap() > 0.0 && seen.cpu_peak.is_none(), "{seen:?}");
+
+    drop(service);
+    let failure = kind::<Watch>(json!({ "url": url, "for": "20s", "interval": "100ms" })).run(&cx).await.unwrap_err();
+    assert!(failure.message.contains("did not answer 3 times"), "{failure}");
+
+    stop.cancel();
+    let failure = kind::<Watch>(json!({ "url": url })).run(&cx).await.unwrap_err();
+    assert_eq!(failure.message, "stopped as asked");
+}
