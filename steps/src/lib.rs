@@ -7,3 +7,10 @@ pub mod process;
 pub mod start_service;
 pub mod stop_service;
 pub mod watch;
+pub mod http;
+pub mod http_check;
+pub mod human;
+pub mod one_or_many;
+mod ports;
+#[cfg(test)]
+mod test_server;
