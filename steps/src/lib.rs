@@ -10,6 +10,7 @@ pub mod watch;
 pub mod http;
 pub mod http_check;
 pub mod human;
+pub mod log_check;
 pub mod one_or_many;
 mod ports;
 #[cfg(test)]
