@@ -1,9 +1,10 @@
 //! Who listens on a port, and whether a process is alive: what checks need to know of processes.
 //!
-//! Reads `/proc/net/tcp{,6}`; elsewhere it says that it cannot tell. It never signals anyone.
+//! Reads `/proc/net/tcp{,6}`; elsewhere it says that it cannot tell. It signals nobody but children of ours.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
+use std::path::Path;
 
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind};
 
@@ -99,7 +100,7 @@ fn describe(pids: &[u32]) -> Vec<Listener> {
     let system = look(ProcessesToUpdate::Some(&wanted), details);
     let describe = |pid: Pid| {
         let process = system.process(pid)?;
-        let text = |path: Option<&std::path::Path>| path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+        let text = |path: Option<&Path>| path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
         let args = process.cmd().iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
         Some(Listener { pid: pid.as_u32(), program: text(process.exe()), args, cwd: text(process.cwd()) })
     };
@@ -128,6 +129,30 @@ pub(crate) fn descends(pid: u32, root: u32) -> bool {
         next = system.process(pid).and_then(sysinfo::Process::parent);
     }
     false
+}
+
+/// Ends `root`, a child of ours, and everything below it, firmly.
+pub(crate) fn end_tree(root: u32) {
+    let system = look(ProcessesToUpdate::All, ProcessRefreshKind::nothing());
+    let mut ending = vec![Pid::from_u32(root)];
+    let mut next = 0;
+    while let Some(parent) = ending.get(next).copied() {
+        next += 1;
+        ending.extend(system.processes().values().filter(|process| process.parent() == Some(parent)).map(sysinfo::Process::pid));
+    }
+    for pid in ending {
+        system.process(pid).map(sysinfo::Process::kill);
+    }
+}
+
+/// Whether any process runs a program of `folder`, or works in it.
+pub(crate) fn is_used(folder: &Path) -> bool {
+    let details = ProcessRefreshKind::nothing().with_exe(UpdateKind::Always).with_cmd(UpdateKind::Always).with_cwd(UpdateKind::Always);
+    look(ProcessesToUpdate::All, details).processes().values().any(|process| {
+        // The program of a virtual environment is a link to one elsewhere: only the command line names it.
+        let named = process.cmd().first().map(Path::new);
+        [process.exe(), process.cwd(), named].into_iter().flatten().any(|path| path.starts_with(folder))
+    })
 }
 
 #[cfg(test)]
