@@ -13,6 +13,7 @@ pub mod human;
 pub mod log_check;
 pub mod one_or_many;
 mod ports;
+pub mod preflight;
 mod python;
 pub mod python_env;
 #[cfg(test)]
