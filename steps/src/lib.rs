@@ -1,25 +1,43 @@
 //! The built-in kinds: one file each, and the rooms they share.
+//!
+//! Kinds know no plan and no journal; what they may know of their run comes through `almaplan_engine::step::Context`.
 
-pub mod command;
-pub mod human;
-pub mod machine;
-pub mod process;
-pub mod start_service;
-pub mod stop_service;
-pub mod watch;
 pub mod approval;
+pub mod command;
 pub mod deploy_log;
 pub mod http;
 pub mod http_check;
 pub mod human;
 mod lang;
 pub mod log_check;
+pub mod machine;
 pub mod one_or_many;
 mod ports;
 pub mod preflight;
+pub mod process;
 mod python;
 pub mod python_env;
+pub mod start_service;
+pub mod stop_service;
 #[cfg(test)]
 mod test_context;
 #[cfg(test)]
 mod test_server;
+pub mod watch;
+
+use almaplan_engine::step::Registry;
+
+/// Every built-in kind. A program that embeds the engine adds its own with [`Registry::with`].
+pub fn registry() -> Registry {
+    Registry::default()
+        .with::<approval::Approval>()
+        .with::<command::Command>()
+        .with::<deploy_log::DeployLog>()
+        .with::<http_check::HttpCheck>()
+        .with::<log_check::LogCheck>()
+        .with::<preflight::Preflight>()
+        .with::<python_env::PythonEnv>()
+        .with::<start_service::StartService>()
+        .with::<stop_service::StopService>()
+        .with::<watch::Watch>()
+}
