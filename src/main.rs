@@ -1,1 +1,5 @@
-fn main() {}
+//! The `almaplan` binary.
+
+fn main() -> std::process::ExitCode {
+    almaplan::main()
+}

@@ -1,0 +1,467 @@
+//! What a person types: every command and option, and nothing of what they do.
+//!
+//! The doc comments here are the English help. The Portuguese one is laid over them from `lang/help.pt-BR.ftl`
+//! (see [`command`]); a test proves that it leaves nothing out.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use almaplan_engine::event::{RunId, StepId};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::lang::Lang;
+
+/// Deployments as a declarative, crash-safe plan
+#[derive(Debug, Parser)]
+#[command(name = "almaplan", bin_name = "almaplan", version, propagate_version = false, arg_required_else_help = true)]
+pub struct Cli {
+    /// The options that every command takes.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct GlobalArgs {
+    /// Folder of the journal and the logs [default: `.almaplan`, found upwards from here]
+    #[arg(long, global = true, env = "ALMAPLAN_STATE_DIR", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub state_dir: Option<PathBuf>,
+
+    /// How to show what happens
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "HOW")]
+    pub progress: Progress,
+
+    /// When to use colours (`NO_COLOR` is honoured)
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    pub color: ColorWhen,
+
+    /// Language of what is shown [env: ALMAPLAN_LANG] [default: the system's]
+    #[arg(long, global = true, value_name = "LANG", value_parser = ["pt-BR", "en"], ignore_case = true)]
+    pub lang: Option<String>,
+}
+
+/// `--progress`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// Live on a terminal, else plain
+    Auto,
+    /// One line a running step, redrawn in place
+    Live,
+    /// One line an event
+    Plain,
+    /// One JSON object a line, for programs
+    Json,
+    /// Only errors, alerts and the recap
+    Quiet,
+}
+
+/// `--color`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Validate a plan: every mistake at once, each with its place and a hint
+    Check(CheckArgs),
+    /// Run a plan
+    Apply(ApplyArgs),
+    /// Go on with an interrupted or paused run
+    Resume(ResumeArgs),
+    /// Stop an unsettled run and undo what it did
+    Abort(UndoArgs),
+    /// Undo a finished run: the last successful one of its plan
+    Rollback(UndoArgs),
+    /// Say what became of an unknown step, or answer an approval
+    Resolve(ResolveArgs),
+    /// Where a run stands, what is owed, and the exact next command
+    Status(StatusArgs),
+    /// History
+    Runs(RunsArgs),
+    /// What the steps printed
+    Logs(LogsArgs),
+    /// The steps of a plan and what each needs, as a picture
+    Graph(GraphArgs),
+    /// The kinds of steps, their inputs, outputs and defaults
+    Steps(StepsArgs),
+    /// JSON Schema (draft-07) of the plan format
+    Schema,
+    /// Shell completions
+    Completions(CompletionsArgs),
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The plan file
+    #[arg(value_name = "PLAN", value_hint = ValueHint::FilePath)]
+    pub plan: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Values that replace those of `[vars]`.
+#[derive(Debug, Default, Clone, Args)]
+pub struct VarArgs {
+    /// Value of a variable of the plan; may be repeated
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub var: Vec<Assignment>,
+    /// TOML file with values of variables; may be repeated, later wins, `--var` wins over all
+    #[arg(long = "vars", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub vars: Vec<PathBuf>,
+}
+
+/// `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The plan file
+    #[arg(value_name = "PLAN", value_hint = ValueHint::FilePath)]
+    pub plan: PathBuf,
+    /// Values of variables.
+    #[command(flatten)]
+    pub vars: VarArgs,
+    /// How long to wait for another run that holds the lock, like 30s or 5m
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    pub lock_timeout: Duration,
+}
+
+/// `resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The run [default: the only unfinished one]
+    #[arg(value_name = "RUN", value_parser = run_id)]
+    pub run: Option<RunId>,
+}
+
+/// `abort` and `rollback`.
+#[derive(Debug, Args)]
+pub struct UndoArgs {
+    /// The run [default: the only one that it can be]
+    #[arg(value_name = "RUN", value_parser = run_id)]
+    pub run: Option<RunId>,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+}
+
+/// `resolve`.
+#[derive(Debug, Args)]
+pub struct ResolveArgs {
+    /// The run
+    #[arg(value_name = "RUN", value_parser = run_id)]
+    pub run: RunId,
+    /// The step
+    #[arg(value_name = "STEP", value_parser = step_id)]
+    pub step: StepId,
+    /// What became of it; for an approval: yes or no
+    #[arg(value_enum, value_name = "ANSWER")]
+    pub answer: Became,
+    /// An output of the step, where it was done; may be repeated
+    #[arg(long = "output", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub output: Vec<Assignment>,
+}
+
+/// What a person says of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Became {
+    /// Its work was done
+    Done,
+    /// Its work was not done
+    NotDone,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The run [default: the newest one]
+    #[arg(value_name = "RUN", value_parser = run_id)]
+    pub run: Option<RunId>,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `runs`.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// Print them as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The run
+    #[arg(value_name = "RUN", value_parser = run_id)]
+    pub run: RunId,
+    /// The step [default: all]
+    #[arg(value_name = "STEP", value_parser = step_id)]
+    pub step: Option<StepId>,
+    /// Go on printing while the run goes on
+    #[arg(long, short = 'f')]
+    pub follow: bool,
+}
+
+/// `graph`.
+#[derive(Debug, Args)]
+pub struct GraphArgs {
+    /// The plan file
+    #[arg(value_name = "PLAN", value_hint = ValueHint::FilePath)]
+    pub plan: PathBuf,
+    /// What to print
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub format: GraphFormat,
+}
+
+/// `graph --format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// For a terminal
+    Text,
+    /// For Graphviz
+    Dot,
+    /// For Markdown
+    Mermaid,
+    /// A picture
+    Svg,
+}
+
+/// `steps`.
+#[derive(Debug, Args)]
+pub struct StepsArgs {
+    /// The kind [default: a list of all]
+    #[arg(value_name = "KIND")]
+    pub kind: Option<String>,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// `NAME=VALUE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// What is before the first `=`.
+    pub name: String,
+    /// What is behind it, as written.
+    pub value: String,
+}
+
+fn assignment(text: &str) -> Result<Assignment, String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok(Assignment { name: name.trim().to_owned(), value: value.to_owned() }),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 30s or 5m"))
+}
+
+// Ids become names of files below the state folder, so nothing that could lead out of it gets further than this.
+fn run_id(text: &str) -> Result<RunId, String> {
+    plain_name(text).map(RunId::new)
+}
+
+fn step_id(text: &str) -> Result<StepId, String> {
+    plain_name(text).map(StepId::new)
+}
+
+fn plain_name(text: &str) -> Result<&str, String> {
+    let plain = !text.is_empty() && !text.starts_with('.') && !text.chars().any(|c| c.is_control() || "/\\:".contains(c));
+    if plain { Ok(text) } else { Err("no such name can exist: it holds a path separator, a colon or a leading dot".to_owned()) }
+}
+
+/// The command line as clap knows it, its help in `lang`.
+pub fn command(lang: &Lang) -> Command {
+    let command = Cli::command();
+    if lang.is_source() { command } else { translated(command, lang, "") }
+}
+
+fn translated(command: Command, lang: &Lang, path: &str) -> Command {
+    let prefix = if path.is_empty() { "help".to_owned() } else { format!("help-{path}") };
+    let about = if path.is_empty() { "help-almaplan" } else { &prefix };
+    let builtin = |id: &'static str, short: char, action: ArgAction| {
+        Arg::new(id)
+            .short(short)
+            .long(id)
+            .action(action)
+            .help(lang.help(&format!("help-{id}")))
+            .help_heading(lang.help("help-heading-options"))
+    };
+    let command = command
+        .about(lang.help(about))
+        .help_template(format!("{{about-with-newline}}\n{} {{usage}}\n\n{{all-args}}", lang.help("help-heading-usage")))
+        .subcommand_help_heading(lang.help("help-heading-commands"))
+        .subcommand_value_name(lang.help("help-value-command"))
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .mut_args(|arg| translated_arg(arg, lang, &prefix))
+        .arg(builtin("help", 'h', ArgAction::Help))
+        .mut_subcommands(|sub| {
+            let name = sub.get_name().to_owned();
+            translated(sub, lang, &name)
+        });
+    if path.is_empty() { command.arg(builtin("version", 'V', ArgAction::Version)) } else { command }
+}
+
+fn translated_arg(arg: Arg, lang: &Lang, prefix: &str) -> Arg {
+    let mut help = lang.help(&format!("{prefix}-{}", arg.get_id()));
+    let heading = if arg.is_positional() { "help-heading-arguments" } else { "help-heading-options" };
+    let arg = arg.help_heading(lang.help(heading));
+    if !arg.get_action().takes_values() {
+        return arg.help(help);
+    }
+    // What clap would add by itself, it adds in English.
+    let values = arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect::<Vec<_>>();
+    let defaults = arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    let env = arg.get_env().map(|name| name.to_string_lossy().into_owned()).into_iter().collect::<Vec<_>>();
+    for (key, added) in [("help-values", values), ("help-default", defaults), ("help-env", env)] {
+        if !added.is_empty() {
+            help.push_str(&format!(" [{}: {}]", lang.help(key), added.join(", ")));
+        }
+    }
+    arg.help(help).hide_possible_values(true).hide_default_value(true).hide_env(true)
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// It cannot be understood, or asks for help or the version; clap's error knows how to print itself.
+pub fn parse(args: impl IntoIterator<Item = OsString>, lang: &Lang) -> Result<Cli, clap::Error> {
+    let mut command = command(lang);
+    let matches = command.try_get_matches_from_mut(args)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    if let Action::Resolve(resolve) = &cli.action
+        && resolve.answer == Became::NotDone
+        && !resolve.output.is_empty()
+    {
+        return Err(command.error(ErrorKind::ArgumentConflict, "--output is for a step that was done: what was not done left nothing"));
+    }
+    Ok(cli)
+}
+
+/// The value of `--name` among raw arguments: for what must be known before (or although) the command line is understood.
+pub fn peek(args: &[OsString], name: &str) -> Option<String> {
+    let flag = format!("--{name}");
+    let mut found = None;
+    let mut args = args.iter().map(|arg| arg.to_string_lossy()).take_while(|arg| arg != "--");
+    while let Some(arg) = args.next() {
+        if arg == flag {
+            found = args.next().map(|value| value.into_owned());
+        } else if let Some(value) = arg.strip_prefix(&flag).and_then(|rest| rest.strip_prefix('=')) {
+            found = Some(value.to_owned());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::lang::Tongue;
+
+    fn read(line: &str) -> Result<Cli, clap::Error> {
+        parse(line.split(' ').map(OsString::from), &Lang::new(Tongue::En))
+    }
+
+    #[test]
+    fn clap_finds_no_contradiction_in_either_language() {
+        for tongue in Tongue::ALL {
+            command(&Lang::new(tongue)).debug_assert();
+        }
+    }
+
+    #[test]
+    fn every_command_and_option_has_a_portuguese_help() {
+        let lang = Lang::new(Tongue::PtBr);
+        let mut wanted = vec!["help-almaplan".to_owned()];
+        let mut english = Cli::command();
+        english.build();
+        wanted.extend(english.get_arguments().map(|arg| format!("help-{}", arg.get_id())));
+        for sub in english.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            wanted.push(format!("help-{}", sub.get_name()));
+            let own = sub.get_arguments().filter(|arg| !arg.is_global_set() && !["help", "version"].contains(&arg.get_id().as_str()));
+            wanted.extend(own.map(|arg| format!("help-{}-{}", sub.get_name(), arg.get_id())));
+        }
+        let missing: Vec<_> = wanted.iter().filter(|key| !lang.has_help(key)).collect();
+        assert!(missing.is_empty(), "without Portuguese help: {missing:?}");
+    }
+
+    #[test]
+    fn portuguese_help_is_portuguese_throughout() {
+        let mut command = command(&Lang::new(Tongue::PtBr));
+        let top = command.render_help().to_string();
+        let apply = command.find_subcommand_mut("apply").unwrap().render_help().to_string();
+        for english in ["Usage:", "Commands:", "Options:", "Arguments:", "Print help"] {
+            assert!(!top.contains(english) && !apply.contains(english), "{english} in:\n{top}\n{apply}");
+        }
+        insta::assert_snapshot!(top);
+    }
+
+    #[test]
+    fn what_interface_promises_is_understood() {
+        let cli = read("almaplan --progress json apply p.toml --var a=b=c --vars one.toml --vars two.toml --lock-timeout 0").unwrap();
+        let Action::Apply(apply) = cli.action else { panic!("{cli:?}") };
+        assert_eq!(cli.global.progress, Progress::Json);
+        assert_eq!(apply.vars.var, [Assignment { name: "a".into(), value: "b=c".into() }]);
+        assert_eq!(apply.vars.vars.len(), 2);
+        assert_eq!(apply.lock_timeout, Duration::ZERO);
+        assert!(matches!(
+            read("almaplan resolve r s not-done").unwrap().action,
+            Action::Resolve(ResolveArgs { answer: Became::NotDone, .. })
+        ));
+        assert!(matches!(read("almaplan logs r -f").unwrap().action, Action::Logs(LogsArgs { follow: true, step: None, .. })));
+        assert!(read("almaplan status --lang PT-br").is_ok());
+        assert_eq!(read("almaplan status --lang klingon").unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn a_misspelt_command_is_told_the_right_one() {
+        let error = read("almaplan aply p.toml").unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("'apply'"), "{error}");
+    }
+
+    #[test]
+    fn an_id_cannot_lead_out_of_the_state_folder() {
+        for line in ["almaplan logs ../../etc", "almaplan logs r ..", "almaplan status a\\b"] {
+            assert_eq!(read(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn outputs_of_what_was_not_done_are_refused() {
+        assert_eq!(read("almaplan resolve r s not-done --output a=1").unwrap_err().exit_code(), 2);
+        assert!(read("almaplan resolve r s done --output a=1").is_ok());
+    }
+
+    #[test]
+    fn peeking_sees_both_ways_to_write_an_option_and_nothing_behind_two_dashes() {
+        let args = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(peek(&args("almaplan nonsense --lang en"), "lang").as_deref(), Some("en"));
+        assert_eq!(peek(&args("almaplan --lang=pt-BR x"), "lang").as_deref(), Some("pt-BR"));
+        assert_eq!(peek(&args("almaplan -- --lang=en"), "lang"), None);
+        assert_eq!(peek(&args("almaplan --language=en"), "lang"), None);
+    }
+}

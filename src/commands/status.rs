@@ -1,0 +1,227 @@
+//! `almaplan status [RUN]`: where a run stands, what is owed, and the exact next command.
+
+use almaplan_engine::event::{Downtime, Outcome, RunId, StepId};
+use almaplan_engine::update::{Ending, State};
+use console::{Alignment, measure_text_width, pad_str};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::view::recap::{ending_key, next_lines};
+use crate::view::words::{Tone, Words, glyph, harmless, state_key};
+
+/// Where a run stands.
+#[derive(Debug, Clone)]
+pub struct StatusView {
+    /// Its id.
+    pub run: RunId,
+    /// `[plan] name`.
+    pub plan: String,
+    /// The plan file it was started from.
+    pub plan_path: String,
+    /// Whether and how it goes on.
+    pub state: RunState,
+    /// How it was settled, where it was.
+    pub outcome: Option<Outcome>,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// The process that is running it.
+    pub pid: Option<u32>,
+    /// Its steps, in the order of the plan.
+    pub steps: Vec<StatusStep>,
+    /// The steps that owe a compensation.
+    pub owed: Vec<StepId>,
+    /// The steps that a person is asked about.
+    pub questions: Vec<StepId>,
+    /// The exact commands that go on, the best one first.
+    pub next: Vec<String>,
+    /// The measured downtime.
+    pub downtime: Option<Downtime>,
+}
+
+/// Whether a run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunState {
+    /// A process is at it.
+    Running,
+    /// Nobody is; it can be resumed.
+    Interrupted,
+    /// A person is asked something.
+    Paused,
+    /// It has an outcome.
+    Settled,
+}
+
+impl RunState {
+    /// As programs see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Interrupted => "interrupted",
+            Self::Paused => "paused",
+            Self::Settled => "settled",
+        }
+    }
+}
+
+/// Where a step stands.
+#[derive(Debug, Clone)]
+pub struct StatusStep {
+    /// Its name.
+    pub id: StepId,
+    /// Where it is; `None` where nothing happened to it yet.
+    pub state: Option<State>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why its last attempt failed.
+    pub error: Option<String>,
+    /// Whether it owes a compensation.
+    pub owes: bool,
+}
+
+impl StatusView {
+    /// For people.
+    pub fn text(&self, words: &Words) -> String {
+        let lang = &words.lang;
+        let mut lines = vec![format!("{} · {}", words.paint(Tone::Strong, &self.run), run_state(words, self.state, self.outcome))];
+        let mut rows = vec![
+            (lang.text("status-plan"), format!("{} ({})", self.plan, self.plan_path)),
+            (lang.text("status-started"), words.date_time(self.started_at)),
+        ];
+        if let Some(pid) = self.pid {
+            rows.push((lang.text("status-pid"), pid.to_string()));
+        }
+        if let Some(downtime) = self.downtime {
+            rows.push((lang.text("status-downtime"), crate::view::downtime(words, downtime)));
+        }
+        for (key, ids) in [("status-owed", &self.owed), ("status-questions", &self.questions)] {
+            if !ids.is_empty() {
+                rows.push((lang.text(key), ids.iter().map(StepId::as_str).collect::<Vec<_>>().join(", ")));
+            }
+        }
+        let longest = rows.iter().map(|(label, _)| measure_text_width(label)).max().unwrap_or(0);
+        lines.extend(rows.iter().map(|(label, value)| format!("  {}  {value}", words.paint(Tone::Faint, pad(label, longest)))));
+        lines.push(String::new());
+        let name_width = self.steps.iter().map(|step| measure_text_width(step.id.as_str())).max().unwrap_or(0);
+        lines.extend(self.steps.iter().flat_map(|step| step.lines(words, name_width)));
+        lines.extend(next_lines(words, &self.next));
+        lines.join("\n") + "\n"
+    }
+
+    /// For programs.
+    pub fn to_json(&self) -> Value {
+        let steps: Vec<_> = self
+            .steps
+            .iter()
+            .map(|step| {
+                let state = step.state.map_or(json!("pending"), |state| json!(state));
+                json!({ "step": step.id, "state": state, "attempts": step.attempts, "error": step.error, "owes": step.owes })
+            })
+            .collect();
+        json!({
+            "run": self.run,
+            "plan": self.plan,
+            "plan_path": self.plan_path,
+            "state": self.state.as_str(),
+            "outcome": self.outcome.map(Outcome::as_str),
+            "started_at": self.started_at,
+            "pid": self.pid,
+            "steps": steps,
+            "owed": self.owed,
+            "questions": self.questions,
+            "next": self.next,
+            "downtime_ms": self.downtime.map(|downtime| downtime.ms),
+        })
+    }
+}
+
+impl StatusStep {
+    fn lines(&self, words: &Words, name_width: usize) -> Vec<String> {
+        let lang = &words.lang;
+        let (sign, tone) = self.state.map_or(("·", Tone::Faint), glyph);
+        let mut line = format!(
+            "  {} {}  {}",
+            words.paint(tone, sign),
+            pad(self.id.as_str(), name_width),
+            lang.text(self.state.map_or("state-pending", state_key))
+        );
+        if self.attempts > 1 {
+            line.push_str(&format!(" ({})", lang.with("count-attempts", &[("n", self.attempts.into())])));
+        }
+        if self.owes {
+            line.push_str(&format!("  {}", words.paint(Tone::Bad, lang.text("status-owes"))));
+        }
+        let error = self.error.as_deref().map(harmless).unwrap_or_default().into_owned();
+        let indent = " ".repeat(name_width + 6);
+        [line].into_iter().chain(error.lines().map(|text| format!("{indent}{text}"))).collect()
+    }
+}
+
+/// The name of where a run is.
+pub(super) fn run_state(words: &Words, state: RunState, outcome: Option<Outcome>) -> String {
+    let (key, tone) = match (state, outcome) {
+        (RunState::Settled, Some(outcome)) => {
+            let tone = match outcome {
+                Outcome::Succeeded => Tone::Good,
+                Outcome::Warned => Tone::Warning,
+                Outcome::Compensated => Tone::Undo,
+                Outcome::Stuck => Tone::Bad,
+            };
+            (ending_key(Ending::Settled(outcome)), tone)
+        }
+        (RunState::Settled, None) => ("run-state-settled", Tone::Normal),
+        (RunState::Running, _) => ("run-state-running", Tone::Strong),
+        (RunState::Interrupted, _) => ("outcome-interrupted", Tone::Warning),
+        (RunState::Paused, _) => ("outcome-paused", Tone::Warning),
+    };
+    words.paint(tone, words.lang.text(key))
+}
+
+fn pad(text: &str, width: usize) -> String {
+    pad_str(text, width, Alignment::Left, None).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::lang::Tongue;
+    use crate::view::sample;
+
+    fn view() -> StatusView {
+        let step = |id: &str, state, attempts, error: Option<&str>, owes| StatusStep {
+            id: StepId::new(id),
+            state,
+            attempts,
+            error: error.map(str::to_owned),
+            owes,
+        };
+        StatusView {
+            run: RunId::new("20260206-141502-k3f9"),
+            plan: "almareia-producao".to_owned(),
+            plan_path: "/srv/plans/production.toml".to_owned(),
+            state: RunState::Paused,
+            outcome: None,
+            started_at: sample::at(0),
+            pid: Some(4321),
+            steps: vec![
+                step("backup", Some(State::Succeeded), 1, None, false),
+                step("migração", Some(State::Unknown), 2, Some("nobody knows\nwhat became of it"), true),
+                step("health", None, 0, None, false),
+            ],
+            owed: vec![StepId::new("migração")],
+            questions: vec![StepId::new("migração")],
+            next: vec![
+                "almaplan resolve 20260206-141502-k3f9 migração done".to_owned(),
+                "almaplan resolve 20260206-141502-k3f9 migração not-done".to_owned(),
+            ],
+            downtime: Some(Downtime { ms: 12_300, approximate: true }),
+        }
+    }
+
+    #[test]
+    fn status_says_where_a_run_stands_and_how_it_goes_on() {
+        let shown = |tongue| view().text(&sample::words(tongue));
+        let json = serde_json::to_string_pretty(&view().to_json()).unwrap();
+        insta::assert_snapshot!(format!("{}=====\n{}=====\n{json}", shown(Tongue::En), shown(Tongue::PtBr)));
+    }
+}

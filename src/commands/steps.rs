@@ -1,0 +1,321 @@
+//! `almaplan steps [KIND]`: the kinds, told by their own types.
+
+use almaplan_engine::step::{Effect, Kind, OnInterrupt, Registry};
+use console::{Alignment, measure_text_width, pad_str};
+use serde_json::{Map, Value};
+
+use crate::cli::StepsArgs;
+use crate::diagnose::{Exit, Reason, Refusal};
+use crate::view::words::{Tone, Words};
+
+use super::{Globals, print};
+
+/// Prints the list of kinds, or one of them.
+///
+/// # Errors
+/// There is no such kind.
+pub fn run(args: &StepsArgs, globals: &Globals) -> Result<Exit, Refusal> {
+    let registry = almaplan_steps::registry();
+    let words = globals.words();
+    match &args.kind {
+        None => print(&list(&words, &registry, globals.width())),
+        Some(name) => match registry.get(name) {
+            Some(kind) => print(&one(&words, kind)),
+            None => return Err(globals.refusal(Reason::UnknownKind, &[("kind", name.into())])),
+        },
+    }
+    Ok(Exit::Ok)
+}
+
+/// All kinds, one a line, with the first sentence of what each says of itself.
+pub fn list(words: &Words, registry: &Registry, width: usize) -> String {
+    let longest = registry.iter().map(|kind| kind.name.len()).max().unwrap_or(0);
+    let line = |kind: &Kind| {
+        let name = words.paint(Tone::Strong, pad(kind.name, longest));
+        let room = width.saturating_sub(longest + 3).max(20);
+        let summary = first_sentence(description(kind.input.as_value()).unwrap_or_default());
+        format!("{name}  {}\n", console::truncate_str(&summary, room, "…"))
+    };
+    registry.iter().map(line).collect()
+}
+
+/// One kind in full.
+pub fn one(words: &Words, kind: &Kind) -> String {
+    let lang = &words.lang;
+    let mut text = format!("{}\n", words.paint(Tone::Strong, kind.name));
+    for line in description(kind.input.as_value()).unwrap_or_default().lines() {
+        text.push_str(&format!("{}\n", format!("  {line}").trim_end()));
+    }
+    text.push_str(&format!("\n{}\n", words.paint(Tone::Strong, lang.text("kind-inputs"))));
+    text.push_str(&fields(words, kind.input.as_value(), true));
+    text.push_str(&format!("\n{}\n", words.paint(Tone::Strong, lang.text("kind-outputs"))));
+    text.push_str(&fields(words, kind.output.as_value(), false));
+    text.push_str(&format!("\n{}\n", words.paint(Tone::Strong, lang.text("kind-defaults"))));
+    let timeout =
+        kind.traits.timeout.map_or_else(|| lang.text("kind-no-timeout"), |timeout| humantime::format_duration(timeout).to_string());
+    let effect = match kind.traits.effect {
+        Effect::Observes => "kind-observes",
+        Effect::Changes => "kind-changes",
+        Effect::Volatile => "kind-volatile",
+    };
+    let interrupted = match kind.traits.on_interrupt {
+        OnInterrupt::Rerun => "kind-rerun",
+        OnInterrupt::Ask => "kind-ask",
+        OnInterrupt::Compensate => "kind-compensate",
+    };
+    let rows = [
+        (lang.text("kind-effect"), lang.text(effect)),
+        (lang.text("kind-timeout"), timeout),
+        (lang.text("kind-on-interrupt"), lang.text(interrupted)),
+    ];
+    let longest = rows.iter().map(|(label, _)| measure_text_width(label)).max().unwrap_or(0);
+    text.extend(rows.iter().map(|(label, value)| format!("  {}  {value}\n", pad(label, longest))));
+    text
+}
+
+fn fields(words: &Words, schema: &Value, inputs: bool) -> String {
+    let mut text = String::new();
+    rows(words, &Types::of(schema), schema, inputs, 1, &mut text);
+    if text.is_empty() { format!("  {}\n", words.lang.text("kind-nothing")) } else { text }
+}
+
+/// The fields of an object, those of objects within it below them. Schemas may refer to themselves, so it ends at some depth.
+fn rows(words: &Words, types: &Types<'_>, schema: &Value, inputs: bool, depth: usize, text: &mut String) {
+    let schema = types.resolve(schema);
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+    let required: Vec<_> = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let indent = "  ".repeat(depth);
+    for (name, field) in properties {
+        let about = if inputs { format!("  {}", presence(words, name, field, &required)) } else { String::new() };
+        let type_name = types.name(words, field);
+        text.push_str(&format!("{indent}{}  {}{about}\n", words.paint(Tone::Strong, name), words.paint(Tone::Faint, type_name)));
+        for line in description(field).unwrap_or_default().lines() {
+            text.push_str(&format!("{}\n", format!("{indent}    {line}").trim_end()));
+        }
+        if depth < 4
+            && let Some(inner) = types.object_within(field)
+        {
+            rows(words, types, inner, inputs, depth + 2, text);
+        }
+    }
+}
+
+fn presence(words: &Words, name: &str, field: &Value, required: &[&str]) -> String {
+    if required.contains(&name) {
+        return words.paint(Tone::Warning, words.lang.text("kind-required"));
+    }
+    match field.get("default") {
+        None | Some(Value::Null) => words.lang.text("kind-optional"),
+        Some(default) => words.lang.with("kind-default", &[("value", default.to_string().into())]),
+    }
+}
+
+/// The types that a schema refers to.
+struct Types<'a> {
+    defs: Option<&'a Map<String, Value>>,
+}
+
+impl<'a> Types<'a> {
+    fn of(schema: &'a Value) -> Self {
+        Self { defs: schema.get("$defs").or_else(|| schema.get("definitions")).and_then(Value::as_object) }
+    }
+
+    /// What a schema is, references and `or null` looked through.
+    fn resolve(&self, schema: &'a Value) -> &'a Value {
+        let mut schema = schema;
+        // A bound, for a reference to itself.
+        for _ in 0..8 {
+            let referred = schema.get("$ref").and_then(Value::as_str).and_then(|to| self.defs?.get(to.rsplit('/').next()?));
+            match referred.or_else(|| only_choice(schema)) {
+                Some(next) => schema = next,
+                None => break,
+            }
+        }
+        schema
+    }
+
+    fn object_within(&self, field: &'a Value) -> Option<&'a Value> {
+        let schema = self.resolve(field);
+        let schema = schema.get("items").map_or(schema, |items| self.resolve(items));
+        schema.get("properties").is_some().then_some(schema)
+    }
+
+    fn name(&self, words: &Words, schema: &'a Value) -> String {
+        self.name_within(words, schema, 4)
+    }
+
+    fn name_within(&self, words: &Words, schema: &'a Value, depth: usize) -> String {
+        let lang = &words.lang;
+        let schema = self.resolve(schema);
+        if depth == 0 {
+            return lang.text("type-any");
+        }
+        if let Some(values) = schema.get("enum").and_then(Value::as_array) {
+            return values.iter().filter(|value| !value.is_null()).map(Value::to_string).collect::<Vec<_>>().join(" | ");
+        }
+        if let Some(value) = schema.get("const") {
+            return value.to_string();
+        }
+        match schema.get("format").and_then(Value::as_str) {
+            Some("duration") => return lang.text("type-duration"),
+            Some("bytes") => return lang.text("type-bytes"),
+            _ => {}
+        }
+        if let Some(choices) = choices(schema) {
+            let mut names: Vec<_> = choices.iter().map(|choice| self.name_within(words, choice, depth - 1)).collect();
+            names.dedup();
+            return names.join(" | ");
+        }
+        let names = type_names(schema).into_iter().map(|name| match name {
+            "string" => lang.text("type-string"),
+            "integer" => lang.text("type-integer"),
+            "number" => lang.text("type-number"),
+            "boolean" => lang.text("type-boolean"),
+            "array" => {
+                let of = schema.get("items").map_or_else(|| lang.text("type-any"), |items| self.name_within(words, items, depth - 1));
+                lang.with("type-list", &[("of", of.into())])
+            }
+            "object" => lang.text("type-table"),
+            _ => lang.text("type-any"),
+        });
+        let names: Vec<_> = names.collect();
+        if names.is_empty() { lang.text("type-any") } else { names.join(" | ") }
+    }
+}
+
+fn type_names(schema: &Value) -> Vec<&str> {
+    match schema.get("type") {
+        Some(Value::String(name)) => vec![name],
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn choices(schema: &Value) -> Option<Vec<&Value>> {
+    let all = schema.get("anyOf").or_else(|| schema.get("oneOf"))?.as_array()?;
+    Some(all.iter().filter(|choice| choice.get("type").and_then(Value::as_str) != Some("null")).collect())
+}
+
+/// `T` of what is `T` or null.
+fn only_choice(schema: &Value) -> Option<&Value> {
+    match choices(schema)?.as_slice() {
+        [only] => Some(only),
+        _ => None,
+    }
+}
+
+fn description(schema: &Value) -> Option<&str> {
+    schema.get("description").and_then(Value::as_str)
+}
+
+/// The first sentence of a text, on one line, without its full stop.
+fn first_sentence(text: &str) -> String {
+    let paragraph = text.split("\n\n").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    let sentence = paragraph.split_once(". ").map_or(paragraph.as_str(), |(first, _)| first);
+    sentence.trim_end_matches('.').to_owned()
+}
+
+fn pad(text: &str, width: usize) -> String {
+    pad_str(text, width, Alignment::Left, None).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use almaplan_engine::step::{Context, Failure, Step, Traits};
+    use schemars::JsonSchema;
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::lang::Tongue;
+    use crate::view::sample;
+
+    /// Waits until a service answers as it should. Asks again and
+    /// again.
+    ///
+    /// Login first.
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Probe {
+        /// Where it is.
+        base: String,
+        /// What is asked, in order.
+        checks: Vec<Ask>,
+        /// Gives up after this.
+        #[serde(default = "minute")]
+        deadline: almaplan_steps::human::Duration,
+        /// How large an answer may be.
+        max: Option<almaplan_steps::human::Bytes>,
+        /// How it is asked.
+        #[serde(default)]
+        way: Way,
+        /// Another process.
+        pid: Option<u32>,
+    }
+
+    #[derive(Deserialize, JsonSchema)]
+    #[allow(dead_code)]
+    struct Ask {
+        /// The path.
+        path: String,
+        /// Any of these statuses.
+        #[serde(default)]
+        status: Vec<u16>,
+        /// What follows it.
+        then: Option<Box<Ask>>,
+    }
+
+    #[derive(Deserialize, Serialize, JsonSchema, Default)]
+    #[serde(rename_all = "kebab-case")]
+    enum Way {
+        #[default]
+        Gently,
+        Firmly,
+    }
+
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    struct Answer {
+        /// How long it took.
+        latency_ms: u64,
+    }
+
+    fn minute() -> almaplan_steps::human::Duration {
+        almaplan_steps::human::Duration::s(60)
+    }
+
+    impl Step for Probe {
+        const KIND: &'static str = "probe";
+        const TRAITS: Traits =
+            Traits { effect: Effect::Observes, on_interrupt: OnInterrupt::Rerun, timeout: Some(Duration::from_secs(90)), adopts: false };
+        type Output = Answer;
+
+        async fn run(&self, _: &Context) -> Result<Answer, Failure> {
+            Err(Failure::clean("never run"))
+        }
+    }
+
+    #[test]
+    fn a_kind_is_told_by_its_types() {
+        let registry = Registry::default().with::<Probe>();
+        let shown = |tongue| one(&sample::words(tongue), registry.get("probe").unwrap());
+        let list = list(&sample::words(Tongue::En), &registry, 80);
+        insta::assert_snapshot!(format!("{list}\n=====\n{}\n=====\n{}", shown(Tongue::En), shown(Tongue::PtBr)));
+    }
+
+    #[test]
+    fn every_built_in_kind_can_be_told() {
+        let words = sample::words(Tongue::PtBr);
+        for kind in almaplan_steps::registry().iter() {
+            let text = one(&words, kind);
+            assert!(text.contains(kind.name), "{text}");
+            assert!(
+                !first_sentence(description(kind.input.as_value()).unwrap_or_default()).is_empty(),
+                "{} says nothing of itself",
+                kind.name
+            );
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Mistakes in a plan: each with its place, an excerpt, its code and a hint, and how many there are.
+//!
+//! Columns are counted in characters, as editors do (miette counts bytes, so [`Source`] counts for it).
+
+use std::fmt;
+use std::ops::Range;
+
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents,
+};
+use serde_json::{Value, json};
+
+use crate::lang::Lang;
+use crate::view::words::{Tone, Words, harmless};
+
+/// How bad a mistake is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The plan cannot be run.
+    Error,
+    /// It can, but should it?
+    Warning,
+}
+
+/// One mistake.
+#[derive(Debug, Clone)]
+pub struct MistakeView {
+    /// As programs see it.
+    pub code: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where it is: bytes of the source. What lies outside is shown at the end.
+    pub span: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// Other places that explain it, with why.
+    pub related: Vec<(Range<usize>, String)>,
+}
+
+/// A place in a text, both counted from 1; columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+/// Where the byte `offset` of `source` is. An offset within a character is at that character, one behind the end at the end.
+pub fn place(source: &str, offset: usize) -> Place {
+    let before = &source[..floor(source, offset)];
+    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+    Place { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+}
+
+/// All mistakes of one file, as people read them: in the order of the file, then how many.
+pub fn text(words: &Words, width: usize, file: &str, source: &str, mistakes: &[MistakeView]) -> String {
+    let theme = if words.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(width.max(40)).with_context_lines(1);
+    let source = Source { file, text: shown(source) };
+    let mut text = String::new();
+    for mistake in in_order(mistakes) {
+        let report = Report { mistake, source: &source };
+        if handler.render_report(&mut text, &report).is_err() {
+            // An excerpt is a courtesy: without it the mistake must still be told.
+            let place = place(&source.text, mistake.span.start);
+            text.push_str(&format!("{file}:{}:{}: {} ({})\n", place.line, place.column, mistake.message, mistake.code));
+        }
+        // Not miette's own help, whose label knows one language.
+        if let Some(hint) = &mistake.hint {
+            let label = words.paint(Tone::Strong, words.lang.text("hint"));
+            text.push_str(&format!("  {label} {}\n", harmless(hint).trim_end().replace('\n', "\n    ")));
+        }
+        text.push('\n');
+    }
+    text.push_str(&summary(&words.lang, file, mistakes));
+    text.push('\n');
+    text
+}
+
+/// The same for programs (`check --json`).
+pub fn to_json(file: &str, source: &str, mistakes: &[MistakeView]) -> Value {
+    let each: Vec<_> = in_order(mistakes)
+        .into_iter()
+        .map(|mistake| {
+            let (start, end) = (place(source, mistake.span.start), place(source, mistake.span.end.max(mistake.span.start)));
+            json!({
+                "code": mistake.code,
+                "severity": match mistake.severity { Severity::Error => "error", Severity::Warning => "warning" },
+                "file": file,
+                "line": start.line,
+                "column": start.column,
+                "end_line": end.line,
+                "end_column": end.column,
+                "message": mistake.message,
+                "hint": mistake.hint,
+            })
+        })
+        .collect();
+    json!({ "valid": is_valid(mistakes), "mistakes": each })
+}
+
+/// Whether a plan with these mistakes can be run.
+pub fn is_valid(mistakes: &[MistakeView]) -> bool {
+    mistakes.iter().all(|mistake| mistake.severity == Severity::Warning)
+}
+
+fn summary(lang: &Lang, file: &str, mistakes: &[MistakeView]) -> String {
+    let warnings = mistakes.iter().filter(|mistake| mistake.severity == Severity::Warning).count();
+    let errors = mistakes.len() - warnings;
+    let count = |key: &str, n: usize| (n > 0).then(|| lang.with(key, &[("n", n.into())]));
+    let counts: Vec<_> = [count("count-errors", errors), count("count-warnings", warnings)].into_iter().flatten().collect();
+    let counts = counts.join(", ");
+    match (errors, warnings) {
+        (0, 0) => lang.with("check-valid", &[("file", file.into())]),
+        (0, _) => format!("{}; {counts}", lang.with("check-valid", &[("file", file.into())])),
+        _ => counts,
+    }
+}
+
+fn in_order(mistakes: &[MistakeView]) -> Vec<&MistakeView> {
+    let mut ordered: Vec<_> = mistakes.iter().collect();
+    ordered.sort_by_key(|mistake| mistake.span.start);
+    ordered
+}
+
+/// The source with what would act on a terminal blanked, byte for byte, so that spans still fit.
+fn shown(source: &str) -> String {
+    let blank = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    source.chars().flat_map(|c| if blank(c) { vec![' '; c.len_utf8()] } else { vec![c] }).collect()
+}
+
+fn floor(source: &str, offset: usize) -> usize {
+    let mut offset = offset.min(source.len());
+    while !source.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    offset
+}
+
+/// A file as miette reads it.
+struct Source<'a> {
+    file: &'a str,
+    text: String,
+}
+
+impl Source<'_> {
+    /// A span that lies within the text, between characters.
+    fn within(&self, span: &Range<usize>) -> SourceSpan {
+        let start = floor(&self.text, span.start);
+        let mut end = span.end.min(self.text.len()).max(start);
+        while !self.text.is_char_boundary(end) {
+            end += 1;
+        }
+        (start, end - start).into()
+    }
+}
+
+impl SourceCode for Source<'_> {
+    fn read_span<'a>(&'a self, span: &SourceSpan, before: usize, after: usize) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let contents = self.text.read_span(span, before, after)?;
+        let inner = contents.span();
+        let start = place(&self.text, inner.offset());
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.file.to_owned(),
+            contents.data(),
+            *inner,
+            start.line - 1,
+            start.column - 1,
+            contents.line_count(),
+        )))
+    }
+}
+
+/// A mistake as miette renders it.
+#[derive(Debug)]
+struct Report<'a> {
+    mistake: &'a MistakeView,
+    source: &'a Source<'a>,
+}
+
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.file)
+    }
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.mistake.message)
+    }
+}
+
+impl std::error::Error for Report<'_> {}
+
+impl Diagnostic for Report<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(&self.mistake.code))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.mistake.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(self.source)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let own = LabeledSpan::new_primary_with_span(None, self.source.within(&self.mistake.span));
+        let related =
+            self.mistake.related.iter().map(|(span, why)| LabeledSpan::new_with_span(Some(why.clone()), self.source.within(span)));
+        Some(Box::new(std::iter::once(own).chain(related)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::lang::Tongue;
+    use crate::view::sample;
+
+    const PLAN: &str = "format = 1\n\n[plan]\nname = \"produção\"\n\n[steps.cópia]\nuses = \"bakup\"\nneeds = [\"preflight\"]\n\n[steps.b]\nuses = \"command\"\n";
+
+    fn mistake(code: &str, severity: Severity, span: Range<usize>, message: &str) -> MistakeView {
+        MistakeView { code: code.into(), severity, span, message: message.into(), hint: None, related: vec![] }
+    }
+
+    fn of(what: &str) -> Range<usize> {
+        let start = PLAN.find(what).unwrap();
+        start..start + what.len()
+    }
+
+    fn several() -> Vec<MistakeView> {
+        let mut unknown = mistake("unknown-kind", Severity::Error, of("\"bakup\""), "no kind is called `bakup`");
+        unknown.hint = Some("did you mean `backup`?".into());
+        let mut warning =
+            mistake("no-reversibility", Severity::Warning, of("[steps.b]"), "step `b` changes things and says nothing of how it is undone");
+        warning.related = vec![(of("\"command\""), "this kind changes things".into())];
+        let need =
+            mistake("unknown-need", Severity::Error, of("\"preflight\""), "step `cópia` needs `preflight`, which the plan does not have");
+        vec![warning, need, unknown]
+    }
+
+    #[test]
+    fn every_mistake_is_shown_in_the_order_of_the_file_with_its_place() {
+        let shown = |tongue| text(&sample::words(tongue), 100, "plans/production.toml", PLAN, &several());
+        insta::assert_snapshot!(format!("{}=====\n{}", shown(Tongue::En), shown(Tongue::PtBr)));
+    }
+
+    #[test]
+    fn programs_get_the_same_places() {
+        let value = to_json("p.toml", PLAN, &several());
+        insta::assert_snapshot!(serde_json::to_string_pretty(&value).unwrap());
+    }
+
+    #[test]
+    fn columns_count_characters_and_lines_end_either_way() {
+        assert_eq!(place("é = 1", 3), Place { line: 1, column: 3 });
+        assert_eq!(place("a\r\nb = ", 7), Place { line: 2, column: 5 });
+        assert_eq!(place("é", 1), Place { line: 1, column: 1 });
+        assert_eq!(place("", 9), Place { line: 1, column: 1 });
+        assert_eq!(place("a\n", 2), Place { line: 2, column: 1 });
+    }
+
+    #[test]
+    fn no_source_and_no_span_is_too_odd_to_be_shown() {
+        let sources = [
+            "",
+            "\n",
+            "\r\n",
+            "a",
+            "é",
+            "a\r\nb\r\n",
+            "\t\ta = \"ção\"",
+            "x = 1\n\n\n",
+            "\u{1b}[2J = 1",
+            "\u{feff}a = 1",
+            "a\rb",
+            "日本 = [\n1,\n2,\n",
+        ];
+        let words = sample::words(Tongue::En);
+        for source in sources {
+            for start in 0..source.len() + 2 {
+                for end in [start, start + 1, start + 2, source.len(), usize::MAX, 0] {
+                    let mistakes = [mistake("odd", Severity::Error, start..end, "something odd")];
+                    let shown = text(&words, 80, "p.toml", source, &mistakes);
+                    let here = place(source, start);
+                    assert!(
+                        shown.contains("something odd") && shown.contains("1 error") && !shown.contains('\u{1b}'),
+                        "{source:?} {start}..{end}:\n{shown}"
+                    );
+                    assert!(shown.contains(&format!("p.toml:{}:{}", here.line, here.column)), "{source:?} {start}..{end}:\n{shown}");
+                    assert!(!shown.contains("Failed to read"), "{source:?} {start}..{end}:\n{shown}");
+                    to_json("p.toml", source, &mistakes);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn warnings_alone_leave_a_plan_valid() {
+        let warning = [mistake("w", Severity::Warning, 0..6, "hm")];
+        assert_eq!(to_json("p", PLAN, &warning)["valid"], true);
+        let words = sample::words(Tongue::En);
+        assert!(text(&words, 80, "p.toml", PLAN, &warning).ends_with("p.toml is valid; 1 warning\n"));
+        assert_eq!(text(&words, 80, "p.toml", PLAN, &[]), "p.toml is valid\n");
+        assert_eq!(to_json("p", PLAN, &several())["valid"], false);
+    }
+}

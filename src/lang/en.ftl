@@ -1,0 +1,212 @@
+# What people read, in English. The same messages with the same arguments are in pt-BR.ftl; a test compares them.
+
+## Units and numbers
+decimal-separator = .
+approximately = about { $duration }
+progress-of = { $done } of { $total }
+unit-files = { $n ->
+    [one] 1 file
+   *[other] { $n } files
+}
+unit-attempt = attempt { $n }
+count-steps = { $n ->
+    [one] 1 step
+   *[other] { $n } steps
+}
+count-attempts = { $n ->
+    [one] 1 attempt
+   *[other] { $n } attempts
+}
+count-errors = { $n ->
+    [one] 1 error
+   *[other] { $n } errors
+}
+count-warnings = { $n ->
+    [one] 1 warning
+   *[other] { $n } warnings
+}
+
+## States of a step
+state-pending = not started yet
+state-started = running
+state-retrying = failed, will be tried again
+state-succeeded = done
+state-failed = failed
+state-skipped = skipped: its condition does not hold
+state-not-run = not run
+state-unknown = unknown: it started, and nobody knows what became of it
+state-undo-started = being undone
+state-undo-retrying = could not be undone, will be tried again
+state-undone = undone
+state-undo-failed = could not be undone
+
+## One line an event
+run-begins = { $plan } · run { $run } · { $steps }
+run-resumed = { $plan } · run { $run } goes on · { $steps }
+step-started = { $attempt ->
+    [1] started
+   *[other] started, attempt { $attempt }
+}
+step-undo-started = { $attempt ->
+    [1] undoing
+   *[other] undoing, attempt { $attempt }
+}
+step-succeeded = done in { $took }
+step-undone = undone in { $took }
+step-failed = failed after { $took }
+step-undo-failed = could not be undone, after { $took }
+step-written-off = could not be undone, and is left as it is
+still-running = still running after { $took }
+last-lines = { $n ->
+    [one] its last line:
+   *[other] its last { $n } lines:
+}
+reachable = the service answers again
+unreachable = the service does not answer
+stopping = stopping: live steps have { $grace } to end; Ctrl-C again ends them at once
+live = LIVE: the new version is in service
+live-without-downtime = LIVE: the new version is in service; the service was never down
+live-after = LIVE: the new version is in service; the service was down for { $downtime }
+undoing = undoing
+
+## The alarm
+alert = ALERT
+unwinding-because = step { $step } failed: what was done is being undone
+unwinding-asked = as asked, what was done is being undone
+
+## The total below the running steps
+total-done = { $done } of { $steps ->
+    [one] 1 step
+   *[other] { $steps } steps
+}
+total-undone = { $n } undone
+total-running = { $n } running
+total-down = service down for { $duration }
+
+## The recap
+outcome-succeeded = Succeeded
+outcome-warned = Succeeded with warnings
+outcome-compensated = Compensated
+outcome-stuck = Stuck
+outcome-paused = Paused
+outcome-interrupted = Interrupted
+recap-about = in { $took } · { $plan } · run { $run }
+recap-succeeded = Everything was done.
+recap-warned = What was deployed is in service; something that does not undo it failed.
+recap-compensated = What had been done was undone: things are as they were before.
+recap-compensated-but = What had been done was undone, except what was left as it is: look at it.
+recap-stuck = Something could not be undone, and needs a person. What depends on it was left untouched.
+recap-paused = A person is asked something; nothing new is started until then.
+recap-interrupted = Stopped halfway; nothing is lost, and nothing was undone. It can go on from here.
+recap-downtime = Service down: { $downtime }
+row-done = done
+row-skipped = skipped
+row-warned = warned
+row-compensated = compensated
+row-written-off = left as is
+row-failed = failed
+row-unknown = unknown
+row-not-run = not run
+row-owed = still owed
+row-asked = asked about
+next-commands = { $n ->
+    [one] Next command:
+   *[other] Next command, one of:
+}
+
+## Status and history
+run-state-running = running
+run-state-settled = settled
+status-plan = plan
+status-started = started
+status-pid = process
+status-downtime = downtime
+status-owed = still owed
+status-questions = asked about
+status-owes = (still to be undone)
+runs-none = no runs yet
+runs-run = run
+runs-state = state
+runs-took = took
+runs-user = by
+
+## Plans
+check-valid = { $file } is valid
+graph-pivot = pivot
+graph-irreversible = irreversible
+graph-finally = finally
+
+## Kinds
+kind-inputs = Inputs (with)
+kind-outputs = Outputs
+kind-defaults = Defaults
+kind-nothing = none
+kind-required = required
+kind-optional = optional
+kind-default = default: { $value }
+kind-effect = effect
+kind-observes = only looks; nothing to compensate
+kind-changes = changes what survives a reboot
+kind-volatile = changes what a reboot takes away
+kind-timeout = timeout of each attempt
+kind-no-timeout = none
+kind-on-interrupt = when interrupted
+kind-rerun = is run again
+kind-ask = a person is asked
+kind-compensate = is undone
+type-string = text
+type-integer = integer
+type-number = number
+type-boolean = true or false
+type-list = list ({ $of })
+type-table = table
+type-duration = duration ("30s", "15m")
+type-bytes = size ("500MiB", "2GB")
+type-any = anything
+
+## What is refused
+error = error:
+hint = hint:
+refused-internal = { $error }
+    .hint = this is a bug, or the machine failed; ALMAPLAN_LOG=debug shows more
+refused-usage = { $error }
+refused-plan-unreadable = the plan { $file } could not be read: { $error }
+refused-plan-invalid = the plan { $file } has mistakes; nothing was touched
+    .hint = almaplan check { $file } shows them
+refused-bad-variable = { $error }
+    .hint = only variables that [vars] declares can be given, with a value of the same type
+refused-secret-missing = the secret { $secret } could not be had: { $error }; nothing was touched
+    .hint = provide it where [secrets] says, then run the same command again
+refused-held = run { $run } is going on and holds { $lock } (process { $pid }, { $user }); nothing was touched
+    .hint = almaplan status { $run } shows where it stands; --lock-timeout waits for it
+refused-unsettled = run { $run } on { $lock } is not settled ({ $state }); nothing was touched
+    .hint = go on with it first: { $next }
+refused-journal-damaged = the journal { $file } is damaged: { $error }; nothing was touched
+    .hint = keep the file as it is, and restore it from a copy; it is never repaired by guessing
+refused-journal-newer = the journal { $file } has format { $version }, which a newer almaplan wrote; nothing was touched
+    .hint = use that version
+refused-needs-yes = there is no terminal to ask on; nothing was touched
+    .hint = { $command } --yes
+refused-not-confirmed = not confirmed; nothing was touched
+    .hint = { $command } asks again
+refused-no-run = there is no such run to go on with
+    .hint = almaplan runs shows all; --state-dir says where they are
+refused-unknown-run = there is no run { $run }
+    .hint = almaplan runs shows all; --state-dir says where they are
+refused-many-runs = several runs could be meant: { $runs }
+    .hint = say which one
+refused-already-settled = run { $run } is settled already: { $outcome }
+    .hint = almaplan status { $run } shows what became of it
+refused-unknown-step = run { $run } has no step { $step }
+    .hint = almaplan status { $run } shows its steps
+refused-not-asked = nothing is asked about step { $step } of run { $run }
+    .hint = almaplan status { $run } shows what is asked
+refused-irreversible = run { $run } cannot be undone: step { $step } is irreversible and ran
+refused-newer-run = run { $run } cannot be undone: run { $newer } stands on top of it
+    .hint = undo the newer one first: almaplan rollback { $newer }
+refused-nothing-to-roll-back = run { $run } did not succeed ({ $outcome }): there is nothing to roll back
+refused-unknown-kind = there is no kind { $kind }
+    .hint = almaplan steps shows all
+refused-state-unusable = the folder { $folder } could not be used: { $error }
+refused-state-on-network = the folder { $folder } is on a network share, where locks and syncs cannot be trusted
+    .hint = choose a local folder with --state-dir

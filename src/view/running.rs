@@ -1,0 +1,142 @@
+//! What is live right now, folded from updates: for views that show it while nothing is said.
+
+use std::collections::VecDeque;
+
+use almaplan_engine::event::StepId;
+use almaplan_engine::update::{Phase, State, Unit, Update};
+use indexmap::IndexMap;
+use jiff::Timestamp;
+
+use super::first_line;
+use super::words::Words;
+
+/// The steps that are live, in the order they began.
+#[derive(Debug, Default)]
+pub(super) struct RunningSteps(IndexMap<StepId, Running>);
+
+/// A live step.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) phase: Phase,
+    pub(super) attempt: u32,
+    /// When this attempt began.
+    pub(super) since: Timestamp,
+    /// When something of it was last shown.
+    pub(super) last_said: Timestamp,
+    pub(super) last_line: Option<String>,
+    /// An attempt failed, and the next has not begun.
+    pub(super) waiting: bool,
+    progress: Option<(u64, Option<u64>, Unit)>,
+    // When how much was done, oldest first: the rate is what these few seconds say.
+    samples: VecDeque<(Timestamp, u64)>,
+}
+
+const RATE_WINDOW_S: f64 = 5.0;
+const SAMPLE_S: f64 = 0.25;
+
+impl RunningSteps {
+    /// Folds one update.
+    pub(super) fn fold(&mut self, at: Timestamp, update: &Update) {
+        match update {
+            Update::Step(step) => match step.state {
+                State::Started | State::UndoStarted => {
+                    self.0.insert(step.step.clone(), Running::new(at, step.phase, step.attempt));
+                }
+                State::Retrying | State::UndoRetrying => {
+                    if let Some(running) = self.0.get_mut(&step.step) {
+                        running.waiting = true;
+                        running.last_said = at;
+                        running.progress = None;
+                        running.last_line = step.failure.as_ref().map(first_line);
+                    }
+                }
+                State::Succeeded | State::Failed | State::Skipped | State::NotRun | State::Unknown | State::Undone | State::UndoFailed => {
+                    self.0.shift_remove(&step.step);
+                }
+            },
+            Update::Progress { step, done, total, unit } => {
+                if let Some(running) = self.0.get_mut(step) {
+                    running.progressed(at, *done, *total, *unit);
+                }
+            }
+            Update::Log { step, line, .. } => {
+                if let Some(running) = self.0.get_mut(step) {
+                    running.last_said = at;
+                    let line = super::words::harmless(line);
+                    if !line.trim().is_empty() {
+                        running.last_line = Some(line.trim_end().to_owned());
+                    }
+                }
+            }
+            Update::Note { step, .. } => {
+                if let Some(running) = self.0.get_mut(step) {
+                    running.last_said = at;
+                }
+            }
+            Update::Run { .. }
+            | Update::Unwinding { .. }
+            | Update::Live { .. }
+            | Update::Reachable(_)
+            | Update::Stopping { .. }
+            | Update::Ended { .. } => {}
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&StepId, &Running)> {
+        self.0.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&StepId, &mut Running)> {
+        self.0.iter_mut()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn contains(&self, step: &StepId) -> bool {
+        self.0.contains_key(step)
+    }
+}
+
+impl Running {
+    fn new(at: Timestamp, phase: Phase, attempt: u32) -> Self {
+        let samples = VecDeque::new();
+        Self { phase, attempt, since: at, last_said: at, last_line: None, waiting: false, progress: None, samples }
+    }
+
+    fn progressed(&mut self, at: Timestamp, done: u64, total: Option<u64>, unit: Unit) {
+        self.progress = Some((done, total, unit));
+        if self.samples.back().is_some_and(|(_, before)| *before > done) {
+            // Something new is counted.
+            self.samples.clear();
+        }
+        if self.samples.back().is_none_or(|(last, _)| seconds(*last, at) >= SAMPLE_S) {
+            self.samples.push_back((at, done));
+        }
+        while self.samples.len() > 2 && self.samples.front().is_some_and(|(first, _)| seconds(*first, at) > RATE_WINDOW_S) {
+            self.samples.pop_front();
+        }
+    }
+
+    /// How far it is, and how fast, where it says so.
+    pub(super) fn progress(&self, words: &Words) -> Option<String> {
+        let (done, total, unit) = self.progress?;
+        let amount = words.amount(done, total, unit);
+        Some(match self.rate() {
+            Some(rate) if unit == Unit::Bytes => format!("{amount}  {}/s", words.bytes(rate as u64)),
+            _ => amount,
+        })
+    }
+
+    fn rate(&self) -> Option<f64> {
+        let ((first, from), (last, to)) = (self.samples.front()?, self.samples.back()?);
+        let elapsed = seconds(*first, *last);
+        (elapsed > 0.0).then(|| to.saturating_sub(*from) as f64 / elapsed)
+    }
+}
+
+/// Seconds from `from` to `to`; 0 where the clock was set back.
+pub(super) fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.0)
+}
