@@ -260,17 +260,28 @@ mod tests {
 
     /// A terminal of 100 columns that never scrolls: what is on it, and where the cursor is.
     #[derive(Debug, Clone, Default)]
-    struct Screen(Arc<Mutex<(Vec<Vec<char>>, usize, usize)>>);
+    struct Screen(Arc<Mutex<Cells>>);
+
+    #[derive(Debug, Default)]
+    struct Cells {
+        rows: Vec<Vec<char>>,
+        row: usize,
+        column: usize,
+    }
 
     impl Screen {
         fn put(&self, text: &str) {
             let mut screen = self.0.lock().unwrap();
-            let (rows, row, column) = &mut *screen;
+            let Cells { rows, row, column } = &mut *screen;
             for c in text.chars() {
                 match c {
                     '\n' => (*row, *column) = (*row + 1, 0),
                     '\r' => *column = 0,
                     c => {
+                        // The last column wraps only once something follows it: indicatif fills lines and relies on this.
+                        if *column == 100 {
+                            (*row, *column) = (*row + 1, 0);
+                        }
                         rows.resize(rows.len().max(*row + 1), Vec::new());
                         let cells = rows[*row].len().max(*column + 1);
                         rows[*row].resize(cells, ' ');
@@ -282,7 +293,8 @@ mod tests {
         }
 
         fn text(&self) -> String {
-            let lines: Vec<_> = self.0.lock().unwrap().0.iter().map(|row| row.iter().collect::<String>().trim_end().to_owned()).collect();
+            let lines: Vec<_> =
+                self.0.lock().unwrap().rows.iter().map(|row| row.iter().collect::<String>().trim_end().to_owned()).collect();
             lines.join("\n").trim_end().to_owned()
         }
     }
@@ -297,23 +309,23 @@ mod tests {
         }
 
         fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-            self.0.lock().unwrap().1 -= n;
+            self.0.lock().unwrap().row -= n;
             Ok(())
         }
 
         fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-            self.0.lock().unwrap().1 += n;
+            self.0.lock().unwrap().row += n;
             Ok(())
         }
 
         fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-            self.0.lock().unwrap().2 += n;
+            self.0.lock().unwrap().column += n;
             Ok(())
         }
 
         fn move_cursor_left(&self, n: usize) -> io::Result<()> {
             let mut screen = self.0.lock().unwrap();
-            screen.2 = screen.2.saturating_sub(n);
+            screen.column = screen.column.saturating_sub(n);
             Ok(())
         }
 
@@ -330,11 +342,11 @@ mod tests {
 
         fn clear_line(&self) -> io::Result<()> {
             let mut screen = self.0.lock().unwrap();
-            let row = screen.1;
-            if let Some(cells) = screen.0.get_mut(row) {
+            let row = screen.row;
+            if let Some(cells) = screen.rows.get_mut(row) {
                 cells.clear();
             }
-            screen.2 = 0;
+            screen.column = 0;
             Ok(())
         }
 
