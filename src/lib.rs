@@ -11,6 +11,9 @@ pub mod cli;
 pub mod commands;
 pub mod diagnose;
 pub mod lang;
+mod machine;
+mod session;
+mod signals;
 pub mod view;
 
 use std::ffi::OsString;

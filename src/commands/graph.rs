@@ -5,10 +5,26 @@
 use std::collections::HashMap;
 
 use almaplan_engine::event::StepId;
+use almaplan_engine::graph::Graph;
+use almaplan_engine::plan::{Plan, PlannedStep};
 use console::{Alignment, measure_text_width, pad_str};
 
-use crate::cli::GraphFormat;
+use crate::cli::{GraphArgs, GraphFormat};
+use crate::diagnose::{Exit, Refusal};
 use crate::view::words::{Tone, Words};
+use crate::{machine, session};
+
+use super::{Globals, print};
+
+/// Draws the graph of a plan.
+///
+/// # Errors
+/// The plan cannot be read, or has mistakes.
+pub fn run(args: &GraphArgs, globals: &Globals) -> Result<Exit, Refusal> {
+    let plan = session::plan_at(globals, &machine::absolute(&args.plan), &almaplan_steps::registry())?;
+    print(&GraphView::of(&plan).draw(&globals.words(), args.format));
+    Ok(Exit::Ok)
+}
 
 /// What is drawn.
 #[derive(Debug, Clone)]
@@ -39,6 +55,25 @@ pub struct GraphStep {
 }
 
 impl GraphView {
+    /// The graph of `plan`.
+    pub fn of(plan: &Plan) -> Self {
+        let graph = Graph::of(plan);
+        let step = |step: &PlannedStep, among: &[PlannedStep], needs: &[usize]| GraphStep {
+            id: step.id.clone(),
+            uses: step.action.uses.clone(),
+            needs: needs.iter().map(|&needed| among[needed].id.clone()).collect(),
+            pivot: step.pivot,
+            irreversible: step.irreversible,
+            compensate: step.compensate.iter().map(|compensation| compensation.action.uses.clone()).collect(),
+        };
+        let (steps, finally) = (&plan.steps, &plan.finally);
+        Self {
+            plan: plan.name.clone(),
+            steps: graph.order().iter().map(|&i| step(&steps[i], steps, graph.needs(i))).collect(),
+            finally: graph.finally_order().iter().map(|&i| step(&finally[i], finally, graph.finally_needs(i))).collect(),
+        }
+    }
+
     /// It in `format`.
     pub fn draw(&self, words: &Words, format: GraphFormat) -> String {
         match format {

@@ -5,13 +5,46 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use almaplan_engine::event::StepId;
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
+use crate::cli::LogsArgs;
+use crate::diagnose::{Exit, Reason, Refusal};
+use crate::machine;
 use crate::view::step_log::{self, Entry};
 use crate::view::words::{Tone, Words, harmless};
+
+use super::{Globals, print};
+
+/// How often a run that goes on is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Prints what the steps of a run printed; with `-f` until the run has no process any more.
+///
+/// # Errors
+/// There is no such run, or its logs cannot be read.
+pub fn run(args: &LogsArgs, globals: &Globals) -> Result<Exit, Refusal> {
+    let found = machine::find(globals, &args.run)?;
+    let folder = found.store.run_folder(&args.run);
+    let failed = |error: LogsError| globals.refusal(Reason::Internal, &[("error", error.to_string().into())]);
+    let words = globals.words();
+    let mut reader = LogReader::new(folder, args.step.clone());
+    let claims = machine::claims(globals)?;
+    loop {
+        // Looked at before reading: what is printed before the end is still read after it.
+        let goes_on = args.follow && claims.is_held(&found.row.lock).map_err(|error| machine::lock_refused(globals, &error))?;
+        for line in reader.next_lines(&words).map_err(failed)? {
+            print(&format!("{line}\n"));
+        }
+        if !goes_on {
+            return Ok(Exit::Ok);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
 
 /// Why logs could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -1,8 +1,14 @@
 //! One file a command. Each renders from plain data; what it is about comes from the engine.
 
+pub mod abort;
+pub mod apply;
+pub mod check;
 pub mod completions;
 pub mod graph;
 pub mod logs;
+pub mod resolve;
+pub mod resume;
+pub mod rollback;
 pub mod runs;
 pub mod schema;
 pub mod status;
@@ -10,15 +16,17 @@ pub mod steps;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use almaplan_engine::event::RunId;
+use almaplan_engine::plan::Mistake;
 use console::Term;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::cli::{self, Action, ColorWhen, GlobalArgs, Progress};
-use crate::diagnose::{Asked, Exit, Reason, Refusal};
+use crate::diagnose::{Asked, Exit, Reason, Refusal, mistakes};
 use crate::lang::Lang;
 use crate::view::json::Json;
 use crate::view::live::Live;
@@ -98,6 +106,19 @@ impl Globals {
         let _ = std::io::stderr().write_all(refusal.text(&self.words_err()).as_bytes());
     }
 
+    /// Tells people something, beside what a run shows.
+    pub fn tell(&self, key: &'static str, args: &[(&str, crate::lang::Value<'_>)]) {
+        let _ = writeln!(std::io::stderr(), "{}", self.lang.with(key, args));
+    }
+
+    /// Shows the mistakes of a plan, warnings too, where people look.
+    pub fn show_mistakes(&self, file: &Path, text: &str, found: &[Mistake]) {
+        if !found.is_empty() {
+            let shown = mistakes::text(&self.words_err(), self.width(), &file.display().to_string(), text, &mistakes::views(found));
+            let _ = std::io::stderr().write_all(shown.as_bytes());
+        }
+    }
+
     /// A refusal in the chosen language.
     pub fn refusal(&self, reason: Reason, args: &[(&str, crate::lang::Value<'_>)]) -> Refusal {
         Refusal::new(&self.lang, reason, args)
@@ -132,19 +153,42 @@ pub fn print(text: &str) {
 /// It was refused.
 pub fn dispatch(action: &Action, globals: &Globals) -> Result<Exit, Refusal> {
     match action {
+        Action::Check(args) => check::run(args, globals),
+        Action::Apply(args) => apply::run(args, globals),
+        Action::Resume(args) => resume::run(args, globals),
+        Action::Abort(args) => abort::run(args, globals),
+        Action::Rollback(args) => rollback::run(args, globals),
+        Action::Resolve(args) => resolve::run(args, globals),
+        Action::Status(args) => status::run(args, globals),
+        Action::Runs(args) => runs::run(args, globals),
+        Action::Logs(args) => logs::run(args, globals),
+        Action::Graph(args) => graph::run(args, globals),
         Action::Steps(args) => steps::run(args, globals),
+        Action::Schema => Ok(schema::run()),
         Action::Completions(args) => Ok(completions::run(args, globals)),
-        Action::Check(_)
-        | Action::Apply(_)
-        | Action::Resume(_)
-        | Action::Abort(_)
-        | Action::Rollback(_)
-        | Action::Resolve(_)
-        | Action::Status(_)
-        | Action::Runs(_)
-        | Action::Logs(_)
-        | Action::Graph(_)
-        | Action::Schema => Err(globals.refusal(Reason::Internal, &[("error", "this command is not connected to the engine yet".into())])),
+    }
+}
+
+/// Asks whether an undo is really wanted.
+///
+/// # Errors
+/// It is not, or there is nobody to ask and no `--yes`.
+fn confirm(globals: &Globals, yes: bool, key: &'static str, command: &str, run: &RunId) -> Result<(), Refusal> {
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(globals.refusal(Reason::NeedsYes, &[("command", command.into())]));
+    }
+    let _ = write!(std::io::stderr(), "{} ", globals.lang.with(key, &[("run", run.as_str().into())]));
+    let mut answer = String::new();
+    let answered = std::io::stdin().read_line(&mut answer).is_ok();
+    let answer = answer.trim().to_lowercase();
+    let wanted = globals.lang.text("confirm-yes");
+    if answered && !answer.is_empty() && (answer.starts_with(wanted.as_str()) || answer == "y" || answer == "yes") {
+        Ok(())
+    } else {
+        Err(globals.refusal(Reason::NotConfirmed, &[("command", command.into())]))
     }
 }
 

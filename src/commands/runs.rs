@@ -1,13 +1,32 @@
 //! `almaplan runs`: history, the newest first.
 
-use almaplan_engine::event::{Outcome, RunId};
+use almaplan_engine::event::{Event, Outcome, RunFact, RunId};
 use console::{Alignment, measure_text_width, pad_str};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::cli::RunsArgs;
+use crate::diagnose::{Exit, Refusal};
+use crate::machine::{self, Found};
 use crate::view::words::{Tone, Words};
 
 use super::status::{RunState, run_state};
+use super::{Globals, print};
+
+/// Shows the runs of the state folder.
+///
+/// # Errors
+/// A journal is damaged.
+pub fn run(args: &RunsArgs, globals: &Globals) -> Result<Exit, Refusal> {
+    let mut view = RunsView { rows: Vec::new() };
+    if let Some(store) = machine::store(globals)? {
+        for row in machine::rows(globals, &store)? {
+            view.rows.push(RunRow::of(globals, &Found { store: store.clone(), row })?);
+        }
+    }
+    print(&if args.json { format!("{}\n", view.to_json()) } else { view.text(&globals.words()) });
+    Ok(Exit::Ok)
+}
 
 /// The runs, in the order they are shown.
 #[derive(Debug, Clone)]
@@ -71,6 +90,29 @@ impl RunsView {
 }
 
 impl RunRow {
+    fn of(globals: &Globals, found: &Found) -> Result<Self, Refusal> {
+        let records = found.store.read(&found.row.run).map_err(|error| machine::journal_refused(globals, found.store.dir(), &error))?;
+        let (first, last) = (records.first(), records.last());
+        let user = first.and_then(|record| match &record.event {
+            Event::Run(RunFact::Opened(opened)) => Some(opened.user.clone()),
+            _ => None,
+        });
+        let running = machine::holder_pid(globals, &found.row)?.is_some();
+        Ok(Self {
+            run: found.row.run.clone(),
+            plan: found.row.plan_name.clone(),
+            state: match found.row.finished {
+                _ if running => RunState::Running,
+                true => RunState::Settled,
+                false => RunState::Interrupted,
+            },
+            outcome: found.row.outcome,
+            started_at: found.row.started_at,
+            seconds: first.zip(last).filter(|_| !running).map(|(first, last)| last.at.duration_since(first.at).as_secs_f64()),
+            user: user.unwrap_or_default(),
+        })
+    }
+
     fn cells(&self, words: &Words) -> [String; 6] {
         [
             self.run.to_string(),

@@ -1,13 +1,45 @@
 //! `almaplan status [RUN]`: where a run stands, what is owed, and the exact next command.
 
 use almaplan_engine::event::{Downtime, Outcome, RunId, StepId};
+use almaplan_engine::saga::Phase;
 use almaplan_engine::update::{Ending, State};
 use console::{Alignment, measure_text_width, pad_str};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::cli::StatusArgs;
+use crate::diagnose::{Exit, Reason, Refusal};
+use crate::machine::{self, Found};
+use crate::session;
 use crate::view::recap::{ending_key, next_lines};
 use crate::view::words::{Tone, Words, glyph, harmless, state_key};
+
+use super::{Globals, print};
+
+/// Tells where a run stands: the one that is named, else the newest.
+///
+/// # Errors
+/// There is none, or its journal is damaged.
+pub fn run(args: &StatusArgs, globals: &Globals) -> Result<Exit, Refusal> {
+    let found = match &args.run {
+        Some(run) => machine::find(globals, run)?,
+        None => newest(globals)?,
+    };
+    let view = StatusView::of(globals, &found)?;
+    print(&if args.json { format!("{}\n", view.to_json()) } else { view.text(&globals.words()) });
+    Ok(Exit::Ok)
+}
+
+fn newest(globals: &Globals) -> Result<Found, Refusal> {
+    let none = || globals.refusal(Reason::NoRun, &[]);
+    match machine::store(globals)? {
+        Some(store) => {
+            let row = machine::rows(globals, &store)?.into_iter().next().ok_or_else(none)?;
+            Ok(Found { store, row })
+        }
+        None => machine::find_open(globals)?.ok_or_else(none),
+    }
+}
 
 /// Where a run stands.
 #[derive(Debug, Clone)]
@@ -79,6 +111,55 @@ pub struct StatusStep {
 }
 
 impl StatusView {
+    /// Where the run stands now.
+    ///
+    /// # Errors
+    /// Its journal is damaged.
+    pub(super) fn of(globals: &Globals, found: &Found) -> Result<Self, Refusal> {
+        // Looked at before reading: a run that ends meanwhile is shown as ended.
+        let pid = machine::holder_pid(globals, &found.row)?;
+        let records = found.store.read(&found.row.run).map_err(|error| machine::journal_refused(globals, found.store.dir(), &error))?;
+        let (_, opened, saga) = session::replay(globals, &records, &almaplan_steps::registry())?;
+        let ending = match saga.outcome() {
+            Some(outcome) if saga.finished() => Ending::Settled(outcome),
+            _ if saga.questions().next().is_some() => Ending::Paused,
+            _ => Ending::Interrupted,
+        };
+        let state = match ending {
+            _ if pid.is_some() => RunState::Running,
+            Ending::Settled(_) => RunState::Settled,
+            Ending::Paused => RunState::Paused,
+            Ending::Interrupted => RunState::Interrupted,
+        };
+        let id = |i: usize| saga.shape().steps[i].id.clone();
+        let owed = session::owed(&saga);
+        let step = |i: usize| {
+            let known = saga.step(i);
+            let failure = known.undo_failure.as_ref().filter(|_| known.phase != Phase::Undone).or(known.failure.as_ref());
+            StatusStep {
+                id: id(i),
+                state: session::shown_state(known.phase),
+                attempts: known.attempt,
+                error: failure.map(|failure| failure.message.clone()),
+                owes: owed.contains(&id(i)),
+            }
+        };
+        Ok(Self {
+            run: found.row.run.clone(),
+            plan: found.row.plan_name.clone(),
+            plan_path: opened.plan_path,
+            state,
+            outcome: saga.outcome(),
+            started_at: opened.started_at,
+            pid,
+            steps: (0..saga.shape().steps.len()).map(step).collect(),
+            questions: saga.questions().map(id).collect(),
+            next: if state == RunState::Running { Vec::new() } else { session::next_commands(&found.row.run, ending, &saga) },
+            downtime: saga.downtime(),
+            owed,
+        })
+    }
+
     /// For people.
     pub fn text(&self, words: &Words) -> String {
         let lang = &words.lang;

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use almaplan_engine::plan::{self, Mistake};
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents,
 };
@@ -46,6 +47,22 @@ pub struct Place {
     pub line: usize,
     /// The column.
     pub column: usize,
+}
+
+/// What the engine found, ready to be shown.
+pub fn views(found: &[Mistake]) -> Vec<MistakeView> {
+    let view = |mistake: &Mistake| MistakeView {
+        code: mistake.code().to_owned(),
+        severity: match mistake.severity() {
+            plan::Severity::Error => Severity::Error,
+            plan::Severity::Warning => Severity::Warning,
+        },
+        span: mistake.span.clone(),
+        message: mistake.to_string(),
+        hint: mistake.hint(),
+        related: mistake.related.clone(),
+    };
+    found.iter().map(view).collect()
 }
 
 /// Where the byte `offset` of `source` is. An offset within a character is at that character, one behind the end at the end.

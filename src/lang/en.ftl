@@ -210,3 +210,15 @@ refused-unknown-kind = there is no kind { $kind }
 refused-state-unusable = the folder { $folder } could not be used: { $error }
 refused-state-on-network = the folder { $folder } is on a network share, where locks and syncs cannot be trusted
     .hint = choose a local folder with --state-dir
+
+## Notices
+nothing-to-resume = there is no run to go on with
+nothing-to-abort = there is no run to abort
+abort-asked = asked the process that has run { $run } to undo it; waiting
+resolve-told = told the process that has run { $run }
+resolve-kept = noted for step { $step } of run { $run }
+next-command = next command: { $command }
+plan-edited = the plan { $file } was edited since the run was started; the run goes on with its own copy
+confirm-abort = Stop run { $run } and undo what it did? [y/N]
+confirm-rollback = Undo run { $run } and bring back what was there before? [y/N]
+confirm-yes = y

@@ -213,3 +213,15 @@ refused-unknown-kind = não existe o tipo de etapa { $kind }
 refused-state-unusable = não foi possível usar a pasta { $folder }: { $error }
 refused-state-on-network = a pasta { $folder } está em um compartilhamento de rede, onde travas e gravações não são confiáveis
     .hint = escolha uma pasta local com --state-dir
+
+## Avisos
+nothing-to-resume = não há execução para continuar
+nothing-to-abort = não há execução para abortar
+abort-asked = o processo da execução { $run } foi avisado para desfazê-la; aguardando
+resolve-told = o processo da execução { $run } foi avisado
+resolve-kept = anotado para o passo { $step } da execução { $run }
+next-command = próximo comando: { $command }
+plan-edited = o plano { $file } foi editado depois do início da execução; ela continua com a própria cópia
+confirm-abort = Parar a execução { $run } e desfazer o que ela fez? [s/N]
+confirm-rollback = Desfazer a execução { $run } e trazer de volta o que havia antes? [s/N]
+confirm-yes = s

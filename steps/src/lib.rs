@@ -40,8 +40,4 @@ pub fn registry() -> Registry {
         .with::<start_service::StartService>()
         .with::<stop_service::StopService>()
         .with::<watch::Watch>()
-
-/// Every built-in kind.
-pub fn registry() -> almaplan_engine::step::Registry {
-    almaplan_engine::step::Registry::default()
 }

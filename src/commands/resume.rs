@@ -1,0 +1,26 @@
+//! `almaplan resume [RUN]`.
+
+use crate::cli::ResumeArgs;
+use crate::diagnose::{Asked, Exit, Refusal};
+use crate::machine;
+use crate::session::Session;
+
+use super::Globals;
+
+/// Goes on with an interrupted, paused or stuck run.
+///
+/// # Errors
+/// It was refused; nothing was touched.
+pub fn run(args: &ResumeArgs, globals: &Globals) -> Result<Exit, Refusal> {
+    let found = match &args.run {
+        Some(run) => Some(machine::find(globals, run)?).filter(|found| machine::is_open(&found.row)),
+        None => machine::find_open(globals)?,
+    };
+    let Some(found) = found else {
+        globals.tell("nothing-to-resume", &[]);
+        return Ok(Exit::Ok);
+    };
+    let mut session = Session::take_over(globals, found, Asked::Forward)?;
+    session.resumed(globals)?;
+    session.go_on(globals)
+}

@@ -1,0 +1,51 @@
+//! `almaplan rollback [RUN]`.
+
+use almaplan_engine::event::Outcome;
+use almaplan_engine::sqlite::RunRow;
+
+use crate::cli::UndoArgs;
+use crate::diagnose::{Asked, Exit, Reason, Refusal};
+use crate::machine::{self, Found};
+use crate::session::Session;
+
+use super::{Globals, abort, confirm};
+
+/// Undoes a finished run: the one that is named, else the last successful one.
+///
+/// # Errors
+/// It was refused; nothing was touched.
+pub fn run(args: &UndoArgs, globals: &Globals) -> Result<Exit, Refusal> {
+    let found = match &args.run {
+        Some(run) => machine::find(globals, run)?,
+        None => newest_success(globals)?,
+    };
+    if !is_success(&found.row) || !found.row.finished {
+        let outcome = found.row.outcome.map_or("-", Outcome::as_str);
+        let args = [("run", found.row.run.as_str().into()), ("outcome", outcome.into())];
+        return Err(globals.refusal(Reason::NothingToRollBack, &args));
+    }
+    // What a newer run put there would be overwritten by what was there before this one.
+    let rows = machine::rows(globals, &found.store)?;
+    let newer = rows.iter().take_while(|row| row.run != found.row.run).find(|row| row.lock == found.row.lock && is_success(row));
+    if let Some(newer) = newer {
+        let args = [("run", found.row.run.as_str().into()), ("newer", newer.run.as_str().into())];
+        return Err(globals.refusal(Reason::NewerRun, &args));
+    }
+    abort::refuse_irreversible(globals, &found)?;
+    confirm(globals, args.yes, "confirm-rollback", &format!("almaplan rollback {} --yes", found.row.run), &found.row.run)?;
+    let mut session = Session::take_over(globals, found, Asked::Undo)?;
+    session.undo(globals)?;
+    session.resumed(globals)?;
+    session.go_on(globals)
+}
+
+fn newest_success(globals: &Globals) -> Result<Found, Refusal> {
+    let none = || globals.refusal(Reason::NoRun, &[]);
+    let store = machine::store(globals)?.ok_or_else(none)?;
+    let row = machine::rows(globals, &store)?.into_iter().find(is_success).ok_or_else(none)?;
+    Ok(Found { store, row })
+}
+
+fn is_success(row: &RunRow) -> bool {
+    matches!(row.outcome, Some(Outcome::Succeeded | Outcome::Warned))
+}

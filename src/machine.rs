@@ -1,0 +1,213 @@
+//! What a command finds on this machine: the state folder, the records of unsettled runs, the run that is meant.
+
+use std::path::{Path, PathBuf};
+
+use almaplan_engine::event::{Outcome, RunId};
+use almaplan_engine::journal::JournalError;
+use almaplan_engine::lock::{Claims, Holder, LockError};
+use almaplan_engine::sqlite::{RunRow, Store};
+
+use crate::commands::Globals;
+use crate::diagnose::{Reason, Refusal};
+
+/// The name of the state folder.
+const STATE: &str = ".almaplan";
+
+/// A run, and the state it is in.
+pub struct Found {
+    /// The state folder.
+    pub store: Store,
+    /// The run.
+    pub row: RunRow,
+}
+
+/// The state folder that was named, or is found upwards from the current folder.
+pub fn state_dir(globals: &Globals) -> Option<PathBuf> {
+    if let Some(dir) = &globals.state_dir {
+        return Some(absolute(dir));
+    }
+    let here = std::env::current_dir().ok()?;
+    here.ancestors().map(|folder| folder.join(STATE)).find(|dir| dir.join("state.db").is_file())
+}
+
+/// The state folder for a new run: the one that is found, else one in the current folder.
+pub fn state_dir_for_apply(globals: &Globals) -> PathBuf {
+    state_dir(globals).unwrap_or_else(|| absolute(Path::new(STATE)))
+}
+
+/// The machine's locks and records.
+///
+/// # Errors
+/// The machine's folder cannot be used.
+pub fn claims(globals: &Globals) -> Result<Claims, Refusal> {
+    Claims::at(machine_folder()).map_err(|error| lock_refused(globals, &error))
+}
+
+/// A refusal for a lock that cannot be had.
+pub fn lock_refused(globals: &Globals, error: &LockError) -> Refusal {
+    match error {
+        LockError::Busy { holder: Some(holder) } => held(globals, holder),
+        LockError::Busy { holder: None } => {
+            globals.refusal(Reason::Held, &[("run", "?".into()), ("lock", "?".into()), ("pid", "?".into()), ("user", "?".into())])
+        }
+        error => {
+            let folder = machine_folder().display().to_string();
+            globals.refusal(Reason::StateUnusable, &[("folder", folder.into()), ("error", chain(error).into())])
+        }
+    }
+}
+
+/// A refusal because of a run that is going on.
+pub fn held(globals: &Globals, holder: &Holder) -> Refusal {
+    let args = [
+        ("run", holder.run.as_str().into()),
+        ("lock", holder.lock.as_str().into()),
+        ("pid", holder.pid.to_string().into()),
+        ("user", holder.user.as_str().into()),
+    ];
+    globals.refusal(Reason::Held, &args)
+}
+
+/// A refusal because of a run that is not settled.
+pub fn unsettled(globals: &Globals, holder: &Holder) -> Refusal {
+    let args = [
+        ("run", holder.run.as_str().into()),
+        ("lock", holder.lock.as_str().into()),
+        ("state", holder.state_dir.display().to_string().into()),
+        ("next", holder.next.as_str().into()),
+    ];
+    globals.refusal(Reason::Unsettled, &args)
+}
+
+/// A refusal because of a journal that cannot be used.
+pub fn journal_refused(globals: &Globals, folder: &Path, error: &JournalError) -> Refusal {
+    let folder = folder.display().to_string();
+    match error {
+        JournalError::Damaged { .. } | JournalError::NotOurs(_) => {
+            globals.refusal(Reason::JournalDamaged, &[("file", folder.into()), ("error", chain(error).into())])
+        }
+        JournalError::NewerFormat { found, .. } => {
+            globals.refusal(Reason::JournalNewer, &[("file", folder.into()), ("version", found.to_string().into())])
+        }
+        JournalError::NoSuchRun(run) => globals.refusal(Reason::UnknownRun, &[("run", run.as_str().into())]),
+        JournalError::NetworkShare(_) => globals.refusal(Reason::StateOnNetwork, &[("folder", folder.into())]),
+        error => globals.refusal(Reason::StateUnusable, &[("folder", folder.into()), ("error", chain(error).into())]),
+    }
+}
+
+/// The store in the state folder, where there is one.
+///
+/// # Errors
+/// There is one that cannot be used.
+pub fn store(globals: &Globals) -> Result<Option<Store>, Refusal> {
+    let Some(dir) = state_dir(globals) else { return Ok(None) };
+    match Store::open(&dir) {
+        Ok(store) => Ok(Some(store)),
+        Err(JournalError::NotFound(_)) => Ok(None),
+        Err(error) => Err(journal_refused(globals, &dir, &error)),
+    }
+}
+
+/// All runs of a store, newest first.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn rows(globals: &Globals, store: &Store) -> Result<Vec<RunRow>, Refusal> {
+    store.runs().map_err(|error| journal_refused(globals, store.dir(), &error))
+}
+
+/// Whether a run is still to be gone on with: not finished, or stuck.
+pub fn is_open(row: &RunRow) -> bool {
+    !row.finished || row.outcome == Some(Outcome::Stuck)
+}
+
+/// The process that has a run now, where one has.
+///
+/// # Errors
+/// The machine's records cannot be read.
+pub fn holder_pid(globals: &Globals, row: &RunRow) -> Result<Option<u32>, Refusal> {
+    let claims = claims(globals)?;
+    let refused = |error| lock_refused(globals, &error);
+    if !claims.is_held(&row.lock).map_err(refused)? {
+        return Ok(None);
+    }
+    Ok(claims.holder(&row.lock).map_err(refused)?.filter(|holder| holder.run == row.run).map(|holder| holder.pid))
+}
+
+/// The run called `run`, in the state folder or on the machine's records.
+///
+/// # Errors
+/// There is none.
+pub fn find(globals: &Globals, run: &RunId) -> Result<Found, Refusal> {
+    let unknown = || globals.refusal(Reason::UnknownRun, &[("run", run.as_str().into())]);
+    if let Some(found) = store(globals)?.map(|store| in_store(globals, store, run)).transpose()?.flatten() {
+        return Ok(found);
+    }
+    let holders = claims(globals)?.unsettled().map_err(|error| lock_refused(globals, &error))?;
+    let holder = holders.into_iter().find(|holder| holder.run == *run).ok_or_else(unknown)?;
+    in_store(globals, open(globals, &holder.state_dir)?, run)?.ok_or_else(unknown)
+}
+
+/// The only run that is open: in the state folder, else on the machine's records.
+///
+/// # Errors
+/// There are several.
+pub fn find_open(globals: &Globals) -> Result<Option<Found>, Refusal> {
+    let many = |runs: Vec<&str>| globals.refusal(Reason::ManyRuns, &[("runs", runs.join(", ").into())]);
+    if let Some(store) = store(globals)? {
+        let mut open: Vec<RunRow> = rows(globals, &store)?.into_iter().filter(is_open).collect();
+        if open.len() > 1 {
+            return Err(many(open.iter().map(|row| row.run.as_str()).collect()));
+        }
+        return Ok(open.pop().map(|row| Found { store, row }));
+    }
+    let holders = claims(globals)?.unsettled().map_err(|error| lock_refused(globals, &error))?;
+    match holders.as_slice() {
+        [] => Ok(None),
+        [holder] => in_store(globals, open(globals, &holder.state_dir)?, &holder.run),
+        _ => Err(many(holders.iter().map(|holder| holder.run.as_str()).collect())),
+    }
+}
+
+fn open(globals: &Globals, dir: &Path) -> Result<Store, Refusal> {
+    Store::open(dir).map_err(|error| journal_refused(globals, dir, &error))
+}
+
+fn in_store(globals: &Globals, store: Store, run: &RunId) -> Result<Option<Found>, Refusal> {
+    let row = rows(globals, &store)?.into_iter().find(|row| row.run == *run);
+    Ok(row.map(|row| Found { store, row }))
+}
+
+/// `path` from the root, whether it exists or not.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Who runs this, as the system tells.
+pub fn user() -> String {
+    ["USER", "USERNAME", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+        .unwrap_or_else(|| "?".to_owned())
+}
+
+/// An error with its sources, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+fn machine_folder() -> PathBuf {
+    // Tests have a machine of their own; in a release nobody can be led past the locks.
+    #[cfg(debug_assertions)]
+    if let Some(folder) = std::env::var_os("ALMAPLAN_MACHINE_DIR") {
+        return PathBuf::from(folder);
+    }
+    Claims::default_folder()
+}

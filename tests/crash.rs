@@ -1,0 +1,314 @@
+//! The production plan is killed at every append, and at the worst moments, and always ends as it promises.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use support::{Said, Server, is_runtime, processes_of, run, signal, tree, wait_until};
+
+/// More appends than any run of the plan makes: whoever reaches it did not crash.
+const MOST_APPENDS: u32 = 200;
+
+/// A server on which version 1 serves, without the parts of the plan that only take time here.
+fn serving() -> Server {
+    let mut server = Server::new();
+    server.set("tests", "[]");
+    server.set("watch_for", "\"200ms\"");
+    server.deploy_first();
+    server
+}
+
+fn crash_after(server: &Server, appends: u32, args: &[&str]) -> Said {
+    run(server.almaplan(args).env("ALMAPLAN_CRASH_AFTER_APPEND", appends.to_string()))
+}
+
+/// Runs `work` while watching that never two versions serve at once.
+fn never_two_at_once<T>(server: &Server, work: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let serving: Vec<_> = server.serving().into_iter().filter(|(_, line)| !line.starts_with("/bin/sh")).collect();
+                let roots: BTreeSet<u32> = serving.iter().map(|(pid, _)| *pid).collect();
+                if roots.len() > 1 {
+                    // A process that is just ending and one that is just beginning may both be seen in one listing.
+                    std::thread::sleep(Duration::from_millis(5));
+                    let again: Vec<_> = server.serving().into_iter().filter(|(pid, _)| roots.contains(pid)).collect();
+                    assert!(again.len() < 2, "two versions at once: {again:?}");
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+/// What `status` says must be what the journal and the machine say.
+fn status_is_true(server: &Server, crashed: &Said) {
+    let status = server.status();
+    let next = status["next"].to_string();
+    if status["state"] == "settled" {
+        assert_eq!(next, "[]", "{status}");
+        return;
+    }
+    assert_eq!(status["state"], "interrupted", "{status}");
+    assert!(next.contains("almaplan resume"), "{status}");
+    // Every step that said it succeeded before the crash is known to have succeeded.
+    for event in crashed.events() {
+        if event["event"] == "step" && event["state"] == "succeeded" && event["phase"] == "forward" {
+            let step = status["steps"].as_array().unwrap().iter().find(|step| step["id"] == event["step"]).unwrap().clone();
+            assert!(
+                ["succeeded", "undone", "undo-started", "undo-failed"].contains(&step["state"].as_str().unwrap()),
+                "{step} in {status}"
+            );
+        }
+    }
+}
+
+/// Kills a deploy after each of its appends in turn; each time `recover` must end as `end` demands.
+fn killed_at_every_append(faults: Option<&str>, recover: &[&str], end: impl Fn(&Server, &str, Said)) -> u32 {
+    let server = serving();
+    for appends in 1..MOST_APPENDS {
+        let version = format!("v{appends}");
+        server.release(&version);
+        if let Some(faults) = faults {
+            server.faults(faults);
+        }
+        let crashed = never_two_at_once(&server, || run(server.apply_command(&[]).env("ALMAPLAN_CRASH_AFTER_APPEND", appends.to_string())));
+        if crashed.code != -1 {
+            return appends - 1;
+        }
+        status_is_true(&server, &crashed);
+        let said = never_two_at_once(&server, || server.say(recover));
+        end(&server, &version, said);
+        assert!(server.serving().len() == 1, "after append {appends}: {:?}", server.serving());
+    }
+    panic!("a deploy of more than {MOST_APPENDS} appends");
+}
+
+#[test]
+fn a_deploy_killed_at_every_append_is_finished_by_resume() {
+    let crashes = killed_at_every_append(None, &["resume", "--progress", "json"], |server, version, said| {
+        let said = said.expect(0);
+        assert_eq!(server.version().as_deref(), Some(version), "{}", said.all());
+        assert_eq!(tree(&server.production(), &is_runtime_or_manifest), tree(&server.path("dev"), &is_runtime_or_manifest));
+    });
+    assert!(crashes > 20, "only {crashes} appends");
+}
+
+#[test]
+fn a_deploy_killed_at_every_append_is_undone_by_abort() {
+    let crashes = killed_at_every_append(None, &["abort", "--yes", "--progress", "json"], |server, version, said| {
+        // Where the run was settled before the kill, there is nothing to abort.
+        if said.code == 0 && server.version().as_deref() != Some(version) {
+            assert_eq!(server.version().as_deref(), Some("1"), "{}", said.all());
+        } else {
+            assert_eq!(server.status()["state"], "settled", "{}", said.all());
+            server.say(&["rollback", "--yes"]).expect(0);
+            assert_eq!(server.version().as_deref(), Some("1"), "{}", said.all());
+        }
+    });
+    assert!(crashes > 20, "only {crashes} appends");
+}
+
+#[test]
+fn a_rollback_killed_at_every_append_is_finished_by_resume() {
+    let crashes = killed_at_every_append(Some(r#"{"login_500": true}"#), &["resume", "--progress", "json"], |server, _, said| {
+        let said = said.expect(3);
+        assert_eq!(server.version().as_deref(), Some("1"), "{}", said.all());
+        assert!(!server.production().join("faults.json").exists());
+    });
+    assert!(crashes > 25, "only {crashes} appends");
+}
+
+#[test]
+fn a_version_killed_before_it_listens_is_adopted_by_resume() {
+    let server = serving();
+    let pid = kill_before_it_listens(&server);
+    let said = never_two_at_once(&server, || server.say(&["resume", "--progress", "json"])).expect(0);
+    assert_eq!(server.version().as_deref(), Some("2"), "{}", said.all());
+    assert_eq!(server.pid(), pid, "a second one was started");
+}
+
+#[test]
+fn a_version_killed_before_it_listens_is_stopped_by_abort() {
+    let server = serving();
+    let pid = kill_before_it_listens(&server);
+    let said = never_two_at_once(&server, || server.say(&["abort", "--yes", "--progress", "json"])).expect(0);
+    assert_eq!(server.version().as_deref(), Some("1"), "{}", said.all());
+    assert!(!support::alive(pid), "nobody knows of {pid} any more");
+    assert_eq!(server.serving().len(), 1, "{:?}", server.serving());
+}
+
+/// SIGKILL between the new version's spawn and its listening; the pid of the new version.
+fn kill_before_it_listens(server: &Server) -> u32 {
+    server.release("2");
+    server.faults(r#"{"slow_start_s": 2}"#);
+    let old = server.pid();
+    let mut child = support::start(&mut server.apply_command(&[]));
+    let mut new = None;
+    wait_until("the new version is spawned", 60, || {
+        new = server.serving().into_iter().find(|(pid, line)| *pid != old && !line.starts_with("/bin/sh")).map(|(pid, _)| pid);
+        new.is_some()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(server.version(), None, "it listened already");
+    new.unwrap()
+}
+
+/// Interrupts a deploy by SIGKILL when `step` is in `state`, as a power cut would: everything dies, and the boot is another one.
+fn power_cut(server: &Server, step: &str, state: &str) {
+    use std::io::{BufRead, BufReader};
+    let mut child = support::start(server.apply_command(&[]).env("ALMAPLAN_BOOT_ID", "before"));
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let seen = lines.map(|line| line.unwrap()).any(|line| {
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        event["event"] == "step" && event["step"] == step && event["state"] == state
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(seen, "`{step}` was never {state}");
+    for (pid, _) in server.processes() {
+        let _ = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+    }
+    wait_until("everything is dead", 10, || server.processes().is_empty());
+}
+
+fn after_the_reboot(server: &Server, args: &[&str]) -> Said {
+    run(server.almaplan(args).env("ALMAPLAN_BOOT_ID", "after"))
+}
+
+#[test]
+fn a_power_cut_after_the_stop_ends_with_the_new_version_serving() {
+    let server = serving();
+    server.release("2");
+    power_cut(&server, "stop", "succeeded");
+    after_the_reboot(&server, &["resume", "--progress", "json"]).expect(0);
+    assert_eq!(server.version().as_deref(), Some("2"));
+}
+
+#[test]
+fn a_power_cut_after_the_start_ends_with_the_new_version_serving() {
+    let server = serving();
+    server.release("2");
+    power_cut(&server, "health", "succeeded");
+    let said = after_the_reboot(&server, &["resume", "--progress", "json"]).expect(0);
+    assert_eq!(server.version().as_deref(), Some("2"));
+    assert!(said.states("start").contains(&"succeeded".to_owned()), "{}", said.stdout);
+    assert!(said.states("health").contains(&"succeeded".to_owned()), "the check must be done again: {}", said.stdout);
+}
+
+#[test]
+fn a_power_cut_while_the_new_version_is_watched_ends_with_it_serving() {
+    let mut server = serving();
+    server.set("watch_for", "\"30s\"");
+    server.release("2");
+    power_cut(&server, "watch", "started");
+    let run = server.status()["run"].as_str().unwrap().to_owned();
+    after_the_reboot(&server, &["resume", &run, "--progress", "json"]).expect(0);
+    assert_eq!(server.version().as_deref(), Some("2"));
+}
+
+#[test]
+fn a_power_cut_during_the_rollback_ends_with_the_old_version_serving() {
+    for (step, state) in [("start", "undone"), ("update", "undone"), ("stop", "undone")] {
+        let server = serving();
+        server.release("2");
+        server.faults(r#"{"login_500": true}"#);
+        power_cut(&server, step, state);
+        let said = after_the_reboot(&server, &["resume", "--progress", "json"]).expect(3);
+        assert_eq!(server.version().as_deref(), Some("1"), "after {step} {state}: {}", said.all());
+    }
+}
+
+#[test]
+fn a_power_cut_and_an_abort_end_with_the_old_version_serving() {
+    let server = serving();
+    server.release("2");
+    power_cut(&server, "start", "succeeded");
+    after_the_reboot(&server, &["abort", "--yes"]).expect(0);
+    assert_eq!(server.version().as_deref(), Some("1"));
+}
+
+#[test]
+fn a_command_that_outlived_its_almaplan_is_ended_before_it_is_run_again() {
+    let server = Server::new();
+    let plan = server.path("long.toml");
+    fs::write(
+        &plan,
+        r#"
+        format = 1
+        [plan]
+        name = "long"
+        [steps.long]
+        uses = "command"
+        compensate = "none"
+        with = { program = "sh", args = ["-c", "echo begun >> begun.txt; while [ ! -e go.txt ]; do sleep 0.05; done; echo done"], cwd = "{{ plan.dir }}", idempotent = true }
+        "#,
+    )
+    .unwrap();
+    let mut child = support::start(&mut server.almaplan(&["apply", "long.toml", "--progress", "json"]));
+    wait_until("the command runs", 20, || server.path("begun.txt").exists());
+    let before = processes_of("begun.txt");
+    assert_eq!(before.len(), 1, "{before:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut child = support::start(&mut server.almaplan(&["resume", "--progress", "json"]));
+    wait_until("it runs again", 20, || fs::read_to_string(server.path("begun.txt")).unwrap().lines().count() == 2);
+    assert!(!support::alive(before[0].0), "two at once");
+    fs::write(server.path("go.txt"), "").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_kill_is_survived_three_deep() {
+    let server = serving();
+    server.release("2");
+    for (round, appends) in [(0, 14), (1, 2), (2, 3), (3, 2)] {
+        let said = if round == 0 {
+            run(server.apply_command(&[]).env("ALMAPLAN_CRASH_AFTER_APPEND", appends.to_string()))
+        } else {
+            crash_after(&server, appends, &["resume", "--progress", "json"])
+        };
+        assert_eq!(said.code, -1, "round {round}: {}", said.all());
+    }
+    server.say(&["resume"]).expect(0);
+    assert_eq!(server.version().as_deref(), Some("2"));
+}
+
+fn is_runtime_or_manifest(path: &std::path::Path) -> bool {
+    is_runtime(path) || path.to_str().unwrap().contains(".almaplan")
+}
+
+#[test]
+fn an_interrupted_deploy_finishes_under_sigkill_at_random_times() {
+    let server = serving();
+    for (round, ms) in [150_u64, 400, 700, 1100, 1600].into_iter().enumerate() {
+        let version = format!("r{round}");
+        server.release(&version);
+        let mut child = support::start(&mut server.apply_command(&[]));
+        // Not a wait for something: the moment itself is what is tried.
+        std::thread::sleep(Duration::from_millis(ms));
+        let finished = child.try_wait().unwrap().is_some();
+        if !finished {
+            signal(child.id(), "-KILL");
+            child.wait().unwrap();
+            let said = server.say(&["resume", "--progress", "json"]);
+            // Killed before the run was recorded, there is nothing to resume, and nothing was done.
+            if server.version().as_deref() != Some(&version) {
+                said.expect(0);
+                server.apply().expect(0);
+            }
+        }
+        assert_eq!(server.version().as_deref(), Some(version.as_str()), "killed after {ms} ms");
+        assert_eq!(server.serving().len(), 1);
+    }
+}

@@ -1,0 +1,249 @@
+//! What an operator does: a second apply, Ctrl-C, a closed terminal, a wrong plan, an answer.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+
+use serde_json::Value;
+use support::{Server, processes_of, run, said, signal, start, wait_until};
+
+/// A plan whose one step runs until a file appears.
+fn waiting(server: &Server, idempotent: bool) {
+    let plan = format!(
+        r#"
+        format = 1
+        [plan]
+        name = "waiting"
+        [steps.wait]
+        uses = "command"
+        compensate = "none"
+        with = {{ program = "sh", args = ["-c", "echo $$ >> begun.txt; while [ ! -e go.txt ]; do sleep 0.05; done"], cwd = "{{{{ plan.dir }}}}", idempotent = {idempotent} }}
+        [steps.after]
+        uses = "command"
+        needs = ["wait"]
+        compensate = "none"
+        with = {{ program = "true", idempotent = true }}
+        "#
+    );
+    fs::write(server.path("waiting.toml"), plan).unwrap();
+}
+
+fn begun(server: &Server) -> usize {
+    fs::read_to_string(server.path("begun.txt")).unwrap_or_default().lines().count()
+}
+
+#[test]
+fn ctrl_c_stops_the_step_and_resume_finishes() {
+    for presses in [1, 2] {
+        let server = Server::new();
+        waiting(&server, true);
+        let child = start(&mut server.almaplan(&["apply", "waiting.toml", "--progress", "json"]));
+        wait_until("the step runs", 20, || begun(&server) == 1);
+        for _ in 0..presses {
+            signal(child.id(), "-INT");
+        }
+        let stopped = said(child.wait_with_output().unwrap()).expect(5);
+        assert_eq!(stopped.outcome(), "interrupted");
+        assert_eq!(stopped.states("wait"), ["started", "unknown"]);
+        assert!(stopped.stderr.contains("almaplan resume"), "{}", stopped.stderr);
+        assert!(processes_of("begun.txt").is_empty(), "a child is left: {:?}", processes_of("begun.txt"));
+        fs::write(server.path("go.txt"), "").unwrap();
+        server.say(&["resume"]).expect(0);
+        assert_eq!(begun(&server), 2);
+    }
+}
+
+#[test]
+fn termination_and_hangup_count_as_ctrl_c() {
+    for name in ["-TERM", "-HUP"] {
+        let server = Server::new();
+        waiting(&server, true);
+        let child = start(&mut server.almaplan(&["apply", "waiting.toml", "--progress", "json"]));
+        wait_until("the step runs", 20, || begun(&server) == 1);
+        signal(child.id(), name);
+        said(child.wait_with_output().unwrap()).expect(5);
+        assert!(processes_of("begun.txt").is_empty(), "a child is left after {name}");
+    }
+}
+
+#[test]
+fn an_interrupted_step_that_cannot_be_repeated_asks_and_is_resolved() {
+    let server = Server::new();
+    waiting(&server, false);
+    let child = start(&mut server.almaplan(&["apply", "waiting.toml", "--progress", "json"]));
+    wait_until("the step runs", 20, || begun(&server) == 1);
+    signal(child.id(), "-INT");
+    let run = said(child.wait_with_output().unwrap()).expect(5).run();
+    let paused = server.say(&["resume", "--progress", "json"]).expect(4);
+    assert_eq!(paused.outcome(), "paused");
+    let command = format!("almaplan resolve {run} wait done");
+    assert!(paused.stderr.contains(&command), "{}", paused.stderr);
+    assert_eq!(server.status()["questions"][0], "wait");
+    server.say(&["resolve", &run, "wait", "done"]).expect(0);
+    server.say(&["resume"]).expect(0);
+    assert_eq!(begun(&server), 1, "it was run again");
+}
+
+#[test]
+fn a_second_apply_is_refused_until_the_first_is_settled() {
+    let server = Server::new();
+    server.deploy_first();
+    server.release("2");
+    server.faults(r#"{"slow_start_s": 3}"#);
+    let mut first = start(&mut server.apply_command(&[]));
+    let old = server.pid();
+    wait_until("the old version is stopped", 60, || !support::alive(old));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let apply = |server: &Server| run(server.apply_command(&[]).current_dir(elsewhere.path()));
+    let refused = apply(&server).expect(6);
+    let line: Value = serde_json::from_str(refused.stdout.trim()).unwrap();
+    assert_eq!((line["event"].as_str(), line["exit"].as_u64()), (Some("refused"), Some(6)));
+    let message = line["message"].as_str().unwrap();
+    assert!(message.contains(&first.id().to_string()), "it must name the holder: {message}");
+    assert!(!elsewhere.path().join(".almaplan").exists(), "it must touch nothing");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let refused = apply(&server).expect(6);
+    assert!(refused.all().contains("almaplan resume"), "{}", refused.all());
+    // From a folder that knows nothing of the run.
+    run(server.almaplan(&["resume"]).current_dir(elsewhere.path())).expect(0);
+    assert_eq!(server.version().as_deref(), Some("2"));
+    server.release("3");
+    apply(&server).expect(0);
+    assert_eq!(server.version().as_deref(), Some("3"));
+}
+
+#[test]
+fn abort_reaches_a_run_that_another_process_is_running() {
+    let server = Server::new();
+    server.deploy_first();
+    server.release("2");
+    server.faults(r#"{"slow_start_s": 20}"#);
+    let old = server.pid();
+    let first = start(&mut server.apply_command(&[]));
+    wait_until("the old version is stopped", 60, || !support::alive(old));
+    let aborted = server.say(&["abort", "--yes"]).expect(0);
+    let first = said(first.wait_with_output().unwrap()).expect(3);
+    assert_eq!(first.outcome(), "compensated", "{}", aborted.all());
+    assert_eq!(server.version().as_deref(), Some("1"));
+}
+
+#[test]
+fn an_approval_is_answered_while_the_run_waits() {
+    let server = Server::new();
+    fs::write(
+        server.path("ask.toml"),
+        r#"
+        format = 1
+        [plan]
+        name = "ask"
+        [steps.ask]
+        uses = "approval"
+        with = { message = "Go?" }
+        [steps.tell]
+        uses = "command"
+        compensate = "none"
+        with = { program = "echo", args = ["{{ steps.ask.by }}"], stdout = "{{ plan.dir }}/by.txt", idempotent = true }
+        "#,
+    )
+    .unwrap();
+    let first = start(&mut server.almaplan(&["apply", "ask.toml", "--progress", "json"]));
+    wait_until("the run is recorded", 20, || server.say(&["status", "--json"]).code == 0 && server.status()["state"] == "running");
+    let run = server.status()["run"].as_str().unwrap().to_owned();
+    server.say(&["resolve", &run, "ask", "done"]).expect(0);
+    said(first.wait_with_output().unwrap()).expect(0);
+    assert!(!fs::read_to_string(server.path("by.txt")).unwrap().trim().is_empty());
+}
+
+#[test]
+fn the_application_outlives_the_terminal_it_was_deployed_from() {
+    let server = Server::new();
+    // A pseudo-terminal that is closed as soon as almaplan ends: whoever is still attached gets SIGHUP.
+    let mut command = server.apply_command(&[]);
+    let argv: Vec<String> =
+        std::iter::once(command.get_program()).chain(command.get_args()).map(|arg| arg.to_str().unwrap().to_owned()).collect();
+    let mut terminal = std::process::Command::new("python3");
+    terminal.args(["-c", "import pty, sys; sys.exit(0 if pty.spawn(sys.argv[1:]) == 0 else 1)"]).args(argv);
+    terminal.current_dir(command.get_current_dir().unwrap()).stdin(std::process::Stdio::null());
+    terminal.envs(command.get_envs().filter_map(|(name, value)| value.map(|value| (name, value))));
+    command.env_clear();
+    run(&mut terminal).expect(0);
+    assert_eq!(server.version().as_deref(), Some("1"));
+    let pid = server.pid();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    assert_eq!(fields[4], "0", "the application has a controlling terminal: {stat}");
+}
+
+#[test]
+fn a_plan_with_eight_mistakes_is_pointed_at_in_eight_places() {
+    let server = Server::new();
+    fs::write(
+        server.path("wrong.toml"),
+        r#"format = 1
+[plan]
+name = "wrong"
+langue = "en"
+
+[vars]
+port = 80
+
+[steps.a]
+uses = "comand"
+with = { program = "true" }
+
+[steps.b]
+uses = "command"
+needs = ["nobody"]
+with = { program = "true", agrs = [] }
+
+[steps.c]
+uses = "command"
+timeout = "soon"
+with = { args = [] }
+
+[steps.d]
+uses = "command"
+needs = ["e"]
+with = { program = "{{ vars.prot }}" }
+
+[steps.e]
+uses = "command"
+needs = ["d"]
+with = { program = "{{ steps.b.cod }}" }
+"#,
+    )
+    .unwrap();
+    let checked = server.say(&["check", "wrong.toml", "--json"]).expect(2);
+    let report: Value = serde_json::from_str(&checked.stdout).unwrap();
+    let mistakes: Vec<&Value> = report["mistakes"].as_array().unwrap().iter().filter(|mistake| mistake["severity"] == "error").collect();
+    let places: std::collections::BTreeSet<_> =
+        mistakes.iter().map(|mistake| (mistake["line"].as_u64(), mistake["column"].as_u64())).collect();
+    assert!(places.len() >= 8, "{} places in {report:#}", places.len());
+    let seen = |text: &str| mistakes.iter().any(|mistake| mistake.to_string().contains(text));
+    for hint in ["lang", "command", "nobody", "args", "soon", "program", "port", "code", "d"] {
+        assert!(seen(hint), "nothing about `{hint}` in {report:#}");
+    }
+    let shown = server.say(&["apply", "wrong.toml", "--lang", "en", "--progress", "plain"]).expect(2);
+    assert!(shown.stderr.contains("wrong.toml") && shown.stderr.contains("ALM"), "{}", shown.stderr);
+    assert!(!server.path(".almaplan").exists(), "nothing may be touched");
+}
+
+#[test]
+fn status_runs_and_logs_tell_of_a_finished_run() {
+    let server = Server::new();
+    fs::write(
+        server.path("hello.toml"),
+        "format = 1\n[plan]\nname = \"hello\"\n[steps.hello]\nuses = \"command\"\ncompensate = \"none\"\nwith = { program = \"echo\", args = [\"hello there\"] }\n",
+    )
+    .unwrap();
+    let run = server.say(&["apply", "hello.toml", "--progress", "json"]).expect(0).run();
+    let runs: Value = serde_json::from_str(&server.say(&["runs", "--json"]).expect(0).stdout).unwrap();
+    assert!(runs.to_string().contains(&run), "{runs}");
+    assert!(server.say(&["logs", &run]).expect(0).stdout.contains("hello there"));
+    assert!(server.say(&["logs", &run, "hello"]).expect(0).stdout.contains("hello there"));
+    assert_eq!(server.status()["outcome"], "succeeded");
+    assert_eq!(server.say(&["resume"]).expect(0).code, 0, "nothing to do is no error");
+}
