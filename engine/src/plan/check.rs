@@ -301,7 +301,11 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
 
     fn when(&mut self, when: Option<&Written<String>>, place: &Place<'_>, site: Site, referred: &mut Vec<usize>) {
         let Some(when) = when else { return };
-        let parsed = parse_when(&when.value);
+        let mut parsed = parse_when(&when.value);
+        if when.value.trim_start().starts_with("{{") {
+            let detail = "it is an expression, written without `{{` and `}}`".to_owned();
+            parsed.faults = vec![(Fault::Syntax(detail), 0..when.value.len())];
+        }
         self.faults(&parsed, &when.value, &when.span, &format!("`when` of {place}"));
         for reference in &parsed.references {
             self.reference(reference, self.within(&when.value, &when.span, &reference.span), place, site, &Guard::default());

@@ -188,6 +188,12 @@ fn referred<'s>(schema: &Value, root: &'s Value) -> Option<&'s Value> {
     root.pointer(schema.get("$ref")?.as_str()?.strip_prefix('#')?)
 }
 
+/// The schema itself, where it is a reference and nothing more (schemars puts a field's description beside one).
+fn resolved<'s>(schema: &'s Value, root: &'s Value) -> &'s Value {
+    let bare = |schema: &Value| schema.get("properties").is_none() && schema.get("allOf").is_none();
+    (0..MOST_REFS).fold(schema, |schema, _| referred(schema, root).filter(|_| bare(schema)).unwrap_or(schema))
+}
+
 fn branches(schema: &Value) -> Option<&Vec<Value>> {
     schema.get("anyOf").or_else(|| schema.get("oneOf"))?.as_array()
 }
@@ -235,6 +241,7 @@ impl Check<'_> {
     fn value(&mut self, node: &Node<'_>, schema: &Value, field: &str, needed: bool) {
         let Some(left) = self.looks_left.checked_sub(1) else { return };
         self.looks_left = left;
+        let schema = resolved(schema, self.inputs.schema);
         let accepted = accepted(schema, self.inputs.schema);
         if let DeValue::String(text) = node.get_ref()
             && is_template(text)
@@ -252,25 +259,14 @@ impl Check<'_> {
             DeValue::String(text) => self.text(text, node.span(), schema, field),
             DeValue::Integer(_) | DeValue::Float(_) => self.number(node, schema, field),
             DeValue::Array(items) => {
-                let items_schema = schema.get("items").or_else(|| referred(schema, self.inputs.schema)?.get("items"));
                 for (place, item) in items.iter().enumerate() {
-                    let schema = schema["prefixItems"].get(place).or(items_schema);
-                    if let Some(schema) = schema {
+                    if let Some(schema) = schema["prefixItems"].get(place).or(schema.get("items")) {
                         self.value(item, schema, &format!("{field}[{place}]"), true);
                     }
                 }
             }
             DeValue::Table(table) if branches(schema).is_none() => self.table(table, node.span(), schema, field),
             DeValue::Table(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
-        }
-        if let Some(referred) = referred(schema, self.inputs.schema)
-            && !matches!(node.get_ref(), DeValue::Table(_) | DeValue::Array(_))
-        {
-            self.value(node, referred, field, needed);
-        } else if let Some(referred) = referred(schema, self.inputs.schema)
-            && branches(referred).is_some()
-        {
-            self.value(node, referred, field, needed);
         }
     }
 

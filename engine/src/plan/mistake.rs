@@ -163,7 +163,7 @@ pub enum Problem {
     UnknownTool { place: String, what: &'static str, name: String },
     #[error("the plan has more than one pivot")]
     SeveralPivots,
-    #[error("{} run beside the pivot `{pivot}`", listed(beside))]
+    #[error("{} {} beside the pivot `{pivot}`", listed(beside, "and"), if beside.len() == 1 { "runs" } else { "run" })]
     BesidePivot { pivot: String, beside: Vec<String> },
     #[error("step `{step}` is irreversible {}", pivot.as_ref().map_or_else(|| "in a plan without a pivot".to_owned(), |pivot| format!("but does not come after the pivot `{pivot}`")))]
     IrreversibleEarly { step: String, pivot: Option<String> },
@@ -236,7 +236,7 @@ impl Problem {
     pub fn hint(&self) -> Option<String> {
         let meant = |suggestion: &Option<String>| suggestion.as_ref().map(|name| format!("did you mean `{name}`?"));
         let or_known = |suggestion: &Option<String>, known: &[String]| {
-            meant(suggestion).or_else(|| (!known.is_empty() && known.len() <= 16).then(|| format!("it has {}", listed(known))))
+            meant(suggestion).or_else(|| (!known.is_empty() && known.len() <= 16).then(|| format!("it has {}", listed(known, "and"))))
         };
         match self {
             Self::Format { .. } => Some("put `format = 1` at the top of the file".to_owned()),
@@ -244,7 +244,9 @@ impl Problem {
             Self::MissingKey { about, .. } => about.clone(),
             Self::WrongType { expected, .. } if expected.contains("duration") => Some("write it like \"30s\" or \"15m\"".to_owned()),
             Self::UnknownKind { suggestion, .. } => meant(suggestion).or_else(|| Some("`almaplan steps` lists the kinds".to_owned())),
-            Self::UnknownChoice { suggestion, choices, .. } => meant(suggestion).or_else(|| Some(format!("it can be {}", listed(choices)))),
+            Self::UnknownChoice { suggestion, choices, .. } => {
+                meant(suggestion).or_else(|| Some(format!("it can be {}", listed(choices, "or"))))
+            }
             Self::NotADuration { .. } => Some("write it like \"30s\" or \"15m\"".to_owned()),
             Self::NotASize { .. } => Some("write it like \"500MiB\" or \"2GB\"".to_owned()),
             Self::BadName { what: "step", .. } => Some("letters, digits, `_` and `-` make a name".to_owned()),
@@ -259,7 +261,7 @@ impl Problem {
                 Some(format!("templates know `vars`, `steps`, `secrets`, `env`, `run` and `plan`; a text is written '{name}', in quotes"))
             }),
             Self::NeedsItself { .. } | Self::Cycle { .. } | Self::VarCycle { .. } => Some("take one of these out".to_owned()),
-            Self::Vague { name, .. } if name.starts_with("steps.") => Some(format!("name the output: `{name}.output`")),
+            Self::Vague { name, .. } if name.starts_with("steps.") => Some(format!("name the output: `{name}.output`; a step whose name has a `-` is written `steps[\"a-b\"].output`")),
             Self::Vague { name, .. } => Some(format!("name it: `{name}.name`")),
             Self::SecretInEnv { name, .. } => {
                 Some(format!("take it through `[secrets]`, which masks it: `{} = {{ env = \"{name}\" }}`", name.to_lowercase()))
@@ -291,14 +293,14 @@ fn format_message(found: &Option<String>) -> String {
 }
 
 /// `a`, `b` and 3 more.
-fn listed(names: &[String]) -> String {
+fn listed(names: &[String], word: &str) -> String {
     const MOST: usize = 16;
     let shown: Vec<String> = names.iter().take(MOST).map(|name| format!("`{name}`")).collect();
     match names.len().saturating_sub(MOST) {
         0 => match &shown[..] {
-            [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+            [all @ .., last] if !all.is_empty() => format!("{} {word} {last}", all.join(", ")),
             _ => shown.join(", "),
         },
-        more => format!("{} and {more} more", shown.join(", ")),
+        more => format!("{} {word} {more} more", shown.join(", ")),
     }
 }

@@ -204,3 +204,6 @@ impl Default for Retry {
         Self { attempts: 1, backoff: Duration::from_secs(1) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,8 +160,8 @@ impl Reader {
         }
         draft.vars = self.vars(top);
         draft.secrets = self.secrets(top);
-        draft.steps = self.steps(top, "steps", |id| Place::Step(id));
-        draft.finally = self.steps(top, "finally", |id| Place::Finally(id));
+        draft.steps = self.steps(top, "steps", Place::Step);
+        draft.finally = self.steps(top, "finally", Place::Finally);
         draft
     }
 
