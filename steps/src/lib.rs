@@ -11,6 +11,7 @@ pub mod human;
 mod lang;
 pub mod log_check;
 pub mod machine;
+pub mod notify;
 pub mod one_or_many;
 mod ports;
 pub mod preflight;
