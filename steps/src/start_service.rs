@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::human::Duration;
 use crate::process::inputs::{Environment, Word, environment, null_is_default, texts};
-use crate::process::{self, Gentle, LastLines, Launch, Tree};
+use crate::process::{self, Gentle, LastLines, Launch, Listening, Tree};
 
 /// Between two looks at the port: it is part of a downtime.
 const LOOK: Time = Time::from_millis(3);
@@ -168,11 +168,12 @@ impl StartService {
     async fn wait(&self, cx: &Context, tree: &mut Tree, mut child: Option<&mut Child>) -> Waited {
         let deadline = Instant::now() + self.deadline.0;
         loop {
-            match process::listens(tree, self.port) {
-                Ok(Some(pid)) => return Waited::Listening { pid },
-                Ok(None) => {}
+            let look = match process::listening(tree, self.port) {
+                Ok(Listening::Member(pid)) => return Waited::Listening { pid },
+                Ok(Listening::Nobody) => LOOK,
+                Ok(Listening::Other) => LONG_LOOK,
                 Err(error) => return Waited::Unknowable { why: error.to_string() },
-            }
+            };
             if !process::is_alive(tree.root())
                 && let Some(how) = ended(tree, child.as_deref_mut())
             {
@@ -181,7 +182,6 @@ impl StartService {
             if Instant::now() >= deadline {
                 return Waited::Late;
             }
-            let look = if process::is_listened_on(self.port).unwrap_or(true) { LONG_LOOK } else { LOOK };
             tokio::select! {
                 () = sleep(look) => {}
                 () = cx.cancelled() => return Waited::Cancelled,

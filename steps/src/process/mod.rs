@@ -31,7 +31,7 @@ pub use expect::{EmptyExpectation, Expect};
 pub use gate::{Gate, GateError, Launch, launch};
 pub use identity::{boot, identify, is_alive, set_boot};
 pub use output::{LastLines, pump};
-pub use port::{PortError, is_listened_on, listeners, listens};
+pub use port::{Listening, PortError, is_listened_on, listeners, listening};
 pub use resolve::{ResolveError, resolve};
 pub use stop::{Gentle, StopError, Stopped, kill_now, stop};
 pub use tree::{NotOurs, Tree, came_through_a_gate, root_of};

@@ -50,24 +50,34 @@ pub fn is_listened_on(port: u16) -> Result<bool, PortError> {
     Ok(!sockets(port)?.is_empty())
 }
 
-/// Which process of `tree` listens on `port`: the proof that an answer comes from it and from nobody else. Cheap while nobody
-/// listens.
+/// Who listens on a port, seen from a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listening {
+    /// Nobody.
+    Nobody,
+    /// This process of the tree: the proof that an answer comes from it.
+    Member(u32),
+    /// Somebody, but none of the tree.
+    Other,
+}
+
+/// Who listens on `port`, seen from `tree`. Cheap while nobody does.
 ///
 /// # Errors
 /// The system does not tell.
-pub fn listens(tree: &mut Tree, port: u16) -> Result<Option<u32>, PortError> {
+pub fn listening(tree: &mut Tree, port: u16) -> Result<Listening, PortError> {
     let sockets = sockets(port)?;
     if sockets.is_empty() {
-        return Ok(None);
+        return Ok(Listening::Nobody);
     }
     // The root alone first: usually it is the one, and looking for its children takes longer.
     let root = Some(tree.root()).filter(|root| is_alive(root)).map(|root| root.pid);
     if let Some(root) = root.filter(|root| !system::holders(&sockets, Some(&[*root])).0.is_empty()) {
-        return Ok(Some(root));
+        return Ok(Listening::Member(root));
     }
-    Ok(system::holders(&sockets, Some(&tree.refresh())).0.first().copied())
+    Ok(system::holders(&sockets, Some(&tree.refresh())).0.first().map_or(Listening::Other, |pid| Listening::Member(*pid)))
 }
 
 fn sockets(port: u16) -> Result<std::collections::HashSet<u64>, PortError> {
-    system::sockets(port).map_err(|source| PortError::Unreadable { port, source })
+    system::listening(port).map_err(|source| PortError::Unreadable { port, source })
 }

@@ -4,8 +4,8 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::fs;
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
@@ -19,6 +19,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::{Entry, Launch, MARK, Signal};
+
+#[path = "unix_sockets.rs"]
+mod sockets;
+
+pub use sockets::listening;
 
 /// The boot id, which is another one after each boot.
 pub fn boot() -> String {
@@ -90,34 +95,6 @@ pub fn variable(pid: u32, name: &str) -> Option<OsString> {
         let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         Some(std::ffi::OsStr::from_bytes(value).to_owned())
     })
-}
-
-/// The sockets that listen on `port`, by inode. Cheap: it reads no more than the listening part of two tables.
-pub fn sockets(port: u16) -> io::Result<HashSet<u64>> {
-    let mut inodes = HashSet::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let file = match File::open(table) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // a kernel without IPv6
-            Err(error) => return Err(error),
-        };
-        for line in BufReader::new(file).lines().skip(1) {
-            let Some((local, inode)) = parse_listening(&line?) else { break };
-            if local == port {
-                inodes.insert(inode);
-            }
-        }
-    }
-    Ok(inodes)
-}
-
-/// Port and inode of a listening socket; `None` for any other: the kernel lists those after all that listen.
-fn parse_listening(line: &str) -> Option<(u16, u64)> {
-    const LISTEN: &str = "0A";
-    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
-    let port = u16::from_str_radix(local.rsplit(':').next()?, 16).ok()?;
-    (*state == LISTEN).then_some((port, inode.parse().ok()?))
 }
 
 /// Which of the processes `among` (`None`: all) hold one of `sockets`, and whether some of them may not be looked into.
@@ -321,12 +298,5 @@ mod tests {
         assert_eq!((entry.pid, entry.parent, entry.group, entry.session, entry.started), (4242, 17, 4200, 4100, 987_654));
         assert_eq!(entry.cpu, Duration::from_secs(2), "150 + 50 ticks of a hundredth of a second");
         assert!(!entry.ended);
-    }
-
-    #[test]
-    fn only_listening_sockets_count() {
-        let listening = "   0: 00000000:1388 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 620 1 0000000000000000 100 0 0 10 0";
-        assert_eq!(parse_listening(listening), Some((5000, 620)));
-        assert_eq!(parse_listening(&listening.replace(" 0A ", " 01 ")), None);
     }
 }

@@ -19,7 +19,7 @@ fn unsupported<T>() -> io::Result<T> {
 
 /// When the machine was booted, in seconds: the nearest thing to a boot id.
 pub fn boot() -> String {
-    sysinfo::System::boot_time().to_string()
+    sysinfo::System::boot_time().map(|at| at.to_string()).unwrap_or_default()
 }
 
 /// The row of `pid`.
@@ -53,7 +53,7 @@ pub fn variable(_pid: u32, _name: &str) -> Option<OsString> {
 }
 
 /// The sockets that listen on `port`.
-pub fn sockets(_port: u16) -> io::Result<HashSet<u64>> {
+pub fn listening(_port: u16) -> io::Result<HashSet<u64>> {
     unsupported()
 }
 
