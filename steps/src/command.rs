@@ -93,9 +93,10 @@ impl Step for Command {
             () = cx.cancelled() => None,
         };
         match status {
-            Some(_) => self.clear_leftovers(cx, &mut running.leash.0).await?,
-            None => drop(process::stop(&mut running.leash.0, Gentle::Term, self.grace.0).await.map_err(Failure::dirty)?),
+            Some(_) => self.clear_leftovers(cx, &mut running.leash.tree).await?,
+            None => drop(process::stop(&mut running.leash.tree, Gentle::Term, self.grace.0).await.map_err(Failure::dirty)?),
         }
+        running.leash.ended = true;
         let (stdout, stderr) = running.printed().await;
         let failed = |message: String| Failure::dirty(message).with_tail(running.last.to_vec());
         let Some(status) = status else { return Err(failed("stopped as asked".to_owned())) };
@@ -158,7 +159,7 @@ impl Running {
         let last = LastLines::default();
         let stdout = child.stdout.take().map(|source| tokio::spawn(process::pump(source, Stream::Stdout, cx.clone(), last.clone())));
         let stderr = child.stderr.take().map(|source| tokio::spawn(process::pump(source, Stream::Stderr, cx.clone(), last.clone())));
-        Self { child, leash: Leash(tree), last, stdout, stderr }
+        Self { child, leash: Leash { tree, ended: false }, last, stdout, stderr }
     }
 
     /// What was printed, once all who could print have ended.
@@ -179,12 +180,17 @@ async fn printed(pump: Option<JoinHandle<String>>) -> String {
     }
 }
 
-/// Kills the tree when it is dropped: an attempt that is torn down leaves nothing behind, either.
-struct Leash(Tree);
+/// Kills the tree when it is dropped before all of it has ended: an attempt that is torn down leaves nothing behind, either.
+struct Leash {
+    tree: Tree,
+    ended: bool,
+}
 
 impl Drop for Leash {
     fn drop(&mut self) {
-        process::kill_now(&mut self.0);
+        if !self.ended {
+            process::kill_now(&mut self.tree);
+        }
     }
 }
 

@@ -106,13 +106,8 @@ impl StopService {
         for listener in process::listeners(self.port).map_err(|error| error.to_string())? {
             let root = process::root_of(listener).map_err(|error| format!("port {} cannot be freed: {error}", self.port))?;
             // None: it ended between two looks.
-            let Some(target) = root.and_then(Target::of) else { continue };
-            if !self.expects(cx, &target.process) && !process::describe(listener).is_some_and(|listener| self.expects(cx, &listener)) {
-                return Err(format!(
-                    "someone else's program listens on port {}, and is left alone as it does not match `expect`: {}",
-                    self.port, target.process
-                ));
-            }
+            let Some(root) = root.and_then(Target::of) else { continue };
+            let target = self.expected(cx, root, listener)?;
             if !targets.iter().any(|known| known.root == target.root) {
                 targets.push(target);
             }
@@ -123,6 +118,22 @@ impl StopService {
             targets.push(target);
         }
         Ok(targets)
+    }
+
+    /// `root`, or only the listener where nothing but that is known to be ours.
+    fn expected(&self, cx: &Context, root: Target, listener: u32) -> Result<Target, String> {
+        if self.expects(cx, &root.process) {
+            return Ok(root);
+        }
+        match process::identify(listener).and_then(Target::of).filter(|listener| self.expects(cx, &listener.process)) {
+            // A wrapper that almaplan started needs not look like what it wraps.
+            Some(_) if process::came_through_a_gate(root.root.pid) => Ok(root),
+            Some(listener) => Ok(listener),
+            None => Err(format!(
+                "someone else's program listens on port {}, and is left alone as it does not match `expect`: {}",
+                self.port, root.process
+            )),
+        }
     }
 
     /// The process that was started as `pid`, if it is certain that it is still that one although it does not listen.

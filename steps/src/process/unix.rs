@@ -299,4 +299,14 @@ mod tests {
         assert_eq!(entry.cpu, Duration::from_secs(2), "150 + 50 ticks of a hundredth of a second");
         assert!(!entry.ended);
     }
+    #[test]
+    fn a_signal_reaches_only_the_process_that_started_then() {
+        let mut bystander = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let entry = entry(bystander.id()).unwrap();
+        assert!(!send(entry.pid, entry.started + 1, Signal::Kill).unwrap());
+        assert!(bystander.try_wait().unwrap().is_none());
+        assert!(send(entry.pid, entry.started, Signal::Kill).unwrap());
+        assert_eq!(ending(bystander.wait().unwrap()), Err("was ended by signal 9 (SIGKILL)".to_owned()));
+        assert!(!send(entry.pid, entry.started, Signal::Kill).unwrap(), "it is gone");
+    }
 }

@@ -10,7 +10,7 @@ import time
 port, mode = int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
 print("starting", mode, flush=True)
 if mode == "parent":  # the listener is a child, as with a reloader
-    sys.exit(subprocess.call([sys.executable, __file__, str(port)]))
+    sys.exit(subprocess.call([sys.executable, __file__, str(port), "worker"]))
 if mode == "daemon":  # the launcher ends well, the listener goes on
     subprocess.Popen([sys.executable, __file__, str(port)])
     sys.exit(0)

@@ -119,6 +119,20 @@ async fn a_listener_started_by_hand_is_stopped_with_its_launcher_but_not_with_us
 }
 
 #[tokio::test]
+async fn a_launcher_that_does_not_look_expected_is_stopped_only_if_almaplan_started_it() {
+    let mut place = Place::new();
+    place.by_hand("parent").await;
+    let listener = process::listeners(place.port).unwrap()[0];
+    let stopped = place.stop(json!({ "expect": "worker" })).await.0.unwrap();
+    assert_eq!(stopped.pid, Some(listener));
+
+    let started = place.start("parent").await.unwrap();
+    let stopped = place.stop(json!({ "expect": "worker" })).await.0.unwrap();
+    assert_eq!(stopped.pid, Some(started.pid));
+    assert!(!runs(started.pid));
+}
+
+#[tokio::test]
 async fn a_stranger_on_the_port_is_left_alone_and_named() {
     let mut place = Place::new();
     let stranger = place.by_hand("").await;
