@@ -42,3 +42,10 @@ pub fn registry() -> Registry {
         .with::<stop_service::StopService>()
         .with::<watch::Watch>()
 }
+pub mod backup;
+pub mod files;
+pub mod human;
+pub mod prune;
+pub mod restore;
+pub mod stage;
+pub mod sync;

@@ -1,0 +1,103 @@
+//! The layout of a zip archive (APPNOTE 6.3.10), as bytes.
+
+use jiff::tz::TimeZone;
+
+pub(super) const LOCAL: u32 = 0x0403_4b50;
+pub(super) const CENTRAL: u32 = 0x0201_4b50;
+pub(super) const END: u32 = 0x0605_4b50;
+pub(super) const END64: u32 = 0x0606_4b50;
+pub(super) const LOCATOR64: u32 = 0x0706_4b50;
+
+pub(super) const LOCAL_LEN: usize = 30;
+pub(super) const CENTRAL_LEN: usize = 46;
+pub(super) const END_LEN: usize = 22;
+pub(super) const END64_LEN: usize = 56;
+pub(super) const LOCATOR64_LEN: usize = 20;
+
+pub(super) const STORED: u16 = 0;
+pub(super) const DEFLATED: u16 = 8;
+
+pub(super) const FLAG_ENCRYPTED: u16 = 1;
+pub(super) const FLAG_STRONG: u16 = 1 << 6;
+pub(super) const FLAG_UTF8: u16 = 1 << 11;
+pub(super) const FLAG_MASKED: u16 = 1 << 13;
+
+pub(super) const EXTRA_ZIP64: u16 = 0x0001;
+pub(super) const EXTRA_TIME: u16 = 0x5455;
+
+/// `version made by`: unix, so that the upper half of the external attributes is a mode.
+pub(super) const HOST_UNIX: u16 = 3 << 8;
+pub(super) const MAX32: u64 = 0xFFFF_FFFF;
+
+pub(super) const MODE_KIND: u32 = 0o170_000;
+pub(super) const MODE_FOLDER: u32 = 0o040_000;
+pub(super) const MODE_FILE: u32 = 0o100_000;
+pub(super) const MODE_LINK: u32 = 0o120_000;
+
+/// Appends numbers in little endian.
+pub(super) trait Put {
+    fn u16(&mut self, value: u16);
+    fn u32(&mut self, value: u32);
+    fn u64(&mut self, value: u64);
+}
+
+impl Put for Vec<u8> {
+    fn u16(&mut self, value: u16) {
+        self.extend(value.to_le_bytes());
+    }
+
+    fn u32(&mut self, value: u32) {
+        self.extend(value.to_le_bytes());
+    }
+
+    fn u64(&mut self, value: u64) {
+        self.extend(value.to_le_bytes());
+    }
+}
+
+/// Takes numbers in little endian from the front; `None` where there is too little.
+pub(super) struct Take<'a>(pub &'a [u8]);
+
+impl<'a> Take<'a> {
+    pub fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (front, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(front)
+    }
+
+    pub fn u16(&mut self) -> Option<u16> {
+        Some(u16::from_le_bytes(self.bytes(2)?.try_into().ok()?))
+    }
+
+    pub fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.bytes(4)?.try_into().ok()?))
+    }
+
+    pub fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.bytes(8)?.try_into().ok()?))
+    }
+}
+
+/// A time as DOS wrote it: local, in steps of two seconds, from 1980 on. Returns (time, date).
+pub(super) fn dos_time(seconds: i64, zone: &TimeZone) -> (u16, u16) {
+    let earliest = (0, 1 << 5 | 1);
+    let Ok(at) = jiff::Timestamp::from_second(seconds) else { return earliest };
+    let at = at.to_zoned_datetime(zone.clone());
+    let Ok(year) = u16::try_from(at.year() - 1980) else { return earliest };
+    if year > 127 {
+        return earliest;
+    }
+    let part = |value: i8| u16::try_from(value).unwrap_or(0);
+    let time = part(at.hour()) << 11 | part(at.minute()) << 5 | part(at.second()) / 2;
+    (time, year << 9 | part(at.month()) << 5 | part(at.day()))
+}
+
+/// The other way round, for archives that others wrote.
+pub(super) fn from_dos_time(time: u16, date: u16, zone: &TimeZone) -> i64 {
+    let small = |value: u16| i8::try_from(value).unwrap_or(0);
+    let year = 1980 + i16::try_from(date >> 9).unwrap_or(0);
+    let (month, day) = (small(date >> 5 & 15), small(date & 31));
+    let (hour, minute, second) = (small(time >> 11), small(time >> 5 & 63), small((time & 31) * 2));
+    let civil = jiff::civil::DateTime::new(year, month, day, hour, minute, second, 0);
+    civil.and_then(|civil| zone.to_timestamp(civil)).map_or(0, |at| at.as_second())
+}

@@ -1,0 +1,61 @@
+//! Zip archives: written so that Explorer, `unzip` and Python read them, and read as if an enemy had written them.
+//!
+//! Zip64; UTF-8 names; times to the second, independent of time zones; unix modes; symbolic links; empty folders. Stored or deflated, nothing else.
+
+mod format;
+mod names;
+mod reader;
+mod writer;
+
+use std::path::PathBuf;
+
+pub(crate) use self::names::{check_link, check_name};
+pub(crate) use self::reader::{Archive, Entry, Limits};
+pub(crate) use self::writer::{Item, Packed, Writer};
+
+/// The comment of an archive of a folder that did not exist: restoring it leaves no folder.
+pub(crate) const ABSENT: &str = "almaplan: the folder did not exist";
+
+/// Why an archive is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// There is none.
+    #[error("the archive {} is missing; put it back, then `almaplan resume`", .0.display())]
+    Missing(PathBuf),
+    /// The system refused.
+    #[error("could not {doing} the archive {}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The archive.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is no archive, or a damaged one.
+    #[error("the archive {} is damaged ({reason}); take another", path.display())]
+    Damaged {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It holds what no backup of ours holds.
+    #[error("the archive {} is refused: the entry `{entry}` {reason}", path.display())]
+    Hostile {
+        /// The archive.
+        path: PathBuf,
+        /// The entry.
+        entry: String,
+        /// What is wrong with it, after the entry's name.
+        reason: String,
+    },
+    /// A name that no archive or manifest may hold.
+    #[error("the name `{name}` {reason}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What is wrong with it, after the name.
+        reason: &'static str,
+    },
+}

@@ -1,0 +1,142 @@
+//! Which names and links may be made on disk.
+
+use std::collections::HashSet;
+
+use super::ArchiveError;
+use crate::files::platform;
+
+/// Whether `name` (with `/` between components) stays inside the folder it is joined to and means one file.
+///
+/// # Errors
+/// It does not; the error says why.
+pub(crate) fn check_name(name: &str) -> Result<(), ArchiveError> {
+    match complaint(name, platform::WINDOWS_NAMES) {
+        Some(reason) => Err(ArchiveError::Name { name: name.to_owned(), reason }),
+        None => Ok(()),
+    }
+}
+
+/// What is wrong with a link, as whoever reads the archive will see it; see [`link_complaint`].
+pub(crate) fn check_link(name: &str, target: &str, links: &HashSet<&str>) -> Option<&'static str> {
+    link_complaint(name, target, links, platform::WINDOWS_NAMES)
+}
+
+/// What is wrong with `name`, by the rules of Windows where asked, and by those that hold everywhere.
+pub(super) fn complaint(name: &str, windows: bool) -> Option<&'static str> {
+    if name.contains('\0') {
+        return Some("has a NUL in it");
+    }
+    if name.starts_with(['/', '\\']) {
+        return Some("is absolute");
+    }
+    if is_drive(name) {
+        return Some("begins with a drive");
+    }
+    if name.split(['/', '\\']).any(|part| part == "..") {
+        return Some("climbs out of the folder");
+    }
+    if name.split('/').any(|part| part.is_empty() || part == ".") {
+        return Some("has an empty component");
+    }
+    if name.len() > 32_000 || name.split('/').any(|part| part.len() > 1024) {
+        return Some("is too long");
+    }
+    if windows { name.split('/').find_map(windows_complaint) } else { None }
+}
+
+fn is_drive(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let letter = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic());
+    letter && bytes.next() == Some(b':') && matches!(bytes.next(), None | Some(b'/' | b'\\'))
+}
+
+fn windows_complaint(part: &str) -> Option<&'static str> {
+    if part.contains('\\') {
+        return Some("has a backslash in it");
+    }
+    if part.contains(':') {
+        return Some("names an alternate stream");
+    }
+    if part.contains(|c: char| c < ' ' || "<>\"|?*".contains(c)) {
+        return Some("has characters that Windows does not allow");
+    }
+    if part.ends_with(['.', ' ']) {
+        return Some("ends with a dot or a space, which Windows drops");
+    }
+    let stem = part.split('.').next().unwrap_or(part).trim_end_matches(' ').to_uppercase();
+    let numbered = |device: &str| {
+        stem.strip_prefix(device).is_some_and(|rest| {
+            let mut digits = rest.chars();
+            digits.next().is_some_and(|digit| matches!(digit, '0'..='9' | '¹' | '²' | '³')) && digits.next().is_none()
+        })
+    };
+    let device = matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") || numbered("COM") || numbered("LPT");
+    device.then_some("is the name of a device")
+}
+
+/// What is wrong with a link at `name` that leads to `target`, where `links` are all links beside it.
+///
+/// A target may climb, but not above the folder, and not out of another link: what that means depends on where the other leads.
+pub(super) fn link_complaint(name: &str, target: &str, links: &HashSet<&str>, windows: bool) -> Option<&'static str> {
+    if target.is_empty() || target.contains('\0') {
+        return Some("is a link to nothing");
+    }
+    if target.starts_with(['/', '\\']) || is_drive(target) || (windows && target.contains([':', '\\'])) {
+        return Some("is a link out of the folder");
+    }
+    let mut at: Vec<&str> = name.split('/').collect();
+    at.pop();
+    for part in target.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        if part != ".." {
+            at.push(part);
+            continue;
+        }
+        if links.contains(at.join("/").as_str()) {
+            return Some("is a link that climbs out of another link");
+        }
+        if at.pop().is_none() {
+            return Some("is a link out of the folder");
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_that_leave_the_folder_are_refused_everywhere() {
+        for name in
+            ["/etc/passwd", "../x", "a/../../x", "a\\..\\..\\x", "\\\\server\\share", "C:/x", "c:\\x", "C:", "a//b", "./a", "", "a\0b"]
+        {
+            assert!(complaint(name, false).is_some(), "{name:?}");
+        }
+        for name in ["a", "a/b c/ção.txt", "..a", "a..", "...", "a:b", "nul", ".hidden"] {
+            assert_eq!(complaint(name, false), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn windows_refuses_devices_streams_and_what_it_would_drop() {
+        for name in ["nul", "x/CON.txt", "com1.log", "LPT9", "COM¹", "a:b", "a.", "a ", "x./b", "a\\b", "a?", "conin$", "aux .txt"] {
+            assert!(complaint(name, true).is_some(), "{name:?}");
+        }
+        for name in ["console", "com10", "lpt", "a.b", "nulls.txt", "comá"] {
+            assert_eq!(complaint(name, true), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_may_climb_but_not_out() {
+        let links = HashSet::from(["a/b/up"]);
+        let refused = |name: &str, target: &str| link_complaint(name, target, &links, false).is_some();
+        assert!(!refused("a/l", "../b"));
+        assert!(!refused("a/l", "b/../c"));
+        assert!(refused("a/l", "../../b"));
+        assert!(refused("l", "/etc"));
+        // `a/b/up` may lead anywhere in the folder, so climbing from there may end outside.
+        assert!(refused("l", "a/b/up/.."));
+    }
+}

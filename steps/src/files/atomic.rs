@@ -1,0 +1,46 @@
+//! A file appears whole or not at all: written beside, synced, renamed, its folder synced.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::platform;
+
+/// Writes a file so that, whatever happens, it holds either what it held before or all of `bytes`. Durable when it returns.
+///
+/// # Errors
+/// The folder is missing or cannot be written; what was there is untouched.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = unfinished(path)?;
+    let written = write_whole(&unfinished, bytes).and_then(|()| platform::rename(&unfinished, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    written?;
+    sync_folder(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Makes the names in `folder` durable.
+///
+/// # Errors
+/// The system could not.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    platform::sync_folder(folder)
+}
+
+fn unfinished(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
+    let mut unfinished = std::ffi::OsString::from(".almaplan-new-");
+    unfinished.push(name);
+    Ok(path.with_file_name(unfinished))
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file: File = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}

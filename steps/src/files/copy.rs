@@ -1,0 +1,135 @@
+//! Copies that keep times, permissions and links, and are read back.
+
+use std::fs::{File, FileTimes, Metadata, OpenOptions};
+use std::io::{Read, Write};
+use std::path::Path;
+
+use super::{FileError, Found, Job, Kind, Patterns, each, inside, io_error, platform, walk};
+
+/// Bytes read at once.
+pub(super) const CHUNK: usize = 256 << 10;
+
+/// What was copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Copied {
+    /// BLAKE3 of the content.
+    pub hash: blake3::Hash,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// Copies a file to a name where nothing is, with mode and time of `meta`, and reads the copy back. Not synced.
+///
+/// # Errors
+/// One of the two cannot be used, or the copy is not the same.
+pub(crate) fn copy_file(job: &Job, from: &Path, to: &Path, meta: &Metadata) -> Result<Copied, FileError> {
+    let mut source = job.patiently("open", from, || File::open(from))?;
+    let mut copy = OpenOptions::new().write(true).create_new(true).open(to).map_err(io_error("create", to))?;
+    let copied = pump(job, &mut source, from, |chunk| copy.write_all(chunk).map_err(io_error("write", to)))?;
+    dress_file(&copy, to, meta)?;
+    drop(copy);
+    if hash_file(job, to)? != copied {
+        return Err(FileError::BadCopy { from: from.to_owned(), to: to.to_owned() });
+    }
+    job.advance(copied.len);
+    Ok(copied)
+}
+
+/// Copies a link as a link.
+pub(crate) fn copy_link(link: &Found, to: &Path) -> Result<(), FileError> {
+    let text = link.link_text()?;
+    platform::symlink(&text, to, link.path.is_dir()).map_err(io_error("create the link", to))?;
+    platform::set_link_time(to, link.modified_s()).map_err(io_error("set the time of", to))
+}
+
+/// Gives a folder the mode and time of another, after everything is in it.
+pub(crate) fn dress_folder(path: &Path, mode: u32, meta: Option<&Metadata>) -> Result<(), FileError> {
+    if let Some(modified) = meta.and_then(|meta| meta.modified().ok()) {
+        platform::set_folder_time(path, modified).map_err(io_error("set the time of", path))?;
+    }
+    platform::set_mode(path, mode).map_err(io_error("set the permissions of", path))
+}
+
+/// The hash and length of a file.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn hash_file(job: &Job, path: &Path) -> Result<Copied, FileError> {
+    let mut file = job.patiently("open", path, || File::open(path))?;
+    pump(job, &mut file, path, |_| Ok(()))
+}
+
+/// Copies everything in `from` but what `exclude` covers to the new folder `to`. Not synced. Returns how many files.
+///
+/// # Errors
+/// Something cannot be copied; `to` is then to be removed.
+pub(crate) fn copy_tree(job: &Job, from: &Path, to: &Path, exclude: &Patterns) -> Result<u64, FileError> {
+    let found = walk(from, exclude)?;
+    std::fs::create_dir_all(to).map_err(io_error("create", to))?;
+    for folder in found.iter().filter(|found| found.kind == Kind::Folder) {
+        let at = inside(to, &folder.name);
+        std::fs::create_dir_all(&at).map_err(io_error("create", &at))?;
+    }
+    job.expect_bytes(found.iter().filter(|found| found.kind == Kind::File).map(|file| file.meta.len()).sum());
+    let work = |(): &mut (), found: &Found| match found.kind {
+        Kind::File => copy_file(job, &found.path, &inside(to, &found.name), &found.meta).map(drop),
+        Kind::Link => copy_link(found, &inside(to, &found.name)),
+        Kind::Folder | Kind::Other => Ok(()),
+    };
+    each(&found, || Ok(()), work)?;
+    for folder in found.iter().rev().filter(|found| found.kind == Kind::Folder) {
+        dress_folder(&inside(to, &folder.name), folder.mode(), Some(&folder.meta))?;
+    }
+    Ok(found.iter().filter(|found| matches!(found.kind, Kind::File | Kind::Link)).count() as u64)
+}
+
+/// Makes a whole tree that was just written durable: by one call where the system has it, else file by file.
+///
+/// # Errors
+/// The system could not.
+pub(crate) fn sync_tree(root: &Path) -> Result<(), FileError> {
+    if platform::sync_volume(root).map_err(io_error("sync", root))? {
+        return Ok(());
+    }
+    let found = walk(root, &Patterns::default())?;
+    each(
+        &found,
+        || Ok(()),
+        |(): &mut (), found| match found.kind {
+            Kind::File => {
+                // Syncing needs a handle that may write, which a read-only file does not give.
+                let file = OpenOptions::new().write(true).open(&found.path).or_else(|_| File::open(&found.path));
+                match file.and_then(|file| file.sync_all()) {
+                    Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => Err(io_error("sync", &found.path)(error)),
+                    _ => Ok(()),
+                }
+            }
+            Kind::Folder => platform::sync_folder(&found.path).map_err(io_error("sync", &found.path)),
+            Kind::Link | Kind::Other => Ok(()),
+        },
+    )?;
+    platform::sync_folder(root).map_err(io_error("sync", root))
+}
+
+fn dress_file(file: &File, path: &Path, meta: &Metadata) -> Result<(), FileError> {
+    if let Ok(modified) = meta.modified() {
+        file.set_times(FileTimes::new().set_modified(modified)).map_err(io_error("set the time of", path))?;
+    }
+    platform::set_file_mode(file, platform::mode(meta)).map_err(io_error("set the permissions of", path))
+}
+
+fn pump(job: &Job, file: &mut File, path: &Path, mut sink: impl FnMut(&[u8]) -> Result<(), FileError>) -> Result<Copied, FileError> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; CHUNK.min(usize::try_from(file.metadata().map_or(0, |meta| meta.len())).unwrap_or(CHUNK).max(4096) + 1)];
+    let mut len = 0;
+    loop {
+        job.check()?;
+        let count = job.patiently("read", path, || file.read(&mut buffer))?;
+        if count == 0 {
+            return Ok(Copied { hash: hasher.finalize(), len });
+        }
+        hasher.update(&buffer[..count]);
+        sink(&buffer[..count])?;
+        len += count as u64;
+    }
+}

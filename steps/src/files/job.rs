@@ -1,0 +1,209 @@
+//! Blocking work of one attempt: it can be stopped, shows how far it is, and waits for files that others hold.
+//!
+//! One budget of waiting for the whole step, however many files are held.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use almaplan_engine::step::{Context, Failure};
+use almaplan_engine::update::Unit;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::runtime::Handle;
+
+use super::{FileError, platform};
+
+/// How long one step waits in all for files that other processes hold.
+const PATIENCE_MS: u64 = 30_000;
+
+/// One attempt's work in a blocking thread, shared by the threads that it uses.
+pub(crate) struct Job {
+    /// The attempt.
+    pub cx: Context,
+    handle: Handle,
+    touched: AtomicBool,
+    waited_ms: AtomicU64,
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+/// Runs `work` where it may block. Its error is clean unless it said [`Job::touch`] before.
+pub(crate) async fn blocking<T, F>(cx: &Context, work: F) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    F: FnOnce(&Job) -> Result<T, FileError> + Send + 'static,
+{
+    let job = Arc::new(Job::new(cx.clone()));
+    let worker = Arc::clone(&job);
+    let result = tokio::task::spawn_blocking(move || work(&worker)).await;
+    match result.map_err(|panic| Failure::dirty(format!("a bug in this kind ended it: {panic}")))? {
+        Ok(output) => Ok(output),
+        Err(_) if cx.is_cancelled() => Err(Failure::dirty(FileError::Stopped)),
+        Err(error) if job.touched.load(Ordering::Acquire) => Err(Failure::dirty(whole(&error))),
+        Err(error) => Err(Failure::clean(whole(&error))),
+    }
+}
+
+/// An error with all that caused it, on one line.
+fn whole(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |cause| cause.source()).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Does `work` for each of `items` on several threads, each with a tool of its own; ends soon after the first error.
+pub(crate) fn each<T, U, E>(
+    items: &[T],
+    tool: impl Fn() -> Result<U, E> + Sync,
+    work: impl Fn(&mut U, &T) -> Result<(), E> + Sync,
+) -> Result<(), E>
+where
+    T: Sync,
+    E: Send,
+{
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(None);
+    let run = || {
+        let outcome = tool().and_then(|mut tool| {
+            while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                work(&mut tool, item)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            next.store(items.len(), Ordering::Relaxed);
+            failed.lock().expect("no code panics while it holds this lock").get_or_insert(error);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads().min(items.len()) {
+            scope.spawn(run);
+        }
+        run();
+    });
+    failed.into_inner().expect("no code panics while it holds this lock").map_or(Ok(()), Err)
+}
+
+/// How many threads share work on files.
+pub(super) fn threads() -> usize {
+    thread::available_parallelism().map_or(2, usize::from).clamp(2, 8)
+}
+
+impl Job {
+    fn new(cx: Context) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self { cx, handle: Handle::current(), touched: AtomicBool::new(false), waited_ms: zero(), done: zero(), total: zero() }
+    }
+
+    /// From here on something that others see is changed: a failure owes a compensation.
+    pub fn touch(&self) {
+        self.touched.store(true, Ordering::Release);
+    }
+
+    /// Whether to go on.
+    ///
+    /// # Errors
+    /// [`FileError::Stopped`].
+    pub fn check(&self) -> Result<(), FileError> {
+        if self.cx.is_cancelled() { Err(FileError::Stopped) } else { Ok(()) }
+    }
+
+    /// There are this many more bytes to do.
+    pub fn expect_bytes(&self, bytes: u64) {
+        self.total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// This many more bytes are done.
+    pub fn advance(&self, bytes: u64) {
+        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.cx.progress(done, Some(self.total.load(Ordering::Relaxed).max(done)), Unit::Bytes);
+    }
+
+    /// Keeps a value durably before an effect; what was recorded first stands.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn record<T: Serialize + DeserializeOwned>(&self, name: &str, value: &T) -> Result<T, FileError> {
+        let stands = self.handle.block_on(self.cx.record(name, value)).map_err(|failure| FileError::Journal(failure.message))?;
+        serde_json::from_value(stands).map_err(|error| FileError::Journal(format!("the record `{name}` cannot be understood: {error}")))
+    }
+
+    /// What this or an earlier attempt recorded.
+    pub fn recorded<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_value(self.cx.recorded(name)?).ok()
+    }
+
+    /// Goes on with file `number` of `total`, where files are moved rather than read.
+    ///
+    /// # Errors
+    /// [`FileError::Stopped`].
+    pub fn file(&self, number: usize, total: usize) -> Result<(), FileError> {
+        self.cx.progress(number as u64, Some(total as u64), Unit::Files);
+        self.check()
+    }
+
+    /// Does something with `path`, again and again while another process holds it and the budget lasts.
+    ///
+    /// # Errors
+    /// [`FileError::Held`] with who holds it, or what the system said.
+    pub fn patiently<T>(&self, doing: &'static str, path: &Path, mut work: impl FnMut() -> io::Result<T>) -> Result<T, FileError> {
+        let mut pause_ms = 20;
+        loop {
+            let error = match work() {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            if !platform::is_held(&error) {
+                return Err(FileError::Io { doing, path: path.to_owned(), source: error });
+            }
+            self.check()?;
+            if self.waited_ms.fetch_add(pause_ms, Ordering::Relaxed) >= self.patience_ms() {
+                return Err(FileError::Held { doing, path: path.to_owned(), holders: platform::holders(path) });
+            }
+            thread::sleep(Duration::from_millis(pause_ms));
+            pause_ms = (pause_ms * 2).min(500);
+        }
+    }
+
+    fn patience_ms(&self) -> u64 {
+        // Less than the attempt's timeout, so that the error names the file.
+        let left = self.cx.time_left().map_or(PATIENCE_MS, |left| u64::try_from(left.as_millis() / 2).unwrap_or(PATIENCE_MS));
+        left.min(PATIENCE_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_held_file_is_tried_again_until_it_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let cx = Context::standalone(folder.path(), Arc::new(|_| {}));
+        let tried = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&tried);
+        let work = move |job: &Job| {
+            job.patiently("open", Path::new("/held"), || match count.fetch_add(1, Ordering::Relaxed) {
+                0 | 1 => Err(io::Error::from_raw_os_error(if cfg!(windows) { 32 } else { 16 })),
+                _ => Ok(7),
+            })
+        };
+        assert_eq!(blocking(&cx, work).await.unwrap(), 7);
+        assert_eq!(tried.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn the_first_error_ends_the_rest() {
+        let items: Vec<u32> = (0..1000).collect();
+        let seen = AtomicUsize::new(0);
+        let work = |_: &mut (), item: &u32| {
+            seen.fetch_add(1, Ordering::Relaxed);
+            if *item == 3 { Err("third") } else { Ok(()) }
+        };
+        assert_eq!(each(&items, || Ok(()), work), Err("third"));
+        assert!(seen.load(Ordering::Relaxed) < 1000);
+    }
+}

@@ -1,0 +1,272 @@
+//! Reading a folder that is in use.
+//!
+//! SQLite databases are copied by SQLite itself, logs are read up to the length that they had when opened, and anything else that
+//! changes while it is read is read again; what never stands still is listed.
+
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::copy::CHUNK;
+use super::{FileError, Found, Job, Kind, each, io_error, platform};
+
+/// How every SQLite database begins.
+const SQLITE: &[u8; 16] = b"SQLite format 3\0";
+/// How often a file that changes is read.
+pub(crate) const READS: u32 = 4;
+/// How long SQLite may keep a database locked.
+const LOCKED: Duration = Duration::from_secs(60);
+/// Files up to this length are read whole, into memory.
+const WHOLE: u64 = 4 << 20;
+
+/// A folder that is in use while it is read.
+pub(crate) struct Live {
+    /// A file that changes while it is read is an error.
+    pub strict: bool,
+    snapshots: BTreeMap<String, PathBuf>,
+    unsteady: Mutex<Vec<String>>,
+}
+
+/// What reading a file gave.
+pub(crate) enum Reading {
+    /// All of it, and what the system says about it.
+    Whole(Vec<u8>, Metadata),
+    /// It is too long for memory: to be streamed.
+    Long,
+    /// It is not there any more.
+    Gone,
+}
+
+impl Live {
+    /// Takes snapshots of the databases among `found` into the new folder `folder`.
+    ///
+    /// # Errors
+    /// A file cannot be read, or a database stays locked.
+    pub fn new(job: &Job, found: &[Found], folder: &Path, strict: bool) -> Result<Self, FileError> {
+        std::fs::create_dir_all(folder).map_err(io_error("create", folder))?;
+        let snapshots = Mutex::new(BTreeMap::new());
+        let numbered: Vec<(usize, &Found)> = found.iter().filter(|found| found.kind == Kind::File).enumerate().collect();
+        each(
+            &numbered,
+            || Ok(()),
+            |(): &mut (), (number, found)| -> Result<(), FileError> {
+                job.check()?;
+                let copy = folder.join(format!("{number}.db"));
+                if found.meta.len() >= 512 && is_database(&found.path)? && snapshot(job, &found.path, &copy)? {
+                    snapshots.lock().expect("no code panics while it holds this lock").insert(found.name.clone(), copy);
+                }
+                Ok(())
+            },
+        )?;
+        let snapshots = snapshots.into_inner().expect("no code panics while it holds this lock");
+        Ok(Self { strict, snapshots, unsteady: Mutex::default() })
+    }
+
+    /// Whether `name` is a `-wal`, `-shm` or `-journal` whose content is in the snapshot of its database already.
+    pub fn is_spent(&self, name: &str) -> bool {
+        ["-wal", "-shm", "-journal"].iter().any(|end| name.strip_suffix(end).is_some_and(|base| self.snapshots.contains_key(base)))
+    }
+
+    /// What never stood still, by name.
+    pub fn unsteady(&self) -> Vec<String> {
+        let mut names = self.unsteady.lock().expect("no code panics while it holds this lock").clone();
+        names.sort();
+        names
+    }
+
+    /// Reads a file that fits into memory.
+    ///
+    /// # Errors
+    /// It cannot be read, or (`strict`) changes.
+    pub fn read(&self, job: &Job, found: &Found) -> Result<Reading, FileError> {
+        for attempt in 1..=READS {
+            let Some((mut file, meta)) = self.open(job, found)? else { return Ok(Reading::Gone) };
+            if meta.len() > WHOLE {
+                return Ok(Reading::Long);
+            }
+            let mut content = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0) + 1);
+            (&mut file).take(meta.len()).read_to_end(&mut content).map_err(io_error("read", &found.path))?;
+            if self.stood_still(found, &meta, content.len() as u64) || self.give_up(found, attempt)? {
+                return Ok(Reading::Whole(content, self.dated(found, meta)));
+            }
+        }
+        unreachable!("the last attempt gives up");
+    }
+
+    /// Writes a file of any length to `sink`. `false` where it changed and is to be written again, from the start.
+    ///
+    /// # Errors
+    /// It cannot be read, or (`strict`) changes.
+    pub fn stream(&self, job: &Job, found: &Found, attempt: u32, sink: &mut dyn Write) -> Result<bool, FileError> {
+        let Some((file, meta)) = self.open(job, found)? else { return Err(FileError::Changing { path: found.path.clone() }) };
+        let mut source = file.take(meta.len());
+        let mut buffer = vec![0; CHUNK];
+        let mut read = 0;
+        loop {
+            job.check()?;
+            let count = source.read(&mut buffer).map_err(io_error("read", &found.path))?;
+            if count == 0 {
+                break;
+            }
+            sink.write_all(&buffer[..count]).map_err(io_error("archive", &found.path))?;
+            read += count as u64;
+        }
+        Ok(self.stood_still(found, &meta, read) || self.give_up(found, attempt)?)
+    }
+
+    /// The first bytes of a file, to see whether it compresses.
+    pub fn sample(&self, found: &Found) -> Vec<u8> {
+        let mut sample = Vec::new();
+        if let Ok(file) = File::open(self.place(found)) {
+            let _ = file.take(128 << 10).read_to_end(&mut sample);
+        }
+        sample
+    }
+
+    fn open(&self, job: &Job, found: &Found) -> Result<Option<(File, Metadata)>, FileError> {
+        let path = self.place(found);
+        let opened = job.patiently("open", path, || match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        })?;
+        let Some(file) = opened else {
+            self.note(found);
+            return Ok(None);
+        };
+        let meta = file.metadata().map_err(io_error("look at", path))?;
+        Ok(Some((file, meta)))
+    }
+
+    fn place<'a>(&'a self, found: &'a Found) -> &'a Path {
+        self.snapshots.get(&found.name).unwrap_or(&found.path)
+    }
+
+    fn dated(&self, found: &Found, meta: Metadata) -> Metadata {
+        if self.snapshots.contains_key(&found.name) { found.meta.clone() } else { meta }
+    }
+
+    fn stood_still(&self, found: &Found, before: &Metadata, read: u64) -> bool {
+        let is_log = found.name.to_ascii_lowercase().ends_with(".log");
+        let same =
+            || self.place(found).symlink_metadata().is_ok_and(|after| platform::fingerprint(&after) == platform::fingerprint(before));
+        is_log || (read == before.len() && same())
+    }
+
+    fn give_up(&self, found: &Found, attempt: u32) -> Result<bool, FileError> {
+        if attempt < READS {
+            thread::sleep(Duration::from_millis(50 << attempt));
+            return Ok(false);
+        }
+        if self.strict {
+            return Err(FileError::Changing { path: found.path.clone() });
+        }
+        self.note(found);
+        Ok(true)
+    }
+
+    fn note(&self, found: &Found) {
+        self.unsteady.lock().expect("no code panics while it holds this lock").push(found.name.clone());
+    }
+}
+
+/// Whether the file begins like a SQLite database. One that is gone does not.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn is_database(path: &Path) -> Result<bool, FileError> {
+    let mut head = [0; 16];
+    match File::open(path).and_then(|mut file| file.read_exact(&mut head)) {
+        Ok(()) => Ok(&head == SQLITE),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => Ok(false),
+        // A lock of another process: whoever reads the file waits for it, and says so.
+        Err(error) if platform::is_held(&error) => Ok(false),
+        Err(error) => Err(io_error("read", path)(error)),
+    }
+}
+
+/// Copies a database as it is at one moment. `false` where it is none after all, or needs no help.
+fn snapshot(job: &Job, path: &Path, copy: &Path) -> Result<bool, FileError> {
+    let failed = |error: rusqlite::Error| FileError::Database { path: path.to_owned(), reason: error.to_string() };
+    let mut last = None;
+    for flags in ways(path) {
+        let _ = std::fs::remove_file(copy);
+        match copy_database(job, path, copy, flags) {
+            Ok(()) => return Ok(true),
+            Err(Trouble::Stopped(error)) => return Err(error),
+            Err(Trouble::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => return Ok(false),
+            Err(Trouble::Sqlite(error)) => last = Some(error),
+        }
+    }
+    match last {
+        // Nobody may write here, so nobody does: the file itself will do.
+        Some(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && !has_wal(path) => Ok(false),
+        Some(error) => Err(failed(error)),
+        None => Ok(false),
+    }
+}
+
+/// How to open a database, best first: without leaving anything beside it that was not there.
+fn ways(path: &Path) -> [OpenFlags; 2] {
+    let (read, write) = (OpenFlags::SQLITE_OPEN_READ_ONLY, OpenFlags::SQLITE_OPEN_READ_WRITE);
+    // With a journal in use, a reader changes nothing. Without one, only who may write takes away again what SQLite makes to read.
+    let order = if has_wal(path) { [read, write] } else { [write, read] };
+    order.map(|flags| flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
+fn has_wal(path: &Path) -> bool {
+    super::beside(path, "-wal").metadata().is_ok_and(|wal| wal.len() > 0)
+}
+
+enum Trouble {
+    Sqlite(rusqlite::Error),
+    Stopped(FileError),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+fn copy_database(job: &Job, path: &Path, copy: &Path, flags: OpenFlags) -> Result<(), Trouble> {
+    let source = Connection::open_with_flags(path, flags)?;
+    source.busy_timeout(Duration::from_secs(2))?;
+    let mut target = Connection::open(copy)?;
+    target.execute_batch("PRAGMA synchronous = OFF")?;
+    let deadline = Instant::now() + LOCKED;
+    // One read transaction around all of it: writers cannot make the copy start over again and again.
+    while let Err(error) = source.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema") {
+        job.check().map_err(Trouble::Stopped)?;
+        let _ = source.execute_batch("ROLLBACK");
+        if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) || Instant::now() >= deadline {
+            return Err(error.into());
+        }
+    }
+    {
+        let backup = Backup::new(&source, &mut target)?;
+        loop {
+            job.check().map_err(Trouble::Stopped)?;
+            match backup.step(2048)? {
+                StepResult::Done => break,
+                StepResult::More => {}
+                _ if Instant::now() >= deadline => return Err(locked().into()),
+                _ => thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+    source.execute_batch("ROLLBACK")?;
+    // The copy must be whole in one file.
+    target.close().map_err(|(_, error)| error)?;
+    Ok(())
+}
+
+fn locked() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None)
+}

@@ -1,0 +1,186 @@
+//! What every kind about files shares: walking, copying, replacing, archiving, and knowing what belongs to a release.
+//!
+//! Invariants: a file appears whole or not at all (written beside, synced, renamed); a copy is verified by its hash; an archive is
+//! trusted in nothing. Names inside a folder are text with `/` between components, on every system.
+//!
+//! What differs between systems is in `unix.rs` and `windows.rs`, behind the same functions, and nowhere else.
+
+pub mod archive;
+mod atomic;
+mod carry;
+mod copy;
+mod job;
+mod live;
+mod manifest;
+mod patterns;
+mod place;
+mod prune;
+mod remove;
+mod stage;
+mod swap;
+mod walk;
+
+#[cfg(unix)]
+#[path = "unix.rs"]
+mod platform;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod platform;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+pub use self::atomic::write_atomically;
+pub use self::swap::{SwapError, fit_for_swap};
+pub use self::walk::tree_size;
+
+pub(crate) use self::atomic::sync_folder;
+pub(crate) use self::carry::{Carry, Keep, Listing};
+pub(crate) use self::copy::{copy_file, copy_link, copy_tree, dress_folder, hash_file, sync_tree};
+pub(crate) use self::job::{Job, blocking, each};
+pub(crate) use self::live::{Live, READS, Reading, is_database};
+pub(crate) use self::manifest::{Kept, MANIFEST, Manifest, NEXT, is_own};
+pub(crate) use self::patterns::Patterns;
+pub(crate) use self::place::{Deployed, Placement, move_in, place, plan};
+pub(crate) use self::prune::{prune, same_shape};
+pub(crate) use self::remove::{discard, remove_file, remove_tree};
+pub(crate) use self::stage::{StagedNote, Staging, stage};
+pub(crate) use self::swap::{beside, overlap, real_target};
+pub(crate) use self::walk::{Found, Kind, walk};
+
+/// What can go wrong with files.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The system refused.
+    #[error("could not {doing} {}", path.display())]
+    Io {
+        /// What was tried, fit after "could not".
+        doing: &'static str,
+        /// With what, absolute.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process kept the file for longer than this step waits.
+    #[error("could not {doing} {}: another process holds it{}; end it and try again", path.display(), by(holders))]
+    Held {
+        /// What was tried.
+        doing: &'static str,
+        /// The file, absolute.
+        path: PathBuf,
+        /// Who holds it, where the system tells.
+        holders: Vec<String>,
+    },
+    /// The work was asked to stop.
+    #[error("stopped as asked")]
+    Stopped,
+    /// A record could not be made durable.
+    #[error("{0}")]
+    Journal(String),
+    /// A name that is not Unicode: no archive or manifest could name it the same way on every system.
+    #[error("the name of {} is not valid UTF-8; rename it or exclude its folder", path.display())]
+    NotUtf8 {
+        /// The file, its name as far as it can be shown.
+        path: PathBuf,
+    },
+    /// A copy did not read back as what was written.
+    #[error("the copy {} does not read back as {}; check the disk", to.display(), from.display())]
+    BadCopy {
+        /// The original.
+        from: PathBuf,
+        /// The copy.
+        to: PathBuf,
+    },
+    /// A file never stood still.
+    #[error("{} changes while it is read; stop whoever writes it, or exclude it", path.display())]
+    Changing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An archive is damaged, hostile or cannot be written.
+    #[error(transparent)]
+    Archive(#[from] archive::ArchiveError),
+    /// A manifest cannot be read.
+    #[error("{} cannot be understood ({reason}); where it is damaged, delete it: the next deploy then deletes nothing", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong in it.
+        reason: String,
+    },
+    /// A pattern that is none.
+    #[error("`{pattern}` is no pattern ({reason})")]
+    Pattern {
+        /// As written.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// SQLite could not copy a live database.
+    #[error("could not copy the database {} through SQLite ({reason}); is it locked for long by another program?", path.display())]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        reason: String,
+    },
+    /// Inputs or a state of the folder that this kind refuses; says what and what to do.
+    #[error("{0}")]
+    Refused(String),
+}
+
+fn by(holders: &[String]) -> String {
+    if holders.is_empty() { String::new() } else { format!(" ({})", holders.join(", ")) }
+}
+
+/// Makes the error of one operation with `path`; for `map_err`.
+pub(crate) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    let path = path.to_owned();
+    move |source| FileError::Io { doing, path, source }
+}
+
+/// `name` (with `/`) as a path in `root`.
+pub(crate) fn inside(root: &Path, name: &str) -> PathBuf {
+    let mut path = root.to_owned();
+    path.extend(name.split('/'));
+    path
+}
+
+/// Whether anything is there, a dangling link included.
+pub(crate) fn present(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+pub(crate) use self::platform::{mode, set_file_mode};
+
+/// Makes a link at `path`, with a time in seconds since 1970.
+pub(crate) fn make_link(target: &str, path: &Path, modified_s: i64) -> Result<(), FileError> {
+    let is_folder = path.parent().is_some_and(|parent| inside(parent, target).is_dir());
+    platform::symlink(target, path, is_folder).map_err(io_error("create the link", path))?;
+    platform::set_link_time(path, modified_s).map_err(io_error("set the time of", path))
+}
+
+/// Gives a folder a time and a mode, after everything is in it.
+pub(crate) fn date_folder(path: &Path, modified: SystemTime, mode: u32) -> Result<(), FileError> {
+    platform::set_folder_time(path, modified).map_err(io_error("set the time of", path))?;
+    platform::set_mode(path, mode).map_err(io_error("set the permissions of", path))
+}
+
+/// Whether a folder could not be renamed although what is in it can be replaced.
+pub(crate) fn cannot_be_renamed(error: &FileError) -> bool {
+    match error {
+        FileError::Held { .. } => true,
+        FileError::Io { source, .. } => platform::cannot_be_renamed(source),
+        _ => false,
+    }
+}
+
+/// The free space, in bytes, where `path` is or would be: on the volume of its nearest ancestor that exists.
+///
+/// # Errors
+/// The system does not tell.
+pub fn free_space(path: &Path) -> io::Result<u64> {
+    let nearest = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(path);
+    platform::free_space(nearest)
+}

@@ -1,0 +1,264 @@
+//! Putting a staged release in place, file by file, so that a repetition after any crash ends in the same state.
+//!
+//! Only what the manifest of the release before names is ever deleted; files that belong to no release stay.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::OpenOptions;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::live::is_database;
+use super::manifest::Item;
+use super::stage::is_same;
+use super::{
+    FileError, Job, Kind, MANIFEST, Manifest, NEXT, Patterns, StagedNote, copy_file, copy_link, dress_folder, inside, io_error, platform,
+    present, remove_file, remove_tree, sync_folder, walk,
+};
+
+/// A release and where it goes.
+pub(crate) struct Placement<'a> {
+    /// Where its files are.
+    pub staged: &'a Path,
+    /// Where they go; may be missing.
+    pub to: &'a Path,
+    /// The release.
+    pub release: &'a Manifest,
+    /// What was known when it was staged.
+    pub note: Option<&'a StagedNote>,
+    /// What is neither replaced nor deleted.
+    pub exclude: &'a Patterns,
+}
+
+/// What there is to do.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Files to put in place.
+    pub moves: Vec<String>,
+    /// Files to delete.
+    pub deletes: Vec<String>,
+    folders: Vec<String>,
+    old_folders: Vec<String>,
+}
+
+/// What the folder holds, by its own manifests: the release before, and one that was begun and never finished.
+pub(crate) struct Deployed {
+    /// The release before.
+    pub old: Option<Manifest>,
+    /// The unfinished one.
+    pub begun: Option<Manifest>,
+}
+
+impl Deployed {
+    /// Reads both.
+    ///
+    /// # Errors
+    /// One cannot be understood.
+    pub fn load(to: &Path) -> Result<Self, FileError> {
+        Ok(Self { old: Manifest::load(to, MANIFEST)?, begun: Manifest::load(to, NEXT)? })
+    }
+
+    /// Whether `name` belongs to one of them.
+    pub fn has(&self, name: &str) -> bool {
+        [&self.old, &self.begun].into_iter().flatten().any(|release| release.has(name))
+    }
+}
+
+/// Finds out what there is to do. Changes nothing.
+///
+/// # Errors
+/// A staged file is missing, or data is in the way of the release.
+pub(crate) fn plan(job: &Job, placement: &Placement<'_>, deployed: &Deployed) -> Result<Changes, FileError> {
+    let release = placement.release;
+    let mut changes = Changes::default();
+    for (name, item) in &release.files {
+        job.check()?;
+        if placement.exclude.covers(name, false) || placement.is_in_place(job, name, item)? {
+            continue;
+        }
+        let staged = inside(placement.staged, name);
+        if !present(&staged) {
+            return Err(FileError::Refused(format!("the staged file {} is missing; stage again", staged.display())));
+        }
+        changes.moves.push(name.clone());
+    }
+    changes.folders = release.folders.iter().filter(|name| !inside(placement.to, name).is_dir()).cloned().collect();
+    changes.deletes = placement.obsolete(job, deployed)?;
+    changes.deletes = placement.orphans(&changes)?.into_iter().chain(std::mem::take(&mut changes.deletes)).collect();
+    let old = [&deployed.old, &deployed.begun].into_iter().flatten();
+    let gone = old.flat_map(|old| &old.folders).filter(|name| !release.folders.contains(*name) && !placement.exclude.covers(name, true));
+    changes.old_folders = gone.cloned().collect::<BTreeSet<_>>().into_iter().rev().collect();
+    placement.check_way(&changes)?;
+    Ok(changes)
+}
+
+/// Does it, durably. The manifest of the release comes first as the one begun, and last as the one in place.
+///
+/// # Errors
+/// The system refused; whatever was done is repeated or undone by a restore.
+pub(crate) fn place(job: &Job, placement: &Placement<'_>, changes: &Changes) -> Result<(), FileError> {
+    let to = placement.to;
+    job.touch();
+    std::fs::create_dir_all(to).map_err(io_error("create", to))?;
+    placement.release.save(to, NEXT)?;
+    let mut touched = BTreeSet::from([to.to_owned()]);
+    let total = changes.deletes.len() + changes.moves.len();
+    for (number, name) in changes.deletes.iter().enumerate() {
+        job.file(number, total)?;
+        let path = inside(to, name);
+        remove_file(job, &path)?;
+        touched.extend(path.parent().map(Path::to_owned));
+    }
+    for name in &changes.old_folders {
+        // Whatever is left in it belongs to no release.
+        let _ = std::fs::remove_dir(inside(to, name));
+    }
+    for name in &changes.folders {
+        make_folder(placement, name, &mut touched)?;
+    }
+    for (number, name) in changes.moves.iter().enumerate() {
+        job.file(changes.deletes.len() + number, total)?;
+        let path = inside(to, name);
+        move_in(job, &inside(placement.staged, name), &path)?;
+        touched.extend(path.parent().map(Path::to_owned));
+    }
+    sync_touched(to, &touched)?;
+    let (next, manifest) = (to.join(NEXT), to.join(MANIFEST));
+    job.patiently("replace", &manifest, || platform::rename(&next, &manifest))?;
+    sync_folder(to).map_err(io_error("sync", to))
+}
+
+impl Placement<'_> {
+    fn is_in_place(&self, job: &Job, name: &str, item: &Item) -> Result<bool, FileError> {
+        let path = inside(self.to, name);
+        let known = self.note.filter(|note| note.target == self.to).and_then(|note| note.unchanged.get(name));
+        if let (Some(known), Ok(meta)) = (known, path.symlink_metadata())
+            && platform::fingerprint(&meta) == *known
+        {
+            return Ok(true);
+        }
+        Ok(is_same(job, &path, item)?.is_some())
+    }
+
+    fn obsolete(&self, job: &Job, deployed: &Deployed) -> Result<Vec<String>, FileError> {
+        let kept: HashSet<String> = self.release.files.keys().map(|name| folded(name)).collect();
+        let mut obsolete = BTreeSet::new();
+        let stays = |name: &str| kept.contains(&folded(name)) || self.exclude.covers(name, false);
+        let is_file = |name: &str| inside(self.to, name).symlink_metadata().is_ok_and(|meta| !meta.is_dir());
+        let old: BTreeMap<String, Item> = deployed.old.as_ref().map(|old| old.files.clone()).unwrap_or_default();
+        obsolete.extend(old.keys().filter(|name| !stays(name) && is_file(name)).cloned());
+        // A release that was begun may not have come to this file: then it is somebody else's.
+        for (name, item) in deployed.begun.iter().flat_map(|begun| &begun.files) {
+            if !stays(name) && !old.contains_key(name) && is_same(job, &inside(self.to, name), item)?.is_some() {
+                obsolete.insert(name.clone());
+            }
+        }
+        Ok(obsolete.into_iter().collect())
+    }
+
+    /// The journals of databases that are replaced or deleted: a database with the journal of another is neither.
+    fn orphans(&self, changes: &Changes) -> Result<Vec<String>, FileError> {
+        let mut orphans = Vec::new();
+        for name in changes.moves.iter().chain(&changes.deletes) {
+            if !is_database(&inside(self.to, name))? {
+                continue;
+            }
+            let companions = ["-wal", "-shm", "-journal"].map(|end| format!("{name}{end}"));
+            let doomed = |name: &String| {
+                present(&inside(self.to, name)) && !self.release.files.contains_key(name) && !changes.deletes.contains(name)
+            };
+            orphans.extend(companions.into_iter().filter(doomed));
+        }
+        Ok(orphans)
+    }
+
+    /// Whether nothing that stays is where a file or a folder of the release must be.
+    fn check_way(&self, changes: &Changes) -> Result<(), FileError> {
+        let doomed: HashSet<&str> = changes.deletes.iter().map(String::as_str).collect();
+        for name in &changes.moves {
+            let path = inside(self.to, name);
+            if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+                let below = walk(&path, &Patterns::default())?;
+                let stays =
+                    below.iter().find(|below| below.kind != Kind::Folder && !doomed.contains(format!("{name}/{}", below.name).as_str()));
+                if let Some(stays) = stays {
+                    return Err(in_the_way(&stays.path, name));
+                }
+            }
+        }
+        let parents = changes.moves.iter().flat_map(|name| name.match_indices('/').map(|(slash, _)| &name[..slash]));
+        for folder in parents.chain(changes.folders.iter().map(String::as_str)) {
+            let path = inside(self.to, folder);
+            if present(&path) && !path.is_dir() && !doomed.contains(folder) {
+                return Err(in_the_way(&path, folder));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn in_the_way(path: &Path, name: &str) -> FileError {
+    FileError::Refused(format!(
+        "{} belongs to no release and is where `{name}` of the new one must be; move it away or exclude `{name}`",
+        path.display()
+    ))
+}
+
+fn folded(name: &str) -> String {
+    if platform::IGNORES_CASE { name.to_lowercase() } else { name.to_owned() }
+}
+
+fn make_folder(placement: &Placement<'_>, name: &str, touched: &mut BTreeSet<PathBuf>) -> Result<(), FileError> {
+    let path = inside(placement.to, name);
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&path).map_err(io_error("create", &path))?;
+    let mode = inside(placement.staged, name).metadata().map_or(0o755, |meta| platform::mode(&meta));
+    // Files are still to come: read-only folders get their mode from whoever needs it, not from here.
+    dress_folder(&path, mode | 0o700, None)?;
+    touched.extend(path.parent().map(Path::to_owned));
+    touched.insert(path);
+    Ok(())
+}
+
+/// Renames a file to its place; copies it where that is another volume.
+pub(crate) fn move_in(job: &Job, staged: &Path, path: &Path) -> Result<(), FileError> {
+    if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        // Only empty folders are left here: the plan looked.
+        remove_tree(job, path)?;
+    }
+    let parent = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
+    let crossed = job.patiently("replace", path, || match platform::rename(staged, path) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(true),
+        other => other.map(|()| false),
+    })?;
+    if !crossed {
+        return Ok(());
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let unfinished = path.with_file_name(format!(".almaplan-new-{name}"));
+    remove_file(job, &unfinished)?;
+    let meta = staged.symlink_metadata().map_err(io_error("look at", staged))?;
+    if super::walk::kind(&meta) == Kind::Link {
+        let link = super::Found { name: String::new(), path: staged.to_owned(), kind: Kind::Link, meta };
+        copy_link(&link, &unfinished)?;
+    } else {
+        copy_file(job, staged, &unfinished, &meta)?;
+        let file = OpenOptions::new().read(true).open(&unfinished).map_err(io_error("open", &unfinished))?;
+        file.sync_all().map_err(io_error("sync", &unfinished))?;
+    }
+    job.patiently("replace", path, || platform::rename(&unfinished, path))
+}
+
+/// Makes renames durable: each folder, or where they are many, the whole volume at once.
+fn sync_touched(to: &Path, touched: &BTreeSet<PathBuf>) -> Result<(), FileError> {
+    if touched.len() > 64 && platform::sync_volume(to).map_err(io_error("sync", to))? {
+        return Ok(());
+    }
+    for folder in touched.iter().filter(|folder| folder.is_dir()) {
+        sync_folder(folder).map_err(io_error("sync", folder))?;
+    }
+    let parent = to.parent().unwrap_or(to);
+    sync_folder(parent).map_err(io_error("sync", parent))
+}

@@ -1,0 +1,58 @@
+//! Removing, so that an interruption never leaves half of a thing under its name.
+
+use std::io;
+use std::path::Path;
+
+use super::{FileError, Job, Patterns, beside, io_error, platform, present, walk};
+
+/// Removes a file or a link, read-only or not; nothing there is fine.
+pub(crate) fn remove_file(job: &Job, path: &Path) -> Result<(), FileError> {
+    let removed = job.patiently("remove", path, || match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && platform::WINDOWS_NAMES => {
+            platform::set_mode(path, 0o644)?;
+            std::fs::remove_file(path)
+        }
+        other => other,
+    });
+    removed
+}
+
+/// Removes whatever is at `path`, folders with all that is in them.
+pub(crate) fn remove_tree(job: &Job, path: &Path) -> Result<(), FileError> {
+    let Ok(meta) = path.symlink_metadata() else { return Ok(()) };
+    if !meta.is_dir() {
+        return remove_file(job, path);
+    }
+    job.check()?;
+    job.patiently("remove", path, || match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path);
+            std::fs::remove_dir_all(path)
+        }
+        other => other,
+    })
+}
+
+/// Removes `path` so that it never stands there half: renamed first.
+pub(crate) fn discard(job: &Job, path: &Path) -> Result<(), FileError> {
+    let doomed = beside(path, ".removing");
+    remove_tree(job, &doomed)?;
+    if !present(path) {
+        return Ok(());
+    }
+    job.patiently("rename", path, || std::fs::rename(path, &doomed))?;
+    platform::sync_folder(path.parent().unwrap_or(path)).map_err(io_error("sync the folder of", path))?;
+    remove_tree(job, &doomed)
+}
+
+/// Folders without write permission keep what is in them: give it back before removing.
+fn open_up(path: &Path) {
+    let _ = platform::set_mode(path, 0o755);
+    for found in walk(path, &Patterns::default()).unwrap_or_default() {
+        if found.meta.is_dir() {
+            let _ = platform::set_mode(&found.path, 0o755);
+        }
+    }
+}

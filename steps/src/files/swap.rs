@@ -1,0 +1,131 @@
+//! Folders that will be swapped for others beside them: what can be, and the names around them.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::platform;
+
+/// Why a folder cannot be swapped.
+#[derive(Debug, thiserror::Error)]
+pub enum SwapError {
+    /// Nothing can be beside it.
+    #[error("{} is the root of a drive or a mount: nothing can be built beside it; deploy to a folder inside it", .0.display())]
+    Mount(PathBuf),
+    /// Nothing may be made beside it.
+    #[error("{} cannot be written, so nothing can be built beside {}; grant it to this user", parent.display(), target.display())]
+    Parent {
+        /// The folder above.
+        parent: PathBuf,
+        /// The folder that would be swapped.
+        target: PathBuf,
+    },
+    /// Something that must stay would be swapped away.
+    #[error("{} is inside {}, which will be swapped; move it out", inner.display(), target.display())]
+    Inside {
+        /// What must stay.
+        inner: PathBuf,
+        /// The folder that would be swapped.
+        target: PathBuf,
+    },
+    /// It is a file.
+    #[error("{} is not a folder", .0.display())]
+    NotAFolder(PathBuf),
+    /// The system does not tell.
+    #[error("could not look at {}: {source}", path.display())]
+    Io {
+        /// What was looked at.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Whether `target` (which may not exist yet) can be renamed away and replaced, with none of `outside` inside it.
+///
+/// # Errors
+/// It cannot; the error says why and what to do.
+pub fn fit_for_swap(target: &Path, outside: &[PathBuf]) -> Result<(), SwapError> {
+    let target = real_target(target);
+    let Some(parent) = target.parent() else { return Err(SwapError::Mount(target)) };
+    if target.exists() {
+        if !target.is_dir() {
+            return Err(SwapError::NotAFolder(target));
+        }
+        if platform::is_mount(&target).map_err(|source| SwapError::Io { path: target.clone(), source })? {
+            return Err(SwapError::Mount(target));
+        }
+    }
+    let existing = parent.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(parent);
+    if !platform::may_write(existing) {
+        return Err(SwapError::Parent { parent: existing.to_owned(), target });
+    }
+    match outside.iter().find(|path| contains(&target, path)) {
+        Some(inner) => Err(SwapError::Inside { inner: inner.clone(), target }),
+        None => Ok(()),
+    }
+}
+
+/// `path` with `suffix` at the end of its last component.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_name().map(OsString::from).unwrap_or_default();
+    name.push(suffix);
+    path.with_file_name(name)
+}
+
+/// Where a chain of links at `path` ends, also where nothing is there any more: what is renamed is the folder, not a link to it.
+pub(crate) fn real_target(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..40 {
+        let Ok(next) = std::fs::read_link(&path) else { break };
+        path = path.parent().map_or_else(|| next.clone(), |parent| parent.join(&next));
+    }
+    path.components().collect()
+}
+
+/// Whether one of the two folders is in the other, or they are the same.
+pub(crate) fn overlap(a: &Path, b: &Path) -> bool {
+    contains(a, b) || contains(b, a)
+}
+
+/// Whether `inner` is `outer` or in it, links resolved as far as the paths exist.
+pub(super) fn contains(outer: &Path, inner: &Path) -> bool {
+    let (outer, inner) = (resolved(outer), resolved(inner));
+    if !platform::IGNORES_CASE {
+        return inner.starts_with(outer);
+    }
+    let lower = |path: &Path| PathBuf::from(path.to_string_lossy().to_lowercase());
+    lower(&inner).starts_with(lower(&outer))
+}
+
+fn resolved(path: &Path) -> PathBuf {
+    for ancestor in path.ancestors() {
+        if let Ok(real) = ancestor.canonicalize() {
+            return real.join(path.strip_prefix(ancestor).expect("an ancestor is a prefix"));
+        }
+    }
+    path.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_state_folder_inside_the_target_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("app");
+        std::fs::create_dir(&target).unwrap();
+        fit_for_swap(&target, &[folder.path().join("apples")]).unwrap();
+        assert!(matches!(fit_for_swap(&target, &[target.join("x/.almaplan")]), Err(SwapError::Inside { .. })));
+        fit_for_swap(&folder.path().join("not/yet/there"), &[]).unwrap();
+    }
+
+    #[test]
+    fn a_root_and_a_mount_are_refused() {
+        assert!(matches!(fit_for_swap(Path::new("/"), &[]), Err(SwapError::Mount(_))));
+        if Path::new("/proc/self").exists() {
+            assert!(matches!(fit_for_swap(Path::new("/proc"), &[]), Err(SwapError::Mount(_))));
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The kind `stage`: the whole new release in a folder beside the target, while the service still runs.
+
+use std::path::PathBuf;
+
+use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::files::{Deployed, FileError, Job, Patterns, Staging, beside, blocking, discard, inside, overlap, present, real_target, stage};
+
+/// Builds the new release in a folder beside the target, every copy verified by its hash, while the service runs.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// The folder with the new release.
+    pub from: PathBuf,
+    /// The folder that is deployed to; may not exist yet.
+    pub to: PathBuf,
+    /// What is no part of the release, as patterns like those of a `.gitignore`.
+    #[serde(default)]
+    pub exclude: Option<Vec<String>>,
+}
+
+/// What `stage` leaves.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct StageOutput {
+    /// The folder with the whole new release, absolute.
+    pub dir: PathBuf,
+    /// How many files the target does not have.
+    pub added: u64,
+    /// How many differ.
+    pub changed: u64,
+    /// How many of the release before are not in this one.
+    pub deleted: u64,
+    /// Bytes of the files that are added or differ.
+    pub bytes: u64,
+}
+
+impl Step for Stage {
+    const KIND: &'static str = "stage";
+    const TRAITS: Traits = Traits { effect: Effect::Changes, on_interrupt: OnInterrupt::Rerun, timeout: None, adopts: false };
+    type Output = StageOutput;
+
+    async fn run(&self, cx: &Context) -> Result<StageOutput, Failure> {
+        let (from, to) = (cx.path(&self.from), real_target(&cx.path(&self.to)));
+        let exclude = Patterns::new(self.exclude.as_deref().unwrap_or_default()).map_err(Failure::clean)?;
+        let work = Work { from, to, exclude };
+        blocking(cx, move |job| work.run(job)).await
+    }
+}
+
+struct Work {
+    from: PathBuf,
+    to: PathBuf,
+    exclude: Patterns,
+}
+
+impl Work {
+    fn run(&self, job: &Job) -> Result<StageOutput, FileError> {
+        check_source(&self.from, &self.to)?;
+        let dir: PathBuf = job.record("dir", &beside(&self.to, &format!(".staged-{}", job.cx.run().id)))?;
+        // Whatever is there is half of an earlier attempt, or a whole one of a source that may have changed.
+        discard(job, &dir)?;
+        let staging = Staging { from: &self.from, to: &self.to, dir: &dir, exclude: &self.exclude, whole: true };
+        let staged = stage(job, &staging);
+        if staged.is_err() && !job.cx.is_cancelled() {
+            discard(job, &dir)?;
+        }
+        let staged = staged?;
+        let old = Deployed::load(&self.to)?.old.unwrap_or_default();
+        let obsolete = |name: &&String| !staged.manifest.files.contains_key(*name) && present(&inside(&self.to, name));
+        let deleted = old.files.keys().filter(obsolete).count() as u64;
+        Ok(StageOutput { dir, added: staged.added, changed: staged.changed, deleted, bytes: staged.bytes })
+    }
+}
+
+/// Whether `from` is a folder that a release can be taken from.
+pub(crate) fn check_source(from: &std::path::Path, to: &std::path::Path) -> Result<(), FileError> {
+    if !from.is_dir() {
+        return Err(FileError::Refused(format!("the source {} is no folder; check `from`", from.display())));
+    }
+    if overlap(from, to) {
+        return Err(FileError::Refused(format!("the source {} and the target {} are inside one another", from.display(), to.display())));
+    }
+    if to.file_name().is_none() {
+        return Err(FileError::Refused(format!("the target {} is a root: nothing can be beside it", to.display())));
+    }
+    Ok(())
+}

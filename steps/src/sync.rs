@@ -1,0 +1,197 @@
+//! The kind `sync`: puts a release in place, by renames alone where it was staged.
+//!
+//! ```text
+//!  compare ─> copy of data (keep_data) ─> manifest of what is begun ─> delete, rename ─> sync ─> manifest of what is deployed
+//! ```
+//! A repetition after a crash anywhere ends in the same state; `restore` knows from the manifests what was touched.
+
+use std::path::{Path, PathBuf};
+
+use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::files::{
+    Deployed, FileError, Found, Job, Kept, Kind, MANIFEST, Manifest, Patterns, Placement, StagedNote, Staging, beside, blocking, copy_file,
+    copy_link, discard, dress_folder, each, inside, io_error, is_own, overlap, place, plan, present, real_target, stage, sync_folder,
+    sync_tree, walk, write_atomically,
+};
+use crate::stage::check_source;
+
+/// Puts a release in place. Deletes only what the release before had and this one has not; files that people or the service made stay.
+///
+/// The journals of a SQLite database that the release replaces go with it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sync {
+    /// The folder with the release. Either this or `staged`.
+    #[serde(default)]
+    pub from: Option<PathBuf>,
+    /// The folder that `stage` built. Either this or `from`.
+    #[serde(default)]
+    pub staged: Option<PathBuf>,
+    /// The folder to deploy to; created where it does not exist.
+    pub to: PathBuf,
+    /// What is neither put in place nor deleted, as patterns like those of a `.gitignore`.
+    #[serde(default)]
+    pub exclude: Option<Vec<String>>,
+    /// A new folder for a copy of the data in the target as it is now, for `restore` with `data = "at-stop"`.
+    #[serde(default)]
+    pub keep_data: Option<PathBuf>,
+}
+
+/// What `sync` leaves.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SyncOutput {
+    /// How many files were put in place.
+    pub changed: u64,
+    /// How many were deleted.
+    pub deleted: u64,
+    /// The manifest of the release, absolute.
+    pub manifest: PathBuf,
+}
+
+impl Step for Sync {
+    const KIND: &'static str = "sync";
+    const TRAITS: Traits = Traits { effect: Effect::Changes, on_interrupt: OnInterrupt::Rerun, timeout: None, adopts: false };
+    type Output = SyncOutput;
+
+    async fn run(&self, cx: &Context) -> Result<SyncOutput, Failure> {
+        let work = Work::new(self, cx).map_err(Failure::clean)?;
+        blocking(cx, move |job| work.run(job)).await
+    }
+}
+
+enum Origin {
+    From(PathBuf),
+    Staged(PathBuf),
+}
+
+struct Work {
+    origin: Origin,
+    to: PathBuf,
+    exclude: Patterns,
+    keep_data: Option<PathBuf>,
+}
+
+impl Work {
+    fn new(with: &Sync, cx: &Context) -> Result<Self, FileError> {
+        let origin = match (&with.from, &with.staged) {
+            (Some(from), None) => Origin::From(cx.path(from)),
+            (None, Some(staged)) => Origin::Staged(cx.path(staged)),
+            _ => return Err(FileError::Refused("give either `from` or `staged`".to_owned())),
+        };
+        let exclude = Patterns::new(with.exclude.as_deref().unwrap_or_default())?;
+        Ok(Self { origin, to: real_target(&cx.path(&with.to)), exclude, keep_data: with.keep_data.as_ref().map(|dir| cx.path(dir)) })
+    }
+
+    fn run(&self, job: &Job) -> Result<SyncOutput, FileError> {
+        if present(&self.to) && !self.to.is_dir() {
+            return Err(FileError::Refused(format!("the target {} is not a folder", self.to.display())));
+        }
+        match &self.origin {
+            Origin::Staged(staged) => self.place(job, staged),
+            Origin::From(from) => self.stage_and_place(job, from),
+        }
+    }
+
+    fn stage_and_place(&self, job: &Job, from: &Path) -> Result<SyncOutput, FileError> {
+        check_source(from, &self.to)?;
+        // In the target itself: whatever volume that is on, what follows are renames.
+        let dir = self.to.join(".almaplan-staged");
+        let is_new = !present(&self.to);
+        discard(job, &dir)?;
+        let staging = Staging { from, to: &self.to, dir: &dir, exclude: &self.exclude, whole: false };
+        if let Err(error) = stage(job, &staging) {
+            if !job.cx.is_cancelled() {
+                discard(job, &dir)?;
+            }
+            if is_new {
+                let _ = std::fs::remove_dir(&self.to);
+            }
+            return Err(error);
+        }
+        let output = self.place(job, &dir)?;
+        discard(job, &dir)?;
+        Ok(output)
+    }
+
+    fn place(&self, job: &Job, staged: &Path) -> Result<SyncOutput, FileError> {
+        let missing = || FileError::Refused(format!("{} holds no staged release; run `stage` again", staged.display()));
+        let mut release = Manifest::load(staged, MANIFEST)?.ok_or_else(missing)?;
+        release.files.retain(|name, _| !self.exclude.covers(name, false));
+        release.folders.retain(|name| !self.exclude.covers(name, true));
+        let deployed = Deployed::load(&self.to)?;
+        let note = StagedNote::load(staged);
+        let placement = Placement { staged, to: &self.to, release: &release, note: note.as_ref(), exclude: &self.exclude };
+        let changes = plan(job, &placement, &deployed)?;
+        // A repetition finds less to do; what the step did in all is what it found first.
+        let changed = job.record("changed", &(changes.moves.len() as u64))?;
+        let deleted = job.record("deleted", &(changes.deletes.len() as u64))?;
+        let kept = match &self.keep_data {
+            Some(dir) => Some(self.keep(job, dir, &deployed, &release)?),
+            None => None,
+        };
+        let release = Manifest { kept, ..release.clone() };
+        place(job, &Placement { release: &release, ..placement }, &changes)?;
+        Ok(SyncOutput { changed, deleted, manifest: self.to.join(MANIFEST) })
+    }
+
+    /// Copies what belongs to no release, before anything is touched.
+    fn keep(&self, job: &Job, dir: &Path, deployed: &Deployed, release: &Manifest) -> Result<Kept, FileError> {
+        let run = job.cx.run().id.to_string();
+        let marker = dir.join(KEPT);
+        if std::fs::read_to_string(&marker).is_ok_and(|by| by == run) {
+            return Ok(Kept { run, dir: dir.to_owned() });
+        }
+        if present(dir) || overlap(dir, &self.to) {
+            return Err(FileError::Refused(format!(
+                "`keep_data` is {}, which exists or is in the target; name a new folder outside",
+                dir.display()
+            )));
+        }
+        let parent = dir.parent().unwrap_or(dir);
+        std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
+        let partial = beside(dir, ".partial");
+        discard(job, &partial)?;
+        copy_data(job, &self.to, &partial, |name| !is_own(name) && !deployed.has(name) && !release.has(name))?;
+        let marker = partial.join(KEPT);
+        write_atomically(&marker, run.as_bytes()).map_err(io_error("write", &marker))?;
+        sync_tree(&partial)?;
+        job.patiently("rename", &partial, || std::fs::rename(&partial, dir))?;
+        sync_folder(parent).map_err(io_error("sync", parent))?;
+        Ok(Kept { run, dir: dir.to_owned() })
+    }
+}
+
+/// In a copy of data: the run that took it.
+const KEPT: &str = ".almaplan-kept";
+
+fn copy_data(job: &Job, from: &Path, to: &Path, is_data: impl Fn(&str) -> bool) -> Result<(), FileError> {
+    std::fs::create_dir_all(to).map_err(io_error("create", to))?;
+    if !present(from) {
+        return Ok(());
+    }
+    let mut found = walk(from, &Patterns::default())?;
+    found.retain(|found| is_data(&found.name));
+    job.expect_bytes(found.iter().filter(|found| found.kind == Kind::File).map(|file| file.meta.len()).sum());
+    each(
+        &found,
+        || Ok(()),
+        |(): &mut (), found: &Found| {
+            let at = inside(to, &found.name);
+            let parent = if found.kind == Kind::Folder { Some(at.as_path()) } else { at.parent() };
+            let parent = parent.unwrap_or(to);
+            std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
+            match found.kind {
+                Kind::File => copy_file(job, &found.path, &at, &found.meta).map(drop),
+                Kind::Link => copy_link(found, &at),
+                Kind::Folder | Kind::Other => Ok(()),
+            }
+        },
+    )?;
+    for folder in found.iter().rev().filter(|found| found.kind == Kind::Folder) {
+        dress_folder(&inside(to, &folder.name), folder.mode(), Some(&folder.meta))?;
+    }
+    Ok(())
+}
