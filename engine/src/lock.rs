@@ -21,8 +21,11 @@ use serde::{Deserialize, Serialize};
 use crate::event::RunId;
 use crate::volume::{self, Distrust};
 
-/// How long [`Claims::acquire`] tries at least: a test of the lock by somebody else must not make it fail.
-const TESTED_BY_OTHERS: Duration = Duration::from_millis(100);
+/// How long [`Claims::acquire`] tries at least: whoever holds the lock may be about to end.
+const AT_LEAST: Duration = Duration::from_millis(100);
+
+/// How much longer it tries while others only test the lock.
+const TESTED_BY_OTHERS: Duration = Duration::from_secs(5);
 
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -157,17 +160,19 @@ impl Claims {
     pub fn acquire(&self, lock: &str, timeout: Duration) -> Result<Held, LockError> {
         let path = self.lock_file(lock);
         let file = self.open_or_make(&path)?;
-        let deadline = Instant::now() + timeout.max(TESTED_BY_OTHERS);
+        let deadline = Instant::now() + timeout.max(AT_LEAST);
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Held { claims: self.clone(), lock: lock.to_owned(), file }),
                 Err(TryLockError::Error(error)) => return Err(io("lock", &path)(error)),
-                // Whoever holds it may be about to write the record, or to settle: an unreadable one is no reason to hide that it is busy.
-                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
-                    return Err(LockError::Busy { holder: self.holder(lock).ok().flatten().map(Box::new) });
-                }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE.min(deadline.saturating_duration_since(Instant::now()))),
+                Err(TryLockError::WouldBlock) => {}
             }
+            let now = Instant::now();
+            if now >= deadline && (now >= deadline + TESTED_BY_OTHERS || is_exclusive(&file).map_err(io("lock", &path))?) {
+                // A record that does not read is no reason to hide that the lock is held.
+                return Err(LockError::Busy { holder: self.holder(lock).ok().flatten().map(Box::new) });
+            }
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -195,14 +200,7 @@ impl Claims {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             opened => opened.map_err(io("open", &path))?,
         };
-        match file.try_lock_shared() {
-            Ok(()) => {
-                file.unlock().map_err(io("unlock", &path))?;
-                Ok(false)
-            }
-            Err(TryLockError::WouldBlock) => Ok(true),
-            Err(TryLockError::Error(error)) => Err(io("lock", &path)(error)),
-        }
+        is_exclusive(&file).map_err(io("lock", &path))
     }
 
     /// All unsettled runs of the machine, oldest first.
@@ -338,7 +336,7 @@ fn create(folder: &Path) -> Result<(), LockError> {
 
 /// As [`volume::distrust`]; a folder that another user is making right now gets a moment to become sticky.
 fn settled_distrust(folder: &Path) -> io::Result<Option<Distrust>> {
-    let deadline = Instant::now() + TESTED_BY_OTHERS;
+    let deadline = Instant::now() + AT_LEAST;
     loop {
         match volume::distrust(folder)? {
             Some(Distrust::NotSticky) if Instant::now() < deadline => std::thread::sleep(PAUSE),
@@ -387,6 +385,15 @@ fn parts(path: &Path) -> Vec<PathBuf> {
     parts
 }
 
+/// Whether somebody holds the lock of `file`, and does not only test it as this does.
+fn is_exclusive(file: &File) -> io::Result<bool> {
+    match file.try_lock_shared() {
+        Ok(()) => file.unlock().map(|()| false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 fn stem(lock: &str) -> String {
     blake3::hash(lock.as_bytes()).to_hex()[..32].to_owned()
 }
@@ -412,3 +419,6 @@ fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LockError {
     let path = path.to_owned();
     move |source| LockError::Io { doing, path, source }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! ```text
 //!  .almaplan/state.db            runs, their events, what other processes ask of them
 //!  .almaplan/runs/<run>/…        a run's own folder: logs, leftovers
+//!  .almaplan/runs/<run>/head     how far its journal was known to be, at least
 //! ```
 //!
 //! WAL and `synchronous = FULL`: one sync an append, and any SQLite tool can read while a run goes on. A row of `runs` is sealed
@@ -14,6 +15,7 @@ mod connection;
 mod row;
 mod run;
 mod schema;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -25,6 +27,7 @@ pub use self::run::RunJournal;
 
 use self::connection::{failed, is_busy, reading, writer};
 use self::row::Row;
+use self::witness::Witness;
 use crate::event::{Event, Outcome, RunId};
 use crate::journal::{Demand, JournalError, Record};
 use crate::volume;
@@ -82,7 +85,7 @@ impl Store {
     /// There is none, it is on a network share, newer, damaged, not ours, or cannot be read.
     pub fn open(dir: &Path) -> Result<Self, JournalError> {
         let store = Self::at(dir)?;
-        if !store.file().exists() {
+        if !store.file().try_exists().map_err(io("look for", &store.file()))? {
             return Err(JournalError::NotFound(store.dir));
         }
         reading(&store.file(), |_| Ok(()))?;
@@ -109,7 +112,7 @@ impl Store {
         }
         let folder = self.run_folder(run);
         volume::create_private_dir(&folder).map_err(io("make the folder", &folder))?;
-        RunJournal::begin(writer(&self.file())?, run, plan_name, lock, &opened)
+        RunJournal::begin(writer(&self.file())?, &folder, run, plan_name, lock, &opened)
     }
 
     /// Goes on with `run`: a journal to append to, and what it holds so far, verified.
@@ -119,7 +122,7 @@ impl Store {
     pub fn resume(&self, run: &RunId) -> Result<(RunJournal, Vec<Record>), JournalError> {
         // First as a reader: a journal that does not verify is left as it is found.
         self.read(run)?;
-        RunJournal::resume(writer(&self.file())?, run)
+        RunJournal::resume(writer(&self.file())?, &self.run_folder(run), run)
     }
 
     /// What `run` holds, verified. Creates and changes nothing, also while another process writes.
@@ -127,7 +130,9 @@ impl Store {
     /// # Errors
     /// There is no such run, it does not verify, or it cannot be read.
     pub fn read(&self, run: &RunId) -> Result<Vec<Record>, JournalError> {
-        reading(&self.file(), |connection| Ok(row::load(connection, run)?.1))
+        // The witness first: the journal may go on meanwhile, and must have at least this.
+        let witness = Witness::read(&self.run_folder(run));
+        reading(&self.file(), |connection| Ok(row::load(connection, run, witness)?.1))
     }
 
     /// All runs, newest first. Creates and changes nothing, also while another process writes. Events are not verified here.

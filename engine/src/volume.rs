@@ -203,6 +203,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+    use crate::lock::Claims;
     use crate::sqlite::Store;
 
     fn mode(path: &Path) -> u32 {
@@ -263,5 +264,38 @@ mod tests {
     fn a_local_folder_is_no_network_share_even_before_it_exists() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(network_share(&folder.path().join("not/yet")).unwrap(), None);
+    }
+
+    #[test]
+    fn links_are_other_names_of_the_same_lock_even_before_it_exists() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = std::fs::canonicalize(folder.path()).unwrap();
+        std::fs::create_dir_all(real.join("srv/a/b")).unwrap();
+        symlink("srv", real.join("current")).unwrap();
+        symlink(real.join("srv/a/b"), real.join("deep")).unwrap();
+        symlink("srv/later/x", real.join("dangling")).unwrap();
+        symlink("loop", real.join("loop")).unwrap();
+        let canonical = |text: &str| Claims::canonical(text, &real);
+        let wanted = |path: &str| real.join(path).to_string_lossy().into_owned();
+
+        assert_eq!(canonical("current/"), wanted("srv"));
+        assert_eq!(canonical("current/not/yet"), wanted("srv/not/yet"));
+        assert_eq!(canonical("deep/.."), wanted("srv/a"));
+        assert_eq!(canonical("./dangling"), wanted("srv/later/x"));
+        assert_eq!(canonical("dangling/../y"), wanted("srv/later/y"));
+        assert_eq!(canonical("./loop"), wanted("loop"));
+        std::fs::create_dir_all(real.join("srv/later/x")).unwrap();
+        assert_eq!(canonical("./dangling"), wanted("srv/later/x"));
+    }
+
+    #[test]
+    fn a_machine_folder_that_is_a_link_or_open_to_all_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        Claims::at(&real).unwrap();
+        symlink(&real, &link).unwrap();
+        Claims::at(&link).unwrap_err();
+        std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o777)).unwrap();
+        Claims::at(&real).unwrap_err();
     }
 }

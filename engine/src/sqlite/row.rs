@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::connection::failed;
+use super::witness::Witness;
 use super::{RunRow, snapshot};
 use crate::event::{Outcome, RunId};
 use crate::journal::{self, JournalError, Link, Record};
@@ -90,19 +91,16 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<Row>, JournalError> {
     rows.map(|row| row.map_err(failed("read the runs"))?.open()).collect()
 }
 
-/// The row of `run` and its events, verified as one.
-pub(super) fn load(connection: &Connection, run: &RunId) -> Result<(Row, Vec<Record>), JournalError> {
+/// The row of `run` and its events, verified as one, and against what is known of it from elsewhere.
+pub(super) fn load(connection: &Connection, run: &RunId, witness: Option<Witness>) -> Result<(Row, Vec<Record>), JournalError> {
     let snapshot = snapshot(connection)?;
     let Some(row) = find(&snapshot, run)? else {
         let sql = "SELECT count(*) FROM events WHERE run = ?1";
         let orphans: i64 = snapshot.query_row(sql, [run.as_str()], |row| row.get(0)).map_err(failed("read the events"))?;
-        return Err(if orphans > 0 {
-            damaged(run, None, "its row is gone, but it has events")
-        } else {
-            JournalError::NoSuchRun(run.clone())
-        });
+        let was_there = orphans > 0 || witness.is_some();
+        return Err(if was_there { damaged(run, None, "its row is gone") } else { JournalError::NoSuchRun(run.clone()) });
     };
-    let records = events(&snapshot, &row)?;
+    let records = events(&snapshot, &row, witness)?;
     let settled = records.iter().fold(None, |outcome, record| journal::settled_after(outcome, &record.event));
     if settled != row.outcome {
         return Err(damaged(run, None, "its outcome is not the one of its events"));
@@ -110,15 +108,18 @@ pub(super) fn load(connection: &Connection, run: &RunId) -> Result<(Row, Vec<Rec
     Ok((row, records))
 }
 
-fn events(connection: &Connection, row: &Row) -> Result<Vec<Record>, JournalError> {
+fn events(connection: &Connection, row: &Row, witness: Option<Witness>) -> Result<Vec<Record>, JournalError> {
     let mut statement =
         connection.prepare("SELECT seq, at, body, hash FROM events WHERE run = ?1 ORDER BY seq").map_err(failed("read the events"))?;
     let mut rows = statement.query([row.run.as_str()]).map_err(failed("read the events"))?;
     let mut chain = Chain { run: &row.run, head: journal::first_link(&row.run), records: Vec::new() };
     while let Some(stored) = rows.next().map_err(failed("read the events"))? {
-        chain.take(stored).map_err(|error| at(error, &row.run, chain.records.len() as u64 + 1))?;
+        chain.take(stored).map_err(|error| at(error, &row.run, chain.len() + 1))?;
+        if witness.is_some_and(|witness| witness.events == chain.len() && witness.head != chain.head) {
+            return Err(damaged(&row.run, Some(chain.len()), "it is not the one that the run's folder knows"));
+        }
     }
-    let (found, wanted) = (chain.records.len() as u64, row.events);
+    let (found, wanted) = (chain.len(), witness.map_or(row.events, |witness| witness.events.max(row.events)));
     if found != wanted {
         return Err(damaged(&row.run, None, format!("it has {found} events where {wanted} were written")));
     }
@@ -135,8 +136,12 @@ struct Chain<'a> {
 }
 
 impl Chain<'_> {
+    fn len(&self) -> u64 {
+        self.records.len() as u64
+    }
+
     fn take(&mut self, stored: &rusqlite::Row<'_>) -> Result<(), JournalError> {
-        let seq = self.records.len() as u64 + 1;
+        let seq = self.len() + 1;
         let wrong = |what: String| damaged(self.run, Some(seq), what);
         let get =
             || -> rusqlite::Result<(i64, String, String, Link)> { Ok((stored.get(0)?, stored.get(1)?, stored.get(2)?, stored.get(3)?)) };

@@ -1,10 +1,13 @@
 //! The journal of one run that this process runs.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::connection::failed;
 use super::row::{self, Row};
+use super::witness::{Keeper, Witness};
 use crate::event::{Event, RunFact, RunId};
 use crate::journal::{self, Demand, Journal, JournalError, Record};
 
@@ -14,6 +17,7 @@ pub struct RunJournal {
     connection: Connection,
     /// As it is stored, `finished` left aside.
     row: Row,
+    witness: Keeper,
     poisoned: bool,
     /// The newest demand that was handed out.
     seen: i64,
@@ -25,7 +29,14 @@ pub struct RunJournal {
 }
 
 impl RunJournal {
-    pub(super) fn begin(connection: Connection, run: &RunId, plan_name: &str, lock: &str, opened: &Event) -> Result<Self, JournalError> {
+    pub(super) fn begin(
+        connection: Connection,
+        folder: &Path,
+        run: &RunId,
+        plan_name: &str,
+        lock: &str,
+        opened: &Event,
+    ) -> Result<Self, JournalError> {
         let Event::Run(RunFact::Opened(facts)) = opened else { return Err(JournalError::NotOpened) };
         let row = Row {
             number: 0,
@@ -38,21 +49,21 @@ impl RunJournal {
             events: 0,
             head: journal::first_link(run),
         };
-        let mut journal = Self::new(connection, row);
+        let mut journal = Self::new(connection, Keeper::open(folder), row);
         journal.write(std::slice::from_ref(opened))?;
         Ok(journal)
     }
 
-    pub(super) fn resume(connection: Connection, run: &RunId) -> Result<(Self, Vec<Record>), JournalError> {
-        let (row, records) = row::load(&connection, run)?;
+    pub(super) fn resume(connection: Connection, folder: &Path, run: &RunId) -> Result<(Self, Vec<Record>), JournalError> {
+        let (row, records) = row::load(&connection, run, Witness::read(folder))?;
         // What a process that died left in the WAL may have come from pages whose sync had failed: copied into the database and
         // synced, it is durable before anything is built on it. Where readers keep it from being done, the WAL stays as it is.
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed("sync the journal"))?;
-        Ok((Self::new(connection, row), records))
+        Ok((Self::new(connection, Keeper::open(folder), row), records))
     }
 
-    fn new(connection: Connection, row: Row) -> Self {
-        Self { connection, row, poisoned: false, seen: 0, handed_out: Vec::new(), appends: 0, crash_after: None }
+    fn new(connection: Connection, witness: Keeper, row: Row) -> Self {
+        Self { connection, row, witness, poisoned: false, seen: 0, handed_out: Vec::new(), appends: 0, crash_after: None }
     }
 
     /// Whose journal this is.
@@ -123,6 +134,7 @@ impl RunJournal {
         self.row = next;
         self.appends += 1;
         self.crash_if_due();
+        self.witness.keep(&Witness { events: self.row.events, head: self.row.head });
         Ok(())
     }
 

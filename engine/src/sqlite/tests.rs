@@ -213,6 +213,34 @@ fn a_demand_survives_the_process_that_did_nothing_about_it() {
     assert_eq!(journal.demands().unwrap(), [abort("ana")]);
 }
 
+/// No test: the process that crashes in the one below.
+#[test]
+fn crashing_process() {
+    let Ok(dir) = std::env::var("ALMAPLAN_CRASH_TEST_DIR") else { return };
+    let mut journal = begun(&Store::create(Path::new(&dir)).unwrap());
+    journal.crash_after(3);
+    journal.append(&[step("a"), step("b")]).unwrap();
+    journal.append(&[step("c")]).unwrap();
+    unreachable!("the third append was the last one");
+}
+
+#[test]
+fn a_process_that_crashes_after_its_nth_append_leaves_just_those() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "sqlite::tests::crashing_process", "--nocapture"]).env("ALMAPLAN_CRASH_TEST_DIR", folder.path());
+    let output = command.output().unwrap();
+    assert!(!output.status.success() && !String::from_utf8_lossy(&output.stderr).contains("panicked"), "{output:?}");
+
+    let store = Store::open(folder.path()).unwrap();
+    let told = [opened(), step("a"), step("b"), step("c")];
+    assert_eq!(events(&store.read(&run()).unwrap()), told);
+    let (mut journal, records) = store.resume(&run()).unwrap();
+    assert_eq!(events(&records), told);
+    journal.append(&[step("d")]).unwrap();
+    assert_eq!(store.read(&run()).unwrap().len(), 5);
+}
+
 #[test]
 fn readers_see_whole_appends_while_a_writer_writes() {
     let (_folder, store) = state();
@@ -250,9 +278,9 @@ fn reading_leaves_no_trace() {
     for (file, bytes) in content(store.dir()) {
         std::fs::write(died.join(file.file_name().unwrap()), bytes).unwrap();
     }
-    assert_eq!(content(&died).len(), 3);
+    assert!(died.join("state.db-wal").exists() && died.join("state.db-shm").exists());
     drop(journal);
-    assert_eq!(content(store.dir()).len(), 1);
+    assert!(!store.dir().join("state.db-wal").exists());
 
     for dir in [store.dir(), &died] {
         let before = content(dir);
@@ -276,6 +304,52 @@ fn a_copy_without_the_index_of_its_wal_can_be_read() {
     assert_eq!(Store::open(&copy).unwrap().read(&run()).unwrap().len(), 2);
 }
 
+#[test]
+fn a_lost_wal_is_damage() {
+    // SQLite itself takes a missing or rotten WAL for one that had nothing to say, and the run would forget what it did.
+    let (folder, store) = state();
+    let mut journal = begun(&store);
+    drop(journal);
+    (journal, _) = store.resume(&run()).unwrap();
+    journal.append(&[step("a")]).unwrap();
+    journal.append(&[step("b")]).unwrap();
+    let copied = |name: &str, wal: Option<Vec<u8>>| {
+        let copy = Store { dir: folder.path().join(name) };
+        std::fs::create_dir_all(copy.run_folder(&run())).unwrap();
+        for file in ["state.db", "state.db-wal"] {
+            std::fs::copy(store.dir().join(file), copy.dir().join(file)).unwrap();
+        }
+        std::fs::copy(store.run_folder(&run()).join("head"), copy.run_folder(&run()).join("head")).unwrap();
+        match wal {
+            Some(wal) => std::fs::write(copy.dir().join("state.db-wal"), wal).unwrap(),
+            None => std::fs::remove_file(copy.dir().join("state.db-wal")).unwrap(),
+        }
+        copy
+    };
+    let wal = std::fs::read(store.dir().join("state.db-wal")).unwrap();
+    assert_eq!(copied("same", Some(wal.clone())).read(&run()).unwrap().len(), 3);
+    assert!(is_damaged(&copied("gone", None).read(&run())));
+    assert!(is_damaged(&copied("gone", None).resume(&run()).map(drop)));
+    let mut rotten = wal.clone();
+    *rotten.last_mut().unwrap() ^= 1;
+    assert!(is_damaged(&copied("rotten", Some(rotten)).read(&run())));
+}
+
+#[test]
+fn a_witness_that_lags_or_does_not_read_is_none() {
+    let (_folder, store) = state();
+    let mut journal = begun(&store);
+    let head = store.run_folder(&run()).join("head");
+    let early = std::fs::read(&head).unwrap();
+    journal.append(&[step("a")]).unwrap();
+    let late = std::fs::read(&head).unwrap();
+    assert!(early != late && early.len() == late.len());
+    for kept in [early.clone(), late[..40].to_vec(), Vec::new(), vec![0; late.len()], [&late[..20], &early[20..]].concat()] {
+        std::fs::write(&head, kept).unwrap();
+        assert_eq!(store.read(&run()).unwrap().len(), 2);
+    }
+}
+
 /// Does `sql` to a run of four events behind its back, and says how reading it goes.
 fn tampered(sql: &str) -> Result<Vec<Record>, JournalError> {
     let (_folder, store) = state();
@@ -290,6 +364,9 @@ fn tampered(sql: &str) -> Result<Vec<Record>, JournalError> {
     drop(connection);
     let result = store.read(&run());
     assert_eq!(result.is_err(), store.resume(&run()).is_err(), "{sql}");
+    // Not thanks to the witness alone.
+    std::fs::remove_file(store.run_folder(&run()).join("head")).unwrap();
+    assert_eq!(result.is_err(), store.read(&run()).is_err(), "{sql}");
     result
 }
 
@@ -365,7 +442,7 @@ fn every_bit_flip_in_an_event_is_damage() {
                 let mut flipped = bytes.clone();
                 flipped[bit / 8] ^= 1 << (bit % 8);
                 connection.execute(&set, [Value::Blob(flipped)]).unwrap();
-                let result = row::load(&connection, &run());
+                let result = row::load(&connection, &run(), None);
                 assert!(
                     matches!(&result, Err(JournalError::Damaged { run: Some(_), seq: Some(n), .. }) if *n == seq),
                     "{set} {bit} {result:?}"
