@@ -27,6 +27,7 @@ pub(crate) enum Distrust {
     /// It leads elsewhere, or is not a folder at all.
     NotAFolder,
     /// Whoever owns it, or everybody, may replace what others put there.
+    #[cfg_attr(windows, allow(dead_code))]
     NotSticky,
 }
 

@@ -11,6 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::schema;
 use crate::journal::JournalError;
+use crate::volume;
 
 /// How long SQLite waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,6 +52,9 @@ fn durable(db: &Path) -> Result<Connection, JournalError> {
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed())?;
     connection.pragma_update(None, "fullfsync", true).map_err(failed())?;
     connection.pragma_update(None, "foreign_keys", true).map_err(failed())?;
+    // The WAL's name must be durable before what is in it counts: SQLite syncs the folder, too, but takes no notice of a failure.
+    let folder = db.parent().expect("the state is a file in a folder");
+    volume::sync_dir(folder).map_err(|source| JournalError::Io { doing: "sync the folder", path: folder.to_owned(), source })?;
     Ok(connection)
 }
 
