@@ -90,7 +90,7 @@ pub fn journal_refused(globals: &Globals, folder: &Path, error: &JournalError) -
             globals.refusal(Reason::JournalNewer, &[("file", folder.into()), ("version", found.to_string().into())])
         }
         JournalError::NoSuchRun(run) => globals.refusal(Reason::UnknownRun, &[("run", run.as_str().into())]),
-        JournalError::NetworkShare(_) => globals.refusal(Reason::StateOnNetwork, &[("folder", folder.into())]),
+        JournalError::NetworkShare { .. } => globals.refusal(Reason::StateOnNetwork, &[("folder", folder.into())]),
         error => globals.refusal(Reason::StateUnusable, &[("folder", folder.into()), ("error", chain(error).into())]),
     }
 }

@@ -296,7 +296,7 @@ pub fn next_commands(run: &RunId, ending: Ending, saga: &Saga) -> Vec<String> {
         Ending::Interrupted if saga.unwinding() => vec![resume],
         Ending::Interrupted => vec![resume, format!("almaplan abort {run}")],
         Ending::Paused => {
-            let id = |i| &saga.shape().steps[i].id;
+            let id = |i: usize| &saga.shape().steps[i].id;
             let unknown = saga.forward().filter(|&i| saga.step(i).phase == Phase::Unknown);
             let answers = unknown.flat_map(|i| ["done", "not-done"].map(|answer| format!("almaplan resolve {run} {} {answer}", id(i))));
             answers.chain([resume, format!("almaplan abort {run}")]).collect()
@@ -334,7 +334,8 @@ fn recap(holder: &Holder, finished: &Finished, next: Vec<String>) -> Recap {
         RecapStep {
             id: id(i),
             state: shown_state(state.phase),
-            failure: state.failure.clone().or_else(|| state.undo_failure.clone().filter(|_| state.phase != Phase::Undone)),
+            failure: state.failure.clone(),
+            undo_failure: state.undo_failure.clone().filter(|_| state.phase != Phase::Undone),
             tolerated: shape.finally || (state.phase == Phase::Failed && (shape.continue_on_failure || !saga.unwinding())),
             written_off: state.written_off.last().cloned(),
         }
@@ -373,7 +374,7 @@ fn new_run(globals: &Globals, plan: Plan, path: &Path, args: &ApplyArgs) -> Resu
         secrets: plan.secrets.keys().filter(|name| present(name)).cloned().collect(),
         timestamp,
         started_at,
-        lang: plan.lang.clone().unwrap_or_else(|| globals.lang.tag().to_owned()),
+        lang: plan.lang.clone().unwrap_or_else(|| globals.lang.tongue().tag().to_owned()),
         boot: host().boot(),
         user: machine::user(),
         pid: std::process::id(),

@@ -169,29 +169,6 @@ pub fn dispatch(action: &Action, globals: &Globals) -> Result<Exit, Refusal> {
     }
 }
 
-/// Asks whether an undo is really wanted.
-///
-/// # Errors
-/// It is not, or there is nobody to ask and no `--yes`.
-fn confirm(globals: &Globals, yes: bool, key: &'static str, command: &str, run: &RunId) -> Result<(), Refusal> {
-    if yes {
-        return Ok(());
-    }
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(globals.refusal(Reason::NeedsYes, &[("command", command.into())]));
-    }
-    let _ = write!(std::io::stderr(), "{} ", globals.lang.with(key, &[("run", run.as_str().into())]));
-    let mut answer = String::new();
-    let answered = std::io::stdin().read_line(&mut answer).is_ok();
-    let answer = answer.trim().to_lowercase();
-    let wanted = globals.lang.text("confirm-yes");
-    if answered && !answer.is_empty() && (answer.starts_with(wanted.as_str()) || answer == "y" || answer == "yes") {
-        Ok(())
-    } else {
-        Err(globals.refusal(Reason::NotConfirmed, &[("command", command.into())]))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

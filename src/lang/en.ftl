@@ -219,6 +219,3 @@ resolve-told = told the process that has run { $run }
 resolve-kept = noted for step { $step } of run { $run }
 next-command = next command: { $command }
 plan-edited = the plan { $file } was edited since the run was started; the run goes on with its own copy
-confirm-abort = Stop run { $run } and undo what it did? [y/N]
-confirm-rollback = Undo run { $run } and bring back what was there before? [y/N]
-confirm-yes = y

@@ -222,6 +222,3 @@ resolve-told = o processo da execução { $run } foi avisado
 resolve-kept = anotado para o passo { $step } da execução { $run }
 next-command = próximo comando: { $command }
 plan-edited = o plano { $file } foi editado depois do início da execução; ela continua com a própria cópia
-confirm-abort = Parar a execução { $run } e desfazer o que ela fez? [s/N]
-confirm-rollback = Desfazer a execução { $run } e trazer de volta o que havia antes? [s/N]
-confirm-yes = s

@@ -3,8 +3,10 @@
 //! Kinds know no plan and no journal; what they may know of their run comes through `almaplan_engine::step::Context`.
 
 pub mod approval;
+pub mod backup;
 pub mod command;
 pub mod deploy_log;
+pub mod files;
 pub mod http;
 pub mod http_check;
 pub mod human;
@@ -16,10 +18,14 @@ pub mod one_or_many;
 mod ports;
 pub mod preflight;
 pub mod process;
+pub mod prune;
 mod python;
 pub mod python_env;
+pub mod restore;
+pub mod stage;
 pub mod start_service;
 pub mod stop_service;
+pub mod sync;
 #[cfg(test)]
 mod test_context;
 #[cfg(test)]
@@ -32,20 +38,19 @@ use almaplan_engine::step::Registry;
 pub fn registry() -> Registry {
     Registry::default()
         .with::<approval::Approval>()
+        .with::<backup::Backup>()
         .with::<command::Command>()
         .with::<deploy_log::DeployLog>()
         .with::<http_check::HttpCheck>()
         .with::<log_check::LogCheck>()
+        .with::<notify::Notify>()
         .with::<preflight::Preflight>()
+        .with::<prune::Prune>()
         .with::<python_env::PythonEnv>()
+        .with::<restore::Restore>()
+        .with::<stage::Stage>()
         .with::<start_service::StartService>()
         .with::<stop_service::StopService>()
+        .with::<sync::Sync>()
         .with::<watch::Watch>()
 }
-pub mod backup;
-pub mod files;
-pub mod human;
-pub mod prune;
-pub mod restore;
-pub mod stage;
-pub mod sync;

@@ -36,7 +36,7 @@ impl Step for Prune {
 
     async fn run(&self, cx: &Context) -> Result<PruneOutput, Failure> {
         let (dir, pattern, keep) = (cx.path(&self.dir), self.pattern.clone(), self.keep);
-        let removed = files::blocking(cx, move |job| files::prune(job, &dir, &pattern, keep, job.cx.needed())).await?;
+        let removed = files::blocking(cx, move |job| files::prune(job, &dir, &pattern, keep, &job.cx.needed())).await?;
         Ok(PruneOutput { removed })
     }
 }

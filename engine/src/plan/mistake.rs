@@ -261,7 +261,9 @@ impl Problem {
                 Some(format!("templates know `vars`, `steps`, `secrets`, `env`, `run` and `plan`; a text is written '{name}', in quotes"))
             }),
             Self::NeedsItself { .. } | Self::Cycle { .. } | Self::VarCycle { .. } => Some("take one of these out".to_owned()),
-            Self::Vague { name, .. } if name.starts_with("steps.") => Some(format!("name the output: `{name}.output`; a step whose name has a `-` is written `steps[\"a-b\"].output`")),
+            Self::Vague { name, .. } if name.starts_with("steps.") => {
+                Some(format!("name the output: `{name}.output`; a step whose name has a `-` is written `steps[\"a-b\"].output`"))
+            }
             Self::Vague { name, .. } => Some(format!("name it: `{name}.name`")),
             Self::SecretInEnv { name, .. } => {
                 Some(format!("take it through `[secrets]`, which masks it: `{} = {{ env = \"{name}\" }}`", name.to_lowercase()))
