@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use almaplan_engine::event::StepId;
 use almaplan_engine::graph::Graph;
 use almaplan_engine::plan::{Plan, PlannedStep};
-use console::{Alignment, measure_text_width, pad_str};
+use console::measure_text_width;
 
 use crate::cli::{GraphArgs, GraphFormat};
 use crate::diagnose::{Exit, Refusal};
-use crate::view::words::{Tone, Words};
+use crate::view::words::{Tone, Words, pad};
 use crate::{machine, session};
 
 use super::{Globals, print};
@@ -267,10 +267,6 @@ fn quoted(text: &str) -> String {
 
 fn html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-fn pad(text: &str, width: usize) -> String {
-    pad_str(text, width, Alignment::Left, None).into_owned()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub mod abort;
 pub mod apply;
 pub mod check;
 pub mod completions;
+pub mod confirm;
 pub mod graph;
 pub mod logs;
 pub mod resolve;

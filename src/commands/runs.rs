@@ -1,14 +1,14 @@
 //! `almaplan runs`: history, the newest first.
 
 use almaplan_engine::event::{Event, Outcome, RunFact, RunId};
-use console::{Alignment, measure_text_width, pad_str};
+use console::measure_text_width;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cli::RunsArgs;
 use crate::diagnose::{Exit, Refusal};
 use crate::machine::{self, Found};
-use crate::view::words::{Tone, Words};
+use crate::view::words::{Tone, Words, pad};
 
 use super::status::{RunState, run_state};
 use super::{Globals, print};
@@ -65,7 +65,7 @@ impl RunsView {
         let width = |n: usize| rows.iter().map(|row| &row[n]).chain([&heads[n]]).map(|cell| measure_text_width(cell)).max().unwrap_or(0);
         let widths: Vec<_> = (0..heads.len()).map(width).collect();
         let line = |cells: &[String; 6]| {
-            let cells: Vec<_> = cells.iter().zip(&widths).map(|(cell, width)| pad_str(cell, *width, Alignment::Left, None)).collect();
+            let cells: Vec<_> = cells.iter().zip(&widths).map(|(cell, width)| pad(cell, *width)).collect();
             format!("{}\n", cells.join("  ").trim_end())
         };
         let head = line(&heads.map(|head| words.paint(Tone::Faint, head)));

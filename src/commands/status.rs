@@ -3,7 +3,7 @@
 use almaplan_engine::event::{Downtime, Outcome, RunId, StepId};
 use almaplan_engine::saga::Phase;
 use almaplan_engine::update::{Ending, State};
-use console::{Alignment, measure_text_width, pad_str};
+use console::measure_text_width;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::diagnose::{Exit, Reason, Refusal};
 use crate::machine::{self, Found};
 use crate::session;
 use crate::view::recap::{ending_key, next_lines};
-use crate::view::words::{Tone, Words, glyph, harmless, state_key};
+use crate::view::words::{Tone, Words, glyph, harmless, pad, state_key};
 
 use super::{Globals, print};
 
@@ -255,10 +255,6 @@ pub(super) fn run_state(words: &Words, state: RunState, outcome: Option<Outcome>
         (RunState::Paused, _) => ("outcome-paused", Tone::Warning),
     };
     words.paint(tone, words.lang.text(key))
-}
-
-fn pad(text: &str, width: usize) -> String {
-    pad_str(text, width, Alignment::Left, None).into_owned()
 }
 
 #[cfg(test)]

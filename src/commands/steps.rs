@@ -1,12 +1,12 @@
 //! `almaplan steps [KIND]`: the kinds, told by their own types.
 
 use almaplan_engine::step::{Effect, Kind, OnInterrupt, Registry};
-use console::{Alignment, measure_text_width, pad_str};
+use console::measure_text_width;
 use serde_json::{Map, Value};
 
 use crate::cli::StepsArgs;
 use crate::diagnose::{Exit, Reason, Refusal};
-use crate::view::words::{Tone, Words};
+use crate::view::words::{Tone, Words, pad};
 
 use super::{Globals, print};
 
@@ -213,10 +213,6 @@ fn first_sentence(text: &str) -> String {
     let paragraph = text.split("\n\n").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
     let sentence = paragraph.split_once(". ").map_or(paragraph.as_str(), |(first, _)| first);
     sentence.trim_end_matches('.').to_owned()
-}
-
-fn pad(text: &str, width: usize) -> String {
-    pad_str(text, width, Alignment::Left, None).into_owned()
 }
 
 #[cfg(test)]

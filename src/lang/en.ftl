@@ -130,6 +130,10 @@ runs-state = state
 runs-took = took
 runs-user = by
 
+## Questions
+confirm-abort = stop run { $run } of { $plan } and undo what it did? [y/N]
+confirm-rollback = undo run { $run } of { $plan }, which succeeded? [y/N]
+
 ## Plans
 check-valid = { $file } is valid
 graph-pivot = pivot

@@ -133,6 +133,10 @@ runs-state = situação
 runs-took = duração
 runs-user = por
 
+## Perguntas
+confirm-abort = parar a execução { $run } de { $plan } e desfazer o que ela fez? [s/N]
+confirm-rollback = desfazer a execução { $run } de { $plan }, que terminou com sucesso? [s/N]
+
 ## Planos
 check-valid = { $file } é válido
 graph-pivot = pivô

@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use super::lines::{self, Weight};
 use super::recap::Recap;
 use super::running::{Running, RunningSteps, seconds};
-use super::words::{Tone, Words};
+use super::words::{Tone, Words, pad};
 use super::{Sink, View, write_lines};
 
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -173,7 +173,7 @@ impl Canvas {
             (false, Phase::Undo) => ("↶", Tone::Undo),
             (false, Phase::Forward | Phase::Finally) => (SPINNER[self.frame % SPINNER.len()], Tone::Good),
         };
-        let name = console::pad_str(&truncate_str(step.as_str(), name_width, "…"), name_width, console::Alignment::Left, None).into_owned();
+        let name = pad(&truncate_str(step.as_str(), name_width, "…"), name_width);
         let took = words.elapsed(seconds(running.since, now));
         let mut line = format!("{} {}  {took}", words.paint(tone, sign), words.paint(Tone::Strong, name));
         if width >= NARROW {

@@ -3,9 +3,9 @@
 use almaplan_engine::event::{Downtime, Outcome, RunId, StepId};
 use almaplan_engine::step::Failure;
 use almaplan_engine::update::{Ending, State};
-use console::{Alignment, measure_text_width, pad_str};
+use console::measure_text_width;
 
-use super::words::{Tone, Words, glyph};
+use super::words::{Tone, Words, glyph, pad};
 use super::{first_line, lines};
 
 /// How this process leaves a run.
@@ -135,7 +135,7 @@ impl RecapStep {
 
 impl Row<'_> {
     fn lines(&self, words: &Words, label_width: usize) -> Vec<String> {
-        let label = pad_str(&words.lang.text(self.key), label_width, Alignment::Left, None).into_owned();
+        let label = pad(&words.lang.text(self.key), label_width);
         let tone = if self.steps.is_empty() { Tone::Faint } else { self.tone };
         let head = format!("  {}  {:>3}", words.paint(tone, label), self.steps.len());
         if self.steps.iter().any(|(_, why)| why.is_some()) {

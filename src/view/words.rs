@@ -154,6 +154,11 @@ pub fn state_key(state: State) -> &'static str {
     }
 }
 
+/// `text` filled with spaces to `width` columns.
+pub fn pad(text: &str, width: usize) -> String {
+    console::pad_str(text, width, console::Alignment::Left, None).into_owned()
+}
+
 /// `text` as it may be put on a terminal: a step's output must not move the cursor or change colours.
 pub fn harmless(text: &str) -> Cow<'_, str> {
     if !text.chars().any(char::is_control) {
