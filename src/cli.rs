@@ -29,19 +29,19 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct GlobalArgs {
     /// Folder of the journal and the logs [default: `.almaplan`, found upwards from here]
-    #[arg(long, global = true, env = "ALMAPLAN_STATE_DIR", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, display_order = 101, env = "ALMAPLAN_STATE_DIR", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub state_dir: Option<PathBuf>,
 
     /// How to show what happens
-    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "HOW")]
+    #[arg(long, global = true, display_order = 102, value_enum, default_value = "auto", value_name = "HOW")]
     pub progress: Progress,
 
     /// When to use colours (`NO_COLOR` is honoured)
-    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    #[arg(long, global = true, display_order = 103, value_enum, default_value = "auto", value_name = "WHEN")]
     pub color: ColorWhen,
 
     /// Language of what is shown [env: ALMAPLAN_LANG] [default: the system's]
-    #[arg(long, global = true, value_name = "LANG", value_parser = ["pt-BR", "en"], ignore_case = true)]
+    #[arg(long, global = true, display_order = 104, value_name = "LANG", value_parser = ["pt-BR", "en"], ignore_case = true)]
     pub lang: Option<String>,
 }
 
@@ -301,12 +301,14 @@ fn translated(command: Command, lang: &Lang, path: &str) -> Command {
     let about = if path.is_empty() { "help-almaplan" } else { &prefix };
     let builtin = |id: &'static str, short: char, action: ArgAction| {
         Arg::new(id)
+            .display_order(200)
             .short(short)
             .long(id)
             .action(action)
             .help(lang.help(&format!("help-{id}")))
             .help_heading(lang.help("help-heading-options"))
     };
+    let mut place = 0;
     let command = command
         .about(lang.help(about))
         .help_template(format!("{{about-with-newline}}\n{} {{usage}}\n\n{{all-args}}", lang.help("help-heading-usage")))
@@ -315,7 +317,10 @@ fn translated(command: Command, lang: &Lang, path: &str) -> Command {
         .disable_help_flag(true)
         .disable_version_flag(true)
         .disable_help_subcommand(true)
-        .mut_args(|arg| translated_arg(arg, lang, &prefix))
+        .mut_args(|arg| {
+            place += 1;
+            translated_arg(arg, lang, &prefix, place)
+        })
         .arg(builtin("help", 'h', ArgAction::Help))
         .mut_subcommands(|sub| {
             let name = sub.get_name().to_owned();
@@ -324,10 +329,12 @@ fn translated(command: Command, lang: &Lang, path: &str) -> Command {
     if path.is_empty() { command.arg(builtin("version", 'V', ArgAction::Version)) } else { command }
 }
 
-fn translated_arg(arg: Arg, lang: &Lang, prefix: &str) -> Arg {
+fn translated_arg(arg: Arg, lang: &Lang, prefix: &str, place: usize) -> Arg {
     let mut help = lang.help(&format!("{prefix}-{}", arg.get_id()));
     let heading = if arg.is_positional() { "help-heading-arguments" } else { "help-heading-options" };
     let arg = arg.help_heading(lang.help(heading));
+    // Under a heading of their own clap sorts arguments by name.
+    let arg = if arg.is_positional() { arg.display_order(place) } else { arg };
     if !arg.get_action().takes_values() {
         return arg.help(help);
     }
@@ -413,10 +420,11 @@ mod tests {
         let mut command = command(&Lang::new(Tongue::PtBr));
         let top = command.render_help().to_string();
         let apply = command.find_subcommand_mut("apply").unwrap().render_help().to_string();
+        let resolve = command.find_subcommand_mut("resolve").unwrap().render_help().to_string();
         for english in ["Usage:", "Commands:", "Options:", "Arguments:", "Print help"] {
             assert!(!top.contains(english) && !apply.contains(english), "{english} in:\n{top}\n{apply}");
         }
-        insta::assert_snapshot!(top);
+        insta::assert_snapshot!(format!("{top}-----\n{resolve}"));
     }
 
     #[test]
