@@ -10,7 +10,8 @@ use crate::diagnose::{Asked, Exit, Reason, Refusal};
 use crate::machine::{self, Found};
 use crate::session::{self, Session};
 
-use super::{Globals, confirm};
+use super::Globals;
+use super::confirm::{Question, confirm};
 
 /// How often a run that another process undoes is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -33,7 +34,10 @@ pub fn run(args: &UndoArgs, globals: &Globals) -> Result<Exit, Refusal> {
         return Err(globals.refusal(Reason::AlreadySettled, &[("run", found.row.run.as_str().into()), ("outcome", outcome.into())]));
     }
     refuse_irreversible(globals, &found)?;
-    confirm(globals, args.yes, "confirm-abort", &format!("almaplan abort {} --yes", found.row.run), &found.row.run)?;
+    if !args.yes {
+        let command = format!("almaplan abort {}", found.row.run);
+        confirm(globals, Question::Abort, found.row.run.as_str(), &found.row.plan_name, &command)?;
+    }
     let claims = machine::claims(globals)?;
     if claims.is_held(&found.row.lock).map_err(|error| machine::lock_refused(globals, &error))? {
         return ask_who_runs_it(globals, &found);

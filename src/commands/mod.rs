@@ -20,7 +20,6 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use almaplan_engine::event::RunId;
 use almaplan_engine::plan::Mistake;
 use console::Term;
 use jiff::Timestamp;

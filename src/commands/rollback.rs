@@ -8,7 +8,8 @@ use crate::diagnose::{Asked, Exit, Reason, Refusal};
 use crate::machine::{self, Found};
 use crate::session::Session;
 
-use super::{Globals, abort, confirm};
+use super::confirm::{Question, confirm};
+use super::{Globals, abort};
 
 /// Undoes a finished run: the one that is named, else the last successful one.
 ///
@@ -32,7 +33,10 @@ pub fn run(args: &UndoArgs, globals: &Globals) -> Result<Exit, Refusal> {
         return Err(globals.refusal(Reason::NewerRun, &args));
     }
     abort::refuse_irreversible(globals, &found)?;
-    confirm(globals, args.yes, "confirm-rollback", &format!("almaplan rollback {} --yes", found.row.run), &found.row.run)?;
+    if !args.yes {
+        let command = format!("almaplan rollback {}", found.row.run);
+        confirm(globals, Question::Rollback, found.row.run.as_str(), &found.row.plan_name, &command)?;
+    }
     let mut session = Session::take_over(globals, found, Asked::Undo)?;
     session.undo(globals)?;
     session.resumed(globals)?;
