@@ -24,6 +24,7 @@ mod inputs;
 mod mistake;
 mod read;
 mod refer;
+mod schema;
 mod suggest;
 mod template;
 mod vars;
@@ -31,6 +32,7 @@ mod vars;
 pub use mistake::{Mistake, Problem, Severity, Span};
 pub(crate) use refer::steps_referred;
 pub use refer::{env_references, secrets_in};
+pub use schema::schema;
 pub use template::{Scope, TemplateError, Templates, ValueInputs};
 pub use vars::{VarError, resolve_vars};
 

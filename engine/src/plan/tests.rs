@@ -721,6 +721,34 @@ fn a_byte_order_mark_and_windows_line_ends_are_no_mistake() {
     assert_eq!(plan.steps.len(), 4);
 }
 
+#[test]
+fn the_schema_knows_each_kind_and_lets_templates_in() {
+    let schema = schema(&registry());
+    assert_eq!(schema["$schema"], json!("http://json-schema.org/draft-07/schema#"));
+    let text = schema.to_string();
+    assert!(!text.contains("$defs") && !text.contains("2020-12"), "{text}");
+    let mut references = 0;
+    for part in text.split("\"$ref\":\"#").skip(1) {
+        let pointer = part.split('"').next().unwrap();
+        assert!(schema.pointer(pointer).is_some(), "{pointer} leads somewhere");
+        references += 1;
+    }
+    assert!(references > 10);
+    let copy = &schema["definitions"]["with copy"];
+    assert_eq!(copy["additionalProperties"], json!(false));
+    assert_eq!(copy["required"], json!(["from", "to"]));
+    assert_eq!(copy["properties"]["from"], json!({ "type": "string", "description": "The folder to copy." }));
+    let level = &copy["properties"]["level"];
+    assert_eq!(level["anyOf"][0]["maximum"], json!(255));
+    assert_eq!(level["anyOf"][1], json!({ "$ref": "#/definitions/template" }));
+    assert_eq!(level["description"], json!("The level."));
+    let step = &schema["definitions"]["step"];
+    assert_eq!(step["additionalProperties"], json!(false));
+    let rule = step["allOf"].as_array().unwrap().iter().find(|rule| rule["if"]["properties"]["uses"]["const"] == "copy").unwrap();
+    assert!(rule["then"].to_string().contains("with copy"));
+    assert!(schema["definitions"]["finally"]["properties"].get("pivot").is_none());
+}
+
 mod random {
     use proptest::prelude::*;
 
