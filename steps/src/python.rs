@@ -136,6 +136,21 @@ impl Python {
         run_program(cx, &self.program, &args, cwd, true).await?.expect_success(|| what.to_owned())
     }
 
+    /// `pip install -r file` with `options`, from `wheels` alone where there are some.
+    ///
+    /// # Errors
+    /// pip fails.
+    pub(crate) async fn install(&self, cx: &Context, file: &Path, wheels: Option<&Path>, options: &[&str]) -> Result<(), PythonError> {
+        let mut args: Vec<&OsStr> = vec!["install".as_ref()];
+        if let Some(wheels) = wheels {
+            args.extend(["--no-index".as_ref(), "--find-links".as_ref(), wheels.as_os_str()]);
+        }
+        args.extend(options.iter().map(OsStr::new));
+        args.extend(["-r".as_ref(), file.as_os_str()]);
+        // Paths in a requirements file are relative to the current folder.
+        self.pip(cx, &format!("install {}", file.display()), &args, file.parent()).await.map(drop)
+    }
+
     /// `pip freeze --all`: what is installed, one requirement a line. Changes nothing.
     ///
     /// # Errors

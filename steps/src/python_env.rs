@@ -131,7 +131,7 @@ impl PythonEnv {
         base.make_env(cx, env).await?;
         let python = Python::of(env)?;
         let wheels = self.wheels.as_ref().map(|wheels| cx.path(wheels));
-        install(cx, &python, file, wheels.as_deref(), &[]).await?;
+        python.install(cx, file, wheels.as_deref(), &[]).await?;
         python.pip(cx, "install a set that fits together", &["check".as_ref()], None).await?;
         let complete = env.to_owned();
         let sealed = tokio::task::spawn_blocking(move || seal(&complete)).await;
@@ -153,18 +153,6 @@ impl PythonEnv {
         // An old environment too many is no reason to fail.
         let _ = pruned.await;
     }
-}
-
-/// `pip install -r file`, from `wheels` alone where there are some.
-pub(crate) async fn install(cx: &Context, python: &Python, file: &Path, wheels: Option<&Path>, more: &[&str]) -> Result<(), PythonError> {
-    let mut args = vec!["install".as_ref()];
-    if let Some(wheels) = wheels {
-        args.extend(["--no-index".as_ref(), "--find-links".as_ref(), wheels.as_os_str()]);
-    }
-    args.extend(more.iter().map(|option| std::ffi::OsStr::new(*option)));
-    args.extend(["-r".as_ref(), file.as_os_str()]);
-    // Paths in a requirements file are relative to the current folder.
-    python.pip(cx, &format!("install {}", file.display()), &args, file.parent()).await.map(drop)
 }
 
 /// What names the environment of these requirements and this interpreter.

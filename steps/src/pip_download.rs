@@ -1,0 +1,167 @@
+//! `pip-download`: everything that changing the packages in place needs, and that changing them back needs, while nothing is at stake yet.
+//!
+//! ```text
+//!  <dir>/before.txt   what is installed now, exactly; the first record stands
+//!  <dir>/wheels/      the new set, and the set of before
+//! ```
+//!
+//! What cannot be fetched again under the same name (a folder, an address, a checkout) is refused: there would be no way back.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration as Time;
+
+use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::python::{Python, PythonError, requirements};
+
+/// Fetches the packages of a requirements file and of what is installed now, so that neither way needs the network later.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PipDownload {
+    /// The interpreter whose packages will be changed: a path, or a program's name.
+    pub python: String,
+    /// The requirements file.
+    pub requirements: PathBuf,
+    /// Where to put it all; best a folder for each run.
+    pub dir: PathBuf,
+}
+
+/// What was fetched.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PipDownloadOutput {
+    /// The folder of wheels.
+    pub wheels: String,
+    /// The file that lists what was installed before.
+    pub before: String,
+}
+
+/// What cannot be done.
+#[derive(Debug, thiserror::Error)]
+enum DownloadError {
+    #[error("{file}:{number}: `{text}` {why}, so there would be no way back; name a version of a package, or use `python-env`", file = file.display())]
+    Requirement { file: PathBuf, number: usize, text: String, why: &'static str },
+    #[error("`{text}` is installed now and {why}, so there would be no way back; use `python-env`")]
+    Installed { text: String, why: &'static str },
+    #[error("could not write {file}: {reason}", file = file.display())]
+    Write { file: PathBuf, reason: std::io::Error },
+}
+
+impl Step for PipDownload {
+    const KIND: &'static str = "pip-download";
+    const TRAITS: Traits =
+        Traits { effect: Effect::Changes, on_interrupt: OnInterrupt::Rerun, timeout: Some(Time::from_secs(30 * 60)), adopts: false };
+    type Output = PipDownloadOutput;
+
+    async fn run(&self, cx: &Context) -> Result<PipDownloadOutput, Failure> {
+        let clean = |error: PythonError| error.failure(true);
+        let python = Python::find(cx, &self.python).map_err(clean)?;
+        let file = cx.path(&self.requirements);
+        refuse_requirements(&file)?;
+        let installed = python.freeze(cx).await.map_err(clean)?;
+        refuse_installed(&installed).map_err(Failure::clean)?;
+
+        let (wheels, before) = (cx.path(&self.dir).join("wheels"), cx.path(&self.dir).join("before.txt"));
+        let known = cx.recorded("before").is_some() && before.is_file();
+        if !known {
+            write_whole(&before, &installed).map_err(Failure::dirty)?;
+            cx.record("before", before.display().to_string()).await?;
+        }
+        let dirty = |error: PythonError| error.failure(false);
+        fetch(cx, &python, &file, &wheels, &[]).await.map_err(dirty)?;
+        // The list is complete, so nothing else may be drawn in.
+        fetch(cx, &python, &before, &wheels, &["--no-deps".as_ref()]).await.map_err(dirty)?;
+        Ok(PipDownloadOutput { wheels: wheels.display().to_string(), before: before.display().to_string() })
+    }
+}
+
+/// `pip wheel`: what comes as source is built now, not while the service is down.
+async fn fetch(cx: &Context, python: &Python, file: &Path, wheels: &Path, options: &[&OsStr]) -> Result<(), PythonError> {
+    let mut args: Vec<&OsStr> = vec!["wheel".as_ref(), "--wheel-dir".as_ref(), wheels.as_os_str()];
+    args.extend(options);
+    args.extend(["-r".as_ref(), file.as_os_str()]);
+    python.pip(cx, &format!("fetch the packages of {}", file.display()), &args, file.parent()).await.map(drop)
+}
+
+fn refuse_requirements(file: &Path) -> Result<(), Failure> {
+    let lines = requirements(file).map_err(|error| error.failure(true))?;
+    match lines.into_iter().find_map(|line| Some((unrepeatable(&line.text)?, line))) {
+        None => Ok(()),
+        Some((why, line)) => Err(Failure::clean(DownloadError::Requirement { file: line.file, number: line.number, text: line.text, why })),
+    }
+}
+
+fn refuse_installed(installed: &str) -> Result<(), DownloadError> {
+    let lines = installed.lines().filter(|line| !line.trim_start().starts_with('#'));
+    match lines.into_iter().find_map(|line| Some((unrepeatable(line)?, line))) {
+        None => Ok(()),
+        Some((why, text)) => Err(DownloadError::Installed { text: text.to_owned(), why }),
+    }
+}
+
+/// Why a line cannot be installed again later from wheels alone.
+fn unrepeatable(line: &str) -> Option<&'static str> {
+    let starts = |words: &[&str]| words.iter().any(|word| line.starts_with(word));
+    if starts(&["-e", "--editable"]) {
+        return Some("is editable");
+    }
+    if starts(&["-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--trusted-host"]) {
+        return None;
+    }
+    if ["git+", "hg+", "svn+", "bzr+"].iter().any(|system| line.contains(system)) {
+        return Some("comes from a version control system");
+    }
+    if line.contains("file:") || line.contains("://") || line.contains(" @ ") {
+        return Some("comes from an address");
+    }
+    let path = line.split([';', ' ']).next().unwrap_or_default();
+    let is_file = [".whl", ".zip", ".tar.gz", ".tgz"].iter().any(|end| path.ends_with(end));
+    if !line.starts_with('-') && (is_file || path.starts_with('.') || path.contains(['/', '\\'])) {
+        return Some("is a file or folder");
+    }
+    None
+}
+
+/// Writes `file`, whole or not at all.
+fn write_whole(file: &Path, text: &str) -> Result<(), DownloadError> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let mut beside = tempfile::NamedTempFile::new_in(folder)?;
+        beside.write_all(text.as_bytes())?;
+        beside.as_file().sync_all()?;
+        beside.persist(file)?;
+        Ok(())
+    };
+    write().map_err(|reason| DownloadError::Write { file: file.to_owned(), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_wheels_can_bring_back_is_accepted() {
+        for line in
+            ["Flask==3.0", "waitress>=2 ; python_version > '3.8'", "-r base.txt", "-i https://pypi.example.com", "x==1 --hash=sha256:00"]
+        {
+            assert_eq!(unrepeatable(line), None, "{line}");
+        }
+        for line in [
+            "-e .",
+            "--editable=x",
+            "x @ file:///tmp/x",
+            "git+ssh://git@host/x",
+            "./x",
+            "wheels/x.whl",
+            r"C:\x",
+            "x.tar.gz",
+            "-r https://h/x.txt",
+        ] {
+            assert!(unrepeatable(line).is_some(), "{line}");
+        }
+    }
+}
