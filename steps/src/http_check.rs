@@ -398,7 +398,9 @@ impl Poll<'_> {
         let question = &self.questions[index];
         let (check, writes) = (question.check, question.check.writes());
         let request = question.request(&self.session, &self.base);
-        let within = self.step.answer_within.0.min(deadline.saturating_duration_since(Instant::now())).max(FIRST_PAUSE);
+        let left = deadline.saturating_duration_since(Instant::now()).max(FIRST_PAUSE);
+        // A write that is given up on can never be asked again: it gets its whole time.
+        let within = if writes { self.step.answer_within.0 } else { self.step.answer_within.0.min(left) };
         let begun = Instant::now();
         let answer = match ask(request, within).await {
             Ok(answer) => answer,

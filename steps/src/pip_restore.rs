@@ -181,13 +181,13 @@ mod tests {
         pip.run(&cx).await.unwrap();
         assert_eq!((version(), prints(&python, "import almaextra; print(almaextra.VERSION)")), ("2.0".to_owned(), "1.0".to_owned()));
 
-        // What an interrupted pip leaves: the version is right, the files are not.
         let restore: PipRestore = read(json!({ "python": python, "before": fetched.before, "wheels": fetched.wheels }));
         let restored = restore.run(&cx).await.unwrap();
         assert_eq!(
             (version().as_str(), restored.removed.as_slice(), restored.consistent),
             ("1.0", ["almaextra".to_owned()].as_slice(), true)
         );
+        // What an interrupted pip leaves: the version is right, the files are not.
         let module = prints(&python, "import almasample; print(almasample.__file__)");
         fs::write(module, "VERSION = 'torn'\n").unwrap();
         let again = restore.run(&cx).await.unwrap();

@@ -350,4 +350,26 @@ mod tests {
         let error = Python::find(&cx, "no-such-python-at-all").unwrap_err().to_string();
         assert!(error.contains("`no-such-python-at-all`"), "{error}");
     }
+
+    #[tokio::test]
+    async fn a_program_that_is_asked_to_stop_is_gone_with_what_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = crate::test_context::TestRun::default();
+        let cx = run.context(folder.path());
+        let note = folder.path().join("pid");
+        let args = ["-c", "sleep 600 & echo $! >pid.part && mv pid.part pid; wait"].map(OsString::from);
+        let (finished, pid) = tokio::join!(run_program(&cx, Path::new("/bin/sh"), &args, Some(folder.path()), true), async {
+            while !note.exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            run.stop.cancel();
+            std::fs::read_to_string(&note).unwrap().trim().parse::<u32>().unwrap()
+        });
+        assert!(matches!(finished, Err(PythonError::Stopped)));
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while crate::ports::is_alive(pid) {
+            assert!(std::time::Instant::now() < deadline, "what it started still runs");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
 }
