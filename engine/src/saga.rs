@@ -514,7 +514,8 @@ impl Saga {
             Phase::Failed => self.failed(i),
             Phase::Started if self.shape.steps[i].irreversible => {
                 self.irreversible = true;
-                self.passed |= self.shape.steps[i].pivot;
+                // Also where the pivot failed and the plan said to go on: there is no way back any more.
+                self.passed = true;
             }
             Phase::Succeeded | Phase::Skipped => self.passed |= self.shape.steps[i].pivot,
             _ => {}
