@@ -409,8 +409,8 @@ impl Saga {
             RunFact::Aborted { .. } if self.irreversible => return Err(IllegalEvent::Run(Box::new(fact.clone()))),
             RunFact::Aborted { .. } => {
                 self.aborted = true;
-                self.unwinding = true;
                 self.settled = None;
+                self.unwind();
             }
             RunFact::Unreachable => self.down = true,
             RunFact::Reachable(downtime) => {
@@ -619,7 +619,19 @@ impl Saga {
     /// A step failed for good: does the run unwind? (rule 9)
     fn failed(&mut self, i: Index) {
         let step = &self.shape.steps[i];
-        self.unwinding |= !step.finally && !step.continue_on_failure && !self.passed;
+        if !step.finally && !step.continue_on_failure && !self.passed {
+            self.unwind();
+        }
+    }
+
+    /// From here on the run undoes what it did. A retry that will not come any more leaves its step failed.
+    fn unwind(&mut self) {
+        self.unwinding = true;
+        for i in 0..self.states.len() {
+            if self.states[i].phase == Phase::Retrying && !self.shape.steps[i].finally {
+                self.states[i].phase = Phase::Failed;
+            }
+        }
     }
 
     fn after_compensation(&self, i: Index, part: usize) -> Phase {
