@@ -32,14 +32,14 @@ use frontier::Frontier;
 pub type Index = usize;
 
 /// What the saga must know of a plan: which step needs which, and what each owes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Shape {
     /// The steps, then the `finally` steps; `needs` are places in this list.
     pub steps: Vec<StepShape>,
 }
 
 /// What the saga must know of a step.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StepShape {
     /// Its name.
     pub id: StepId,
@@ -66,7 +66,7 @@ pub struct StepShape {
 }
 
 /// What the saga must know of a compensation.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CompensationShape {
     /// How often it may fail; at least 1.
     pub attempts: u32,
@@ -140,7 +140,7 @@ pub enum IllegalEvent {
 }
 
 /// What is known of a step.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StepState {
     /// Where it is.
     pub phase: Phase,
@@ -185,7 +185,7 @@ impl StepState {
 }
 
 /// The state of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Saga {
     shape: Shape,
     index: HashMap<StepId, Index>,
@@ -542,7 +542,7 @@ impl Saga {
             (Phase::Pending | Phase::Retrying | Phase::Unknown, Fact::Failed(failure)) if forward && failure.clean => Phase::Failed,
             (Phase::Started, Fact::Unknown) if !step.finally => Phase::Unknown,
             (Phase::Pending, Fact::Skipped) if forward && state.attempt == 0 => Phase::Skipped,
-            (Phase::Pending, Fact::NotRun) if !step.finally => Phase::NotRun,
+            (_, Fact::NotRun) if self.settled.is_none() && self.frontier.dropped.contains(&i) => Phase::NotRun,
             (Phase::Pending, Fact::Skipped) if step.finally && forward => Phase::Skipped,
             (Phase::Unknown, Fact::Resolved(Answer::Done { .. })) if forward => Phase::Succeeded,
             (Phase::Unknown, Fact::Resolved(Answer::NotDone { .. })) if forward => Phase::Pending,

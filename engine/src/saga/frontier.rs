@@ -32,9 +32,9 @@ pub(super) struct Frontier {
 /// What a step means to its neighbours.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Standing {
-    /// Whoever needs it may go on.
+    /// It and all that it needs are done: whoever needs it may go on. After a reboot what it needs may be to be done again.
     satisfied: bool,
-    /// Whoever needs it will not be run.
+    /// It, or something that it needs, was not done and will not be: whoever needs it will not be run.
     doomed: bool,
     /// Neither it nor anything that needs it owes a compensation.
     clear: bool,
@@ -84,7 +84,14 @@ impl Saga {
             standings: vec![Standing::default(); count],
             ..Frontier::default()
         };
-        for i in 0..count {
+        for at in 0..count {
+            let i = self.frontier.order[at];
+            let standings = &self.frontier.standings;
+            let needs = &self.shape.steps[i].needs;
+            let unmet = needs.iter().filter(|&&needed| !standings[needed].satisfied).count();
+            let dooms = needs.iter().filter(|&&needed| standings[needed].doomed).count();
+            let standing = &mut self.frontier.standings[i];
+            (standing.unmet, standing.dooms) = (unmet as u32, dooms as u32);
             let (satisfied, doomed) = (self.satisfied(i), self.doomed(i));
             let (live, undoing) = (self.is_live(i), matches!(self.states[i].phase, Phase::Undoing(_)));
             let standing = &mut self.frontier.standings[i];
@@ -95,14 +102,10 @@ impl Saga {
         for at in (0..count).rev() {
             let i = self.frontier.order[at];
             let standings = &self.frontier.standings;
-            let needs = &self.shape.steps[i].needs;
-            let unmet = needs.iter().filter(|&&needed| !standings[needed].satisfied).count();
-            let dooms = needs.iter().filter(|&&needed| standings[needed].doomed).count();
             let blockers = self.frontier.dependents[i].iter().filter(|&&dependent| !standings[dependent].clear).count();
             let clear = blockers == 0 && !self.owes(i);
             let standing = &mut self.frontier.standings[i];
-            (standing.unmet, standing.dooms, standing.blockers) = (unmet as u32, dooms as u32, blockers as u32);
-            standing.clear = clear;
+            (standing.blockers, standing.clear) = (blockers as u32, clear);
         }
         for i in 0..count {
             self.place(i);
@@ -111,24 +114,36 @@ impl Saga {
 
     /// Brings the frontier up to date after the phase of `i` changed, and nothing else did.
     pub(super) fn refresh(&mut self, i: Index) {
-        let (satisfied, doomed) = (self.satisfied(i), self.doomed(i));
         let (live, undoing) = (self.is_live(i), matches!(self.states[i].phase, Phase::Undoing(_)));
-        let before = self.frontier.standings[i];
         let standing = &mut self.frontier.standings[i];
-        (standing.satisfied, standing.doomed, standing.live, standing.undoing) = (satisfied, doomed, live, undoing);
+        let before = *standing;
+        (standing.live, standing.undoing) = (live, undoing);
         self.frontier.live = self.frontier.live + usize::from(live) - usize::from(before.live);
         self.frontier.undoing = self.frontier.undoing + usize::from(undoing) - usize::from(before.undoing);
-        if (satisfied, doomed) != (before.satisfied, before.doomed) {
+        self.refresh_satisfied(i);
+        self.refresh_clear(i);
+        self.place(i);
+    }
+
+    fn refresh_satisfied(&mut self, i: Index) {
+        let mut changed = vec![i];
+        while let Some(i) = changed.pop() {
+            let (satisfied, doomed) = (self.satisfied(i), self.doomed(i));
+            let before = self.frontier.standings[i];
+            if (satisfied, doomed) == (before.satisfied, before.doomed) {
+                continue;
+            }
+            let standing = &mut self.frontier.standings[i];
+            (standing.satisfied, standing.doomed) = (satisfied, doomed);
             for at in 0..self.frontier.dependents[i].len() {
                 let dependent = self.frontier.dependents[i][at];
                 let standing = &mut self.frontier.standings[dependent];
                 standing.unmet = standing.unmet + u32::from(before.satisfied) - u32::from(satisfied);
                 standing.dooms = standing.dooms + u32::from(doomed) - u32::from(before.doomed);
                 self.place(dependent);
+                changed.push(dependent);
             }
         }
-        self.refresh_clear(i);
-        self.place(i);
     }
 
     fn refresh_clear(&mut self, i: Index) {
@@ -160,9 +175,13 @@ impl Saga {
         };
         let its_time = if step.finally { self.settled.is_some() } else { !self.unwinding && self.settled.is_none() };
         let ready = waits && its_time && standing.unmet == 0;
-        // What a reboot made pending again still owes, so it is undone instead of dropped.
-        let needless = if self.unwinding { !state.touched } else { standing.dooms > 0 };
-        let dropped = state.phase == Phase::Pending && needless && !step.finally;
+        // What a reboot made pending again may owe still, and is undone instead of dropped; or wait for what failed when it was done
+        // again, and is dropped although it began once.
+        let dropped = !step.finally
+            && match self.unwinding {
+                true => state.phase == Phase::Pending && !self.owes(i),
+                false => waits && standing.dooms > 0,
+            };
         let undoable = self.unwinding && self.settled.is_none() && standing.blockers == 0 && self.due(i).is_some();
         let question = !self.unwinding && state.phase == Phase::Unknown && !waits;
         let frontier = &mut self.frontier;
@@ -182,20 +201,22 @@ impl Saga {
 
     fn satisfied(&self, i: Index) -> bool {
         let step = &self.shape.steps[i];
-        match self.states[i].phase {
+        let done = match self.states[i].phase {
             Phase::Succeeded | Phase::Skipped => true,
             Phase::Failed => step.continue_on_failure || step.finally,
             _ => false,
-        }
+        };
+        done && self.frontier.standings[i].unmet == 0
     }
 
     fn doomed(&self, i: Index) -> bool {
         let step = &self.shape.steps[i];
-        match self.states[i].phase {
+        let lost = match self.states[i].phase {
             Phase::NotRun => true,
             Phase::Failed => !step.continue_on_failure && !step.finally,
             _ => false,
-        }
+        };
+        lost || self.frontier.standings[i].dooms > 0
     }
 
     fn is_live(&self, i: Index) -> bool {
