@@ -480,15 +480,20 @@ impl Saga {
     }
 
     fn undo_volatile_again(&mut self) {
-        for i in 0..self.states.len() {
+        let mut again = vec![false; self.states.len()];
+        for at in (0..self.frontier.order.len()).rev() {
+            let i = self.frontier.order[at];
+            again[i] = self.frontier.dependents[i].iter().any(|&dependent| again[dependent]);
+            let gone = |effect| effect == Effect::Volatile || (again[i] && effect == Effect::Observes);
             let compensations = &self.shape.steps[i].compensations;
-            let Some(first) = compensations.iter().position(|compensation| compensation.effect == Effect::Volatile) else { continue };
+            let Some(first) = compensations.iter().position(|compensation| gone(compensation.effect)) else { continue };
             let behind = match self.states[i].phase {
                 Phase::Undone => true,
                 Phase::UndoDue(part) | Phase::UndoFailed(part) | Phase::Undoing(part) => part > first,
                 _ => false,
             };
             if behind {
+                again[i] = true;
                 self.states[i].phase = Phase::UndoDue(first);
                 self.states[i].undo_failures = 0;
                 self.settled = None;

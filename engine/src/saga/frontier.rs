@@ -11,7 +11,7 @@ use crate::step::OnInterrupt;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Frontier {
     /// Who needs a step, directly.
-    dependents: Vec<Vec<Index>>,
+    pub(super) dependents: Vec<Vec<Index>>,
     /// Every step after those it needs.
     pub(super) order: Vec<Index>,
     standings: Vec<Standing>,
