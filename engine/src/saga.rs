@@ -519,7 +519,7 @@ impl Saga {
             Phase::Failed => self.failed(i),
             Phase::Started if self.shape.steps[i].irreversible => {
                 self.irreversible = true;
-                // Also where the pivot failed and the plan said to go on: there is no way back any more.
+                // It is the pivot or behind it: either way there is no way back any more.
                 self.passed = true;
             }
             Phase::Succeeded | Phase::Skipped => self.passed |= self.shape.steps[i].pivot,
@@ -624,7 +624,10 @@ impl Saga {
     /// A step failed for good: does the run unwind? (rule 9)
     fn failed(&mut self, i: Index) {
         let step = &self.shape.steps[i];
-        if !step.finally && !step.continue_on_failure && !self.passed {
+        if step.continue_on_failure {
+            // The plan says to go on past it, as past a pivot that was skipped.
+            self.passed |= step.pivot;
+        } else if !step.finally && !self.passed {
             self.unwind();
         }
     }
