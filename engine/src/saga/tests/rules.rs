@@ -1,0 +1,533 @@
+//! One test or more for each rule of the contract that the saga owns, by its number.
+
+use super::*;
+
+/// A saga, and what happened to it.
+struct Run {
+    saga: Saga,
+    events: Vec<Event>,
+}
+
+impl Run {
+    fn of(steps: impl IntoIterator<Item = StepShape>) -> Self {
+        let mut run = Self { saga: Saga::new(shape(steps)), events: Vec::new() };
+        run.append(opened("0"));
+        run
+    }
+
+    fn append(&mut self, event: Event) {
+        self.saga.apply(&event).unwrap();
+        self.events.push(event);
+    }
+
+    fn step(&mut self, i: Index, fact: Fact) -> &mut Self {
+        self.append(Event::Step(self.saga.shape().steps[i].id.clone(), fact));
+        self
+    }
+
+    fn starts(&mut self, i: Index) -> &mut Self {
+        self.starts_as(i, OnInterrupt::Rerun)
+    }
+
+    fn starts_as(&mut self, i: Index, on_interrupt: OnInterrupt) -> &mut Self {
+        let attempt = self.saga.step(i).attempt + 1;
+        self.step(i, Fact::Started { attempt, on_interrupt })
+    }
+
+    fn succeeds(&mut self, i: Index) -> &mut Self {
+        self.starts(i).step(i, Fact::Succeeded(Value::Null))
+    }
+
+    fn fails(&mut self, i: Index) -> &mut Self {
+        self.starts(i).step(i, dirty())
+    }
+
+    fn is_undone(&mut self, i: Index) -> &mut Self {
+        let part = self.saga.undo_part(i);
+        self.step(i, Fact::UndoStarted { part, attempt: 1 }).step(i, Fact::Undone { part })
+    }
+
+    fn is_not_undone(&mut self, i: Index) -> &mut Self {
+        let part = self.saga.undo_part(i);
+        let failure = Failure::dirty("broke");
+        self.step(i, Fact::UndoStarted { part, attempt: 1 }).step(i, Fact::UndoFailed { part, failure })
+    }
+
+    /// The process ends; another one folds the events and takes over.
+    fn crashes(&mut self) -> &mut Self {
+        self.saga = replay(self.saga.shape(), &self.events);
+        self.append(resumed());
+        self
+    }
+
+    fn reboots(&mut self) -> &mut Self {
+        self.crashes();
+        let boot = self.saga.boot().to_owned() + "+";
+        self.append(rebooted(&boot));
+        self
+    }
+
+    fn aborts(&mut self) -> &mut Self {
+        self.append(aborted());
+        self
+    }
+
+    fn settles(&mut self) -> Outcome {
+        let outcome = self.saga.verdict().expect("the run is ready to be settled");
+        self.append(Event::Run(RunFact::Settled(outcome)));
+        outcome
+    }
+
+    fn wanted(&self) -> Vec<Task> {
+        self.saga.wanted().collect()
+    }
+
+    fn phase(&self, i: Index) -> Phase {
+        self.saga.step(i).phase
+    }
+
+    fn refuses(&mut self, i: Index, fact: Fact) {
+        let before = self.saga.clone();
+        let event = Event::Step(self.saga.shape().steps[i].id.clone(), fact);
+        assert!(self.saga.apply(&event).is_err(), "{event:?} was not refused");
+        assert!(self.saga == before, "a refused event leaves no trace");
+    }
+}
+
+fn dirty() -> Fact {
+    Fact::Failed(Failure::dirty("broke"))
+}
+
+fn clean() -> Fact {
+    Fact::Failed(Failure::clean("refused"))
+}
+
+fn done() -> Fact {
+    Fact::Resolved(Answer::Done { outputs: Map::new(), by: "ana".to_owned() })
+}
+
+fn not_done() -> Fact {
+    Fact::Resolved(Answer::NotDone { by: "ana".to_owned() })
+}
+
+fn record(part: Part, value: &str) -> Fact {
+    Fact::Recorded { part, name: "process".to_owned(), value: value.into() }
+}
+
+fn pivot(needs: &[Index]) -> StepShape {
+    StepShape { pivot: true, ..step(needs) }
+}
+
+fn finally(needs: &[Index]) -> StepShape {
+    StepShape { finally: true, compensations: vec![], ..step(needs) }
+}
+
+fn volatile(needs: &[Index]) -> StepShape {
+    let compensation = CompensationShape { effect: Effect::Volatile, ..compensation() };
+    StepShape { effect: Effect::Volatile, compensations: vec![compensation], ..step(needs) }
+}
+
+fn check(needs: &[Index]) -> StepShape {
+    StepShape { effect: Effect::Observes, compensations: vec![], ..step(needs) }
+}
+
+#[test]
+fn rule_2_one_parent_failed_the_other_undone_then_a_crash() {
+    // steno#462: after this crash the diamond could never be recovered again.
+    let diamond = || [step(&[]), step(&[0]), step(&[0]), step(&[1, 2])];
+    let mut calm = Run::of(diamond());
+    calm.succeeds(0).starts(1).starts(2).step(2, Fact::Succeeded(Value::Null)).step(1, dirty());
+    calm.step(3, Fact::NotRun).is_undone(2).is_undone(1).is_undone(0);
+    assert_eq!(calm.settles(), Outcome::Compensated);
+    for crash in 1..=calm.events.len() {
+        let mut run = Run::of(diamond());
+        calm.events[1..crash].iter().for_each(|event| run.append(event.clone()));
+        for deep in 0..100 {
+            run.crashes();
+            let Some(&task) = run.wanted().first() else { break };
+            match task {
+                Task::Drop(i) => run.step(i, Fact::NotRun),
+                Task::Run(1) => run.fails(1),
+                Task::Run(i) => run.succeeds(i),
+                // Every other time the crash comes before the verdict.
+                Task::Undo(i) if deep % 2 == 0 => run.step(i, Fact::UndoStarted { part: 0, attempt: 1 }),
+                Task::Undo(i) => run.is_undone(i),
+                Task::Probe(i) => unreachable!("step {i} has no probe"),
+            };
+        }
+        let outcome = run.saga.outcome().unwrap_or_else(|| run.settles());
+        assert_eq!(outcome, Outcome::Compensated, "after a crash at {crash}: {:?}", run.events);
+        assert_eq!([0, 1, 3].map(|i| run.phase(i)), [Phase::Undone, Phase::Undone, Phase::NotRun]);
+        assert_eq!(run.phase(2), if run.saga.step(2).attempt > 0 { Phase::Undone } else { Phase::NotRun });
+    }
+}
+
+#[test]
+fn rule_2_wanted_follows_from_the_state_alone() {
+    let mut run = Run::of([step(&[]), step(&[])]);
+    run.starts(0);
+    assert_eq!(run.wanted(), [Task::Run(1)]);
+    assert_eq!(run.wanted(), [Task::Run(1)], "asking changes nothing");
+    assert_eq!(replay(run.saga.shape(), &run.events), run.saga);
+}
+
+#[test]
+fn rule_3_whoever_started_owes_and_only_clean_failures_owe_nothing() {
+    type History = fn(&mut Run);
+    let histories: [(History, bool); 8] = [
+        (|_| {}, false),
+        (|run| _ = run.step(0, Fact::Skipped), false),
+        (|run| _ = run.succeeds(0), true),
+        (|run| _ = run.fails(0).fails(0), true),
+        (|run| _ = run.starts(0).step(0, Fact::Unknown), true),
+        (|run| _ = run.starts(0).step(0, clean()).starts(0).step(0, clean()), false),
+        (|run| _ = run.starts(0).step(0, clean()).starts(0).step(0, dirty()), true),
+        // One attempt was interrupted: that the next one failed cleanly says nothing of the first.
+        (|run| _ = run.starts(0).crashes().starts(0).step(0, clean()).starts(0).step(0, clean()), true),
+    ];
+    for (case, (history, owes)) in histories.into_iter().enumerate() {
+        let mut run = Run::of([StepShape { attempts: 2, ..step(&[]) }, step(&[])]);
+        history(&mut run);
+        if !run.saga.unwinding() {
+            run.aborts();
+        }
+        assert_eq!(run.saga.owed().any(|i| i == 0), owes, "case {case}");
+        assert_eq!(run.wanted().contains(&Task::Undo(0)), owes, "case {case}");
+    }
+}
+
+#[test]
+fn rule_4_nothing_is_undone_beside_live_forward_work() {
+    let mut run = Run::of([step(&[]), step(&[]), step(&[])]);
+    run.succeeds(0).starts(1).starts(2).step(1, dirty());
+    assert!(run.saga.unwinding());
+    assert_eq!(run.wanted(), []);
+    assert_eq!(run.saga.verdict(), None);
+    run.step(2, Fact::Unknown);
+    assert_eq!(run.wanted(), [Task::Undo(0), Task::Undo(1), Task::Undo(2)]);
+}
+
+#[test]
+fn rule_5_a_step_is_undone_after_all_that_needs_it_and_branches_in_parallel() {
+    // 0 <- 1 (owes nothing) <- 2, and 3 beside them.
+    let mut run = Run::of([step(&[]), check(&[0]), step(&[1]), step(&[])]);
+    run.succeeds(0).succeeds(1).succeeds(2).succeeds(3).aborts();
+    assert_eq!(run.wanted(), [Task::Undo(2), Task::Undo(3)]);
+    run.step(2, Fact::UndoStarted { part: 0, attempt: 1 });
+    assert_eq!(run.wanted(), [Task::Undo(3)]);
+    run.step(2, Fact::Undone { part: 0 });
+    assert_eq!(run.wanted(), [Task::Undo(0), Task::Undo(3)]);
+}
+
+#[test]
+fn rule_6_an_unknown_step_is_rerun_asked_about_probed_or_compensated() {
+    let unknown = |on_interrupt, probe| {
+        let mut run = Run::of([StepShape { probe, ..step(&[]) }, step(&[])]);
+        run.starts_as(0, on_interrupt).crashes();
+        run
+    };
+    let rerun = unknown(OnInterrupt::Rerun, false);
+    assert_eq!((rerun.phase(0), rerun.wanted()), (Phase::Unknown, vec![Task::Run(0), Task::Run(1)]));
+    let probed = unknown(OnInterrupt::Ask, true);
+    assert_eq!((probed.phase(0), probed.wanted()), (Phase::Unknown, vec![Task::Probe(0), Task::Run(1)]));
+    let compensated = unknown(OnInterrupt::Compensate, false);
+    assert_eq!((compensated.phase(0), compensated.saga.unwinding()), (Phase::Failed, true));
+
+    let mut asked = unknown(OnInterrupt::Ask, false);
+    assert_eq!(asked.saga.questions().collect::<Vec<_>>(), [0]);
+    assert_eq!((asked.wanted(), asked.saga.verdict()), (vec![], None), "nothing new starts while a person is asked");
+    asked.crashes();
+    assert_eq!(asked.saga.questions().collect::<Vec<_>>(), [0], "the question is still there in the next process");
+    asked.step(0, not_done());
+    assert_eq!(asked.wanted(), [Task::Run(0), Task::Run(1)]);
+    let mut asked = unknown(OnInterrupt::Ask, false);
+    asked.step(0, done());
+    assert_eq!((asked.phase(0), asked.wanted()), (Phase::Succeeded, vec![Task::Run(1)]));
+}
+
+#[test]
+fn rule_6_the_plan_overrules_the_kind() {
+    let mut run = Run::of([StepShape { on_interrupt: Some(OnInterrupt::Rerun), ..step(&[]) }]);
+    run.starts_as(0, OnInterrupt::Ask).crashes();
+    assert_eq!(run.wanted(), [Task::Run(0)]);
+}
+
+#[test]
+fn rule_6_while_unwinding_an_unknown_step_is_undone_and_never_run_asked_or_probed() {
+    for (on_interrupt, probe) in [(OnInterrupt::Rerun, false), (OnInterrupt::Ask, false), (OnInterrupt::Ask, true)] {
+        let mut run = Run::of([StepShape { probe, ..step(&[]) }]);
+        run.starts_as(0, on_interrupt).crashes().aborts();
+        assert_eq!(run.wanted(), [Task::Undo(0)]);
+        assert_eq!(run.saga.questions().count(), 0);
+        run.refuses(0, Fact::Started { attempt: 2, on_interrupt });
+        run.refuses(0, done());
+    }
+}
+
+#[test]
+fn rule_7_a_compensation_is_retried_then_the_run_is_stuck_and_the_independent_rest_is_undone() {
+    // 0 <- 1 (whose compensation fails), and 2 beside them.
+    let stubborn = StepShape { compensations: vec![CompensationShape { attempts: 2, ..compensation() }], ..step(&[0]) };
+    let mut run = Run::of([step(&[]), stubborn, step(&[])]);
+    run.succeeds(0).succeeds(1).succeeds(2).aborts().is_not_undone(1);
+    assert!(run.wanted().contains(&Task::Undo(1)), "one attempt is left");
+    run.is_not_undone(1);
+    assert_eq!(run.wanted(), [Task::Undo(2)]);
+    assert_eq!(run.saga.verdict(), None);
+    run.is_undone(2);
+    assert_eq!(run.settles(), Outcome::Stuck);
+    assert_eq!((run.phase(0), run.saga.owed().collect::<Vec<_>>()), (Phase::Succeeded, vec![0, 1]), "what it needs is untouched");
+
+    run.crashes();
+    assert_eq!((run.saga.outcome(), run.wanted()), (None, vec![Task::Undo(1)]), "resume tries again");
+    run.is_not_undone(1);
+    assert_eq!(run.wanted(), [Task::Undo(1)], "with all its attempts");
+    run.is_undone(1).is_undone(0);
+    assert_eq!(run.settles(), Outcome::Compensated);
+}
+
+#[test]
+fn rule_7_a_debt_that_may_be_written_off_is_listed_and_the_rest_goes_on() {
+    let lenient = CompensationShape { continue_on_failure: true, ..compensation() };
+    let mut run = Run::of([step(&[]), StepShape { compensations: vec![lenient, compensation()], ..step(&[0]) }]);
+    run.succeeds(0).succeeds(1).aborts().is_not_undone(1);
+    assert_eq!((run.phase(1), run.wanted()), (Phase::UndoDue(1), vec![Task::Undo(1)]));
+    run.is_undone(1).is_undone(0);
+    assert_eq!(run.settles(), Outcome::Compensated);
+    assert_eq!(run.saga.step(1).written_off, [Failure::dirty("broke")]);
+}
+
+#[test]
+fn rule_7_the_compensations_of_a_step_are_done_in_order_and_an_interrupted_one_again() {
+    let mut run = Run::of([StepShape { compensations: vec![compensation(); 3], ..step(&[]) }]);
+    run.succeeds(0).aborts();
+    run.refuses(0, Fact::UndoStarted { part: 1, attempt: 1 });
+    run.is_undone(0).step(0, Fact::UndoStarted { part: 1, attempt: 2 }).crashes();
+    assert_eq!((run.phase(0), run.wanted()), (Phase::UndoDue(1), vec![Task::Undo(0)]));
+    run.is_undone(0).is_undone(0);
+    assert_eq!((run.phase(0), run.settles()), (Phase::Undone, Outcome::Compensated));
+}
+
+#[test]
+fn rule_9_before_the_pivot_a_failure_unwinds_after_it_it_is_a_warning() {
+    let plan = || [step(&[]), pivot(&[0]), step(&[1]), step(&[2]), step(&[1])];
+    let mut before = Run::of(plan());
+    before.succeeds(0).fails(1);
+    assert!(before.saga.unwinding() && !before.saga.passed());
+
+    let mut after = Run::of(plan());
+    after.succeeds(0).succeeds(1).fails(2);
+    assert!(after.saga.passed() && !after.saga.unwinding());
+    assert_eq!(after.wanted(), [Task::Drop(3), Task::Run(4)], "what needs it is not run, the rest is");
+    after.step(3, Fact::NotRun).succeeds(4);
+    assert_eq!(after.settles(), Outcome::Warned);
+    after.aborts();
+    assert_eq!(after.wanted(), [Task::Undo(2), Task::Undo(4)], "the debts are kept for a rollback");
+}
+
+#[test]
+fn rule_9_what_is_not_run_dooms_what_needs_it_in_turn() {
+    let mut run = Run::of([pivot(&[]), step(&[0]), step(&[1]), step(&[2])]);
+    run.succeeds(0).fails(1).step(2, Fact::NotRun);
+    assert_eq!(run.wanted(), [Task::Drop(3)]);
+    run.refuses(1, Fact::NotRun);
+}
+
+#[test]
+fn rule_9_a_skipped_pivot_is_passed() {
+    let mut run = Run::of([step(&[]), pivot(&[0]), step(&[1])]);
+    run.succeeds(0).step(1, Fact::Skipped).fails(2);
+    assert!(run.saga.passed() && !run.saga.unwinding());
+}
+
+#[test]
+fn rule_9_an_irreversible_pivot_counts_as_passed_once_it_started_and_cannot_be_aborted() {
+    let mut run = Run::of([step(&[]), StepShape { irreversible: true, ..pivot(&[0]) }]);
+    run.succeeds(0).starts(1);
+    assert!(run.saga.passed() && !run.saga.reversible());
+    let before = run.saga.clone();
+    assert!(run.saga.apply(&aborted()).is_err() && run.saga == before);
+    run.crashes().fails(1);
+    assert_eq!((run.saga.unwinding(), run.settles()), (false, Outcome::Warned));
+}
+
+#[test]
+fn rule_9_a_pivot_that_failed_and_is_continued_is_passed() {
+    // It satisfied what needs it without being passed: an irreversible step behind it started, failed, and the run unwound.
+    let lenient = StepShape { continue_on_failure: true, ..pivot(&[0]) };
+    let mut run = Run::of([step(&[]), lenient, StepShape { irreversible: true, ..step(&[1]) }]);
+    run.succeeds(0).fails(1);
+    assert!(run.saga.passed());
+    run.fails(2);
+    assert!(!run.saga.unwinding());
+    assert_eq!(run.settles(), Outcome::Warned);
+}
+
+#[test]
+fn rule_9_a_retry_that_will_not_come_leaves_its_step_failed() {
+    // It stayed `Retrying` in a run that was settled.
+    let mut run = Run::of([StepShape { attempts: 2, ..step(&[]) }, step(&[])]);
+    run.starts(0).step(0, clean());
+    assert_eq!(run.phase(0), Phase::Retrying);
+    run.fails(1).is_undone(1);
+    assert_eq!((run.phase(0), run.settles()), (Phase::Failed, Outcome::Compensated));
+}
+
+#[test]
+fn rule_10_skipped_and_continued_steps_satisfy_and_their_outputs_are_null() {
+    let lenient = StepShape { continue_on_failure: true, ..step(&[]) };
+    let mut run = Run::of([step(&[]), lenient, step(&[0, 1])]);
+    run.step(0, Fact::Skipped).starts(1);
+    assert_eq!(run.wanted(), []);
+    run.step(1, record(Part::Action, "java")).step(1, dirty());
+    assert_eq!(run.wanted(), [Task::Run(2)]);
+    assert_eq!((run.saga.outputs(0), run.saga.outputs(1)), (Value::Null, Value::Null));
+    assert!(!run.saga.owed().any(|i| i == 0));
+    run.succeeds(2);
+    assert_eq!(run.settles(), Outcome::Warned);
+}
+
+#[test]
+fn rule_11_finally_runs_each_time_the_run_is_settled_and_never_changes_the_outcome() {
+    let mut run = Run::of([step(&[]), finally(&[]), finally(&[1])]);
+    assert_eq!(run.wanted(), [Task::Run(0)]);
+    run.refuses(1, Fact::Started { attempt: 1, on_interrupt: OnInterrupt::Rerun });
+    run.succeeds(0);
+    assert_eq!(run.settles(), Outcome::Succeeded);
+    assert_eq!((run.wanted(), run.saga.finished()), (vec![Task::Run(1)], false));
+    run.fails(1);
+    assert_eq!(run.wanted(), [Task::Run(2)], "a finally step that failed satisfies the next");
+    run.starts(2).crashes();
+    assert_eq!((run.phase(2), run.wanted()), (Phase::Pending, vec![Task::Run(2)]), "an interrupted one is simply rerun");
+    run.succeeds(2);
+    assert_eq!((run.saga.outcome(), run.saga.finished(), run.wanted()), (Some(Outcome::Succeeded), true, vec![]));
+
+    run.crashes().aborts().is_not_undone(0);
+    assert_eq!(run.settles(), Outcome::Stuck);
+    assert_eq!((run.wanted(), run.saga.finished()), (vec![Task::Run(1)], false), "also of a stuck run");
+    run.succeeds(1).step(2, Fact::Skipped);
+    assert!(run.saga.finished());
+    run.crashes().is_undone(0);
+    assert_eq!((run.settles(), run.wanted()), (Outcome::Compensated, vec![Task::Run(1)]));
+    assert_eq!(run.saga.owed().count(), 0);
+}
+
+#[test]
+fn rule_14_a_cancelled_step_is_unknown_and_nothing_is_compensated_by_itself() {
+    let mut run = Run::of([step(&[]), step(&[0])]);
+    run.succeeds(0).starts(1).step(1, Fact::Unknown);
+    assert_eq!((run.phase(1), run.saga.unwinding()), (Phase::Unknown, false));
+    assert_eq!(run.saga.step(1).failure, None);
+    run.crashes();
+    assert_eq!(run.wanted(), [Task::Run(1)]);
+    run.succeeds(1);
+    assert_eq!(run.settles(), Outcome::Succeeded);
+}
+
+#[test]
+fn rule_16_the_first_record_of_a_name_stands_through_crashes_and_attempts() {
+    let mut run = Run::of([StepShape { attempts: 2, ..step(&[]) }]);
+    run.starts(0).step(0, record(Part::Action, "java")).crashes();
+    run.starts(0).step(0, record(Part::Action, "none, it is stopped")).step(0, dirty()).starts(0);
+    assert_eq!(run.saga.recorded(0, Part::Action).get("process"), Some(&"java".into()));
+    run.step(0, dirty());
+    assert_eq!((run.saga.known(0)["process"].as_str(), run.saga.outputs(0)), (Some("java"), Value::Null));
+}
+
+#[test]
+fn rule_16_each_part_has_records_of_its_own_and_only_while_it_lives() {
+    let mut run = Run::of([StepShape { compensations: vec![compensation(); 2], ..step(&[]) }]);
+    run.refuses(0, record(Part::Action, "early"));
+    run.starts(0).step(0, record(Part::Action, "java")).step(0, Fact::Succeeded(serde_json::json!({ "port": 80 })));
+    run.refuses(0, record(Part::Action, "late"));
+    assert_eq!(run.saga.outputs(0), serde_json::json!({ "process": "java", "port": 80 }));
+    run.aborts().step(0, Fact::UndoStarted { part: 0, attempt: 1 });
+    run.refuses(0, record(Part::Compensation(1), "another's"));
+    run.step(0, record(Part::Compensation(0), "undo"));
+    assert_eq!(run.saga.recorded(0, Part::Compensation(0)).get("process"), Some(&"undo".into()));
+    assert_eq!(run.saga.recorded(0, Part::Action).get("process"), Some(&"java".into()));
+}
+
+#[test]
+fn rule_16_what_is_resolved_as_done_leaves_what_it_recorded() {
+    let mut run = Run::of([step(&[])]);
+    run.starts_as(0, OnInterrupt::Ask).step(0, record(Part::Action, "java")).crashes().step(0, done());
+    assert_eq!(run.saga.outputs(0), serde_json::json!({ "process": "java" }));
+}
+
+#[test]
+fn rule_19_a_reboot_repeats_what_it_took_away_and_the_checks_that_need_it() {
+    // 0 starts the service, 1 changes files, 2 looks at the service, 3 looks at something else.
+    let mut run = Run::of([volatile(&[]), step(&[0]), check(&[1]), check(&[]), step(&[2, 3])]);
+    run.succeeds(0).succeeds(1).succeeds(2).succeeds(3).reboots();
+    assert_eq!([0, 1, 2, 3].map(|i| run.phase(i)), [Phase::Pending, Phase::Succeeded, Phase::Pending, Phase::Succeeded]);
+    assert_eq!(run.wanted(), [Task::Run(0)], "in their order, although what lies between them is done");
+    run.succeeds(0);
+    assert_eq!(run.wanted(), [Task::Run(2)]);
+    run.succeeds(2).succeeds(4);
+    assert_eq!(run.settles(), Outcome::Succeeded);
+}
+
+#[test]
+fn rule_19_stop_and_start_are_done_again_in_their_order() {
+    // The start saw the copy done and did not wait for the stop: the run ended with the service down.
+    let mut run = Run::of([volatile(&[]), step(&[0]), volatile(&[1])]);
+    run.succeeds(0).succeeds(1).succeeds(2).reboots();
+    assert_eq!(run.wanted(), [Task::Run(0)]);
+    run.starts(0);
+    assert_eq!(run.wanted(), []);
+    run.step(0, Fact::Succeeded(Value::Null));
+    assert_eq!(run.wanted(), [Task::Run(2)]);
+}
+
+#[test]
+fn rule_19_what_waits_for_something_that_failed_when_it_was_done_again_is_not_run() {
+    // Past the pivot: the check and the interrupted step waited for ever, and the run was settled with them unfinished.
+    let mut run = Run::of([pivot(&[]), volatile(&[0]), step(&[1]), check(&[2]), step(&[2])]);
+    run.succeeds(0).succeeds(1).succeeds(2).succeeds(3).starts(4).reboots().fails(1);
+    assert_eq!(run.wanted(), [Task::Drop(3), Task::Drop(4)]);
+    run.step(3, Fact::NotRun).step(4, Fact::NotRun);
+    assert_eq!(run.settles(), Outcome::Warned);
+    run.aborts();
+    assert_eq!(run.wanted(), [Task::Undo(4)], "it began once, and still owes");
+}
+
+#[test]
+fn rule_19_what_is_to_be_done_again_still_owes() {
+    let mut run = Run::of([volatile(&[]), step(&[])]);
+    run.succeeds(0).reboots().fails(1);
+    assert_eq!(run.wanted(), [Task::Undo(0), Task::Undo(1)]);
+}
+
+#[test]
+fn rule_19_a_reboot_while_unwinding_repeats_volatile_compensations_and_the_checks_behind_them() {
+    // Undone in the order 2 (starts the service again), 1 (files), 0 (looks at the service).
+    let looks = CompensationShape { effect: Effect::Observes, ..compensation() };
+    let mut run = Run::of([StepShape { compensations: vec![looks], ..step(&[]) }, step(&[0]), volatile(&[1])]);
+    run.succeeds(0).succeeds(1).succeeds(2).aborts().is_undone(2).is_undone(1).is_undone(0);
+    assert_eq!(run.settles(), Outcome::Compensated);
+    run.reboots();
+    assert_eq!((run.saga.outcome(), run.wanted()), (None, vec![Task::Undo(2)]));
+    run.is_undone(2);
+    assert_eq!((run.phase(1), run.wanted()), (Phase::Undone, vec![Task::Undo(0)]));
+    run.is_undone(0);
+    assert_eq!(run.settles(), Outcome::Compensated);
+}
+
+#[test]
+fn rule_19_a_reboot_goes_back_to_the_first_volatile_compensation_of_a_list() {
+    let starts = CompensationShape { effect: Effect::Volatile, ..compensation() };
+    let mut run = Run::of([StepShape { compensations: vec![compensation(), starts, compensation()], ..step(&[]) }]);
+    run.succeeds(0).aborts().is_undone(0).is_undone(0);
+    assert_eq!(run.phase(0), Phase::UndoDue(2));
+    run.reboots();
+    assert_eq!(run.phase(0), Phase::UndoDue(1));
+}
+
+#[test]
+fn rule_19_a_settled_run_without_volatile_steps_stays_settled() {
+    let mut run = Run::of([step(&[])]);
+    run.succeeds(0).settles();
+    run.reboots();
+    assert_eq!((run.saga.outcome(), run.saga.finished()), (Some(Outcome::Succeeded), true));
+}
