@@ -1,4 +1,4 @@
-//! The order of a plan: edges from `needs` and from references to outputs (rule 16), what comes before what, and drawings of it.
+//! The order of a plan: edges from `needs` and from references to outputs (rule 16), what comes before what.
 //!
 //! Nodes are the indices of [`Plan::steps`]; the `finally` steps are a second, separate graph over the indices of [`Plan::finally`].
 //! A checked plan has no cycle; finding them and saying so is `plan::check`'s, with [`cycles`]. Everything here is linear in the
@@ -12,25 +12,11 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use crate::event::StepId;
 use crate::plan::{Plan, PlannedStep, steps_referred};
 
-mod draw;
-
 /// Who needs whom.
 #[derive(Debug, Clone)]
 pub struct Graph {
     steps: Edges,
     finally: Edges,
-    nodes: Vec<Node>,
-    finally_nodes: Vec<Node>,
-}
-
-/// What a drawing shows of a step.
-#[derive(Debug, Clone)]
-struct Node {
-    id: StepId,
-    uses: String,
-    pivot: bool,
-    irreversible: bool,
-    compensated: bool,
 }
 
 /// The edges of one graph, both ways, without doubles, and an order in which every step comes after what it needs.
@@ -44,22 +30,17 @@ pub(crate) struct Edges {
 impl Graph {
     /// The graph of a checked plan.
     pub fn of(plan: &Plan) -> Self {
-        Self {
-            steps: Edges::new(needs_of(&plan.steps)),
-            finally: Edges::new(needs_of(&plan.finally)),
-            nodes: plan.steps.iter().map(Node::of).collect(),
-            finally_nodes: plan.finally.iter().map(Node::of).collect(),
-        }
+        Self { steps: Edges::new(needs_of(&plan.steps)), finally: Edges::new(needs_of(&plan.finally)) }
     }
 
     /// How many steps there are, without the `finally` ones.
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.steps.needs.len()
     }
 
     /// Whether there is no step.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.steps.needs.is_empty()
     }
 
     /// What step `i` needs directly, each once, in the order of the file.
@@ -105,18 +86,6 @@ impl Graph {
     /// For each step whether it needs step `i`, directly or not.
     pub fn descendants(&self, i: usize) -> Vec<bool> {
         self.steps.descendants(i)
-    }
-}
-
-impl Node {
-    fn of(step: &PlannedStep) -> Self {
-        Self {
-            id: step.id.clone(),
-            uses: step.action.uses.clone(),
-            pivot: step.pivot,
-            irreversible: step.irreversible,
-            compensated: !step.compensate.is_empty(),
-        }
     }
 }
 
@@ -167,15 +136,6 @@ impl Edges {
             }
         }
         answers
-    }
-
-    /// For each step the length of the longest way to it: what a drawing puts on one level.
-    fn levels(&self) -> Vec<usize> {
-        let mut levels = vec![0; self.needs.len()];
-        for &step in &self.order {
-            levels[step] = self.needs[step].iter().map(|&need| levels[need] + 1).max().unwrap_or(0);
-        }
-        levels
     }
 }
 

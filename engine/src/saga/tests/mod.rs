@@ -19,6 +19,7 @@ fn opened(boot: &str) -> Event {
         plan_text: String::new(),
         plan_path: "/plan.toml".to_owned(),
         vars: Map::new(),
+        secrets: Vec::new(),
         env: Map::new(),
         timestamp: "20260206_141502".to_owned(),
         started_at: jiff::Timestamp::UNIX_EPOCH,
