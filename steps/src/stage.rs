@@ -58,7 +58,8 @@ struct Work {
 impl Work {
     fn run(&self, job: &Job) -> Result<StageOutput, FileError> {
         check_source(&self.from, &self.to)?;
-        let dir: PathBuf = job.record("dir", &beside(&self.to, &format!(".staged-{}", job.cx.run().id)))?;
+        // One name for all runs, so that what a failed one left is replaced by the next instead of piling up.
+        let dir: PathBuf = job.record("dir", &beside(&self.to, ".almaplan-staged"))?;
         // Whatever is there is half of an earlier attempt, or a whole one of a source that may have changed.
         discard(job, &dir)?;
         let staging = Staging { from: &self.from, to: &self.to, dir: &dir, exclude: &self.exclude, whole: true };

@@ -136,9 +136,7 @@ async fn adopt(cx: &Context) -> Result<Option<Tree>, Failure> {
 
 impl StartService {
     fn launch(&self, cx: &Context) -> Result<Launch, Failure> {
-        let cwd = cx.path(self.cwd.as_deref().unwrap_or(Path::new("")));
-        let env = environment(&self.env);
-        let program = process::resolve(&self.program.0, &cwd, &cx.run().plan_dir, &env).map_err(Failure::clean)?;
+        // First, because the folder of the log is often also the one to run in, and may not exist on a first start.
         let path = cx.path(&self.log);
         let open = || {
             path.parent().map_or(Ok(()), fs::create_dir_all)?;
@@ -147,6 +145,9 @@ impl StartService {
         };
         let (stdout, stderr) =
             open().map_err(|error: std::io::Error| Failure::clean(format!("the log {} cannot be written: {error}", path.display())))?;
+        let cwd = cx.path(self.cwd.as_deref().unwrap_or(Path::new("")));
+        let env = environment(&self.env);
+        let program = process::resolve(&self.program.0, &cwd, &cx.run().plan_dir, &env).map_err(Failure::clean)?;
         Ok(Launch { program, args: texts(&self.args), cwd, env, stdout: Stdio::from(stdout), stderr: Stdio::from(stderr) })
     }
 

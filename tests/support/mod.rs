@@ -349,7 +349,11 @@ pub fn copy(from: &Path, to: &Path) {
         if name == "__pycache__" || name.to_str().unwrap().contains(".db") || name == "faults.json" {
             continue;
         }
-        if entry.file_type().unwrap().is_dir() { copy(&path, &to.join(name)) } else { let _ = fs::copy(&path, to.join(name)).unwrap(); }
+        if entry.file_type().unwrap().is_dir() {
+            copy(&path, &to.join(name))
+        } else {
+            let _ = fs::copy(&path, to.join(name)).unwrap();
+        }
     }
 }
 

@@ -237,6 +237,8 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.remove_global("debug");
     environment.add_filter("default", default);
     environment.add_filter("d", default);
+    environment.add_filter("basename", |path: &str| parts(path).1.to_owned());
+    environment.add_filter("dirname", |path: &str| parts(path).0.to_owned());
     environment.set_formatter(|out, state, value| {
         if value.is_none() {
             return Err(minijinja::Error::new(ErrorKind::NonPrimitive, "null in a text"));
@@ -245,6 +247,12 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     });
     environment
 });
+
+/// The folder and the last name of a path with either separator: a plan means the same wherever it is checked.
+fn parts(path: &str) -> (&str, &str) {
+    let path = path.trim_end_matches(['/', '\\']);
+    path.rfind(['/', '\\']).map_or(("", path), |at| (&path[..at], &path[at + 1..]))
+}
 
 /// As minijinja's, but null counts as missing too: that is what an output of a skipped step is.
 fn default(value: Rendered, mut args: Rest<Rendered>) -> Rendered {
