@@ -181,6 +181,9 @@ impl Live {
 /// # Errors
 /// It cannot be read.
 pub(crate) fn is_database(path: &Path) -> Result<bool, FileError> {
+    if !path.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
+        return Ok(false);
+    }
     let mut head = [0; 16];
     match File::open(path).and_then(|mut file| file.read_exact(&mut head)) {
         Ok(()) => Ok(&head == SQLITE),

@@ -7,15 +7,14 @@ use super::{FileError, Job, Patterns, beside, io_error, platform, present, walk}
 
 /// Removes a file or a link, read-only or not; nothing there is fine.
 pub(crate) fn remove_file(job: &Job, path: &Path) -> Result<(), FileError> {
-    let removed = job.patiently("remove", path, || match std::fs::remove_file(path) {
+    job.patiently("remove", path, || match std::fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && platform::WINDOWS_NAMES => {
             platform::set_mode(path, 0o644)?;
             std::fs::remove_file(path)
         }
         other => other,
-    });
-    removed
+    })
 }
 
 /// Removes whatever is at `path`, folders with all that is in them.

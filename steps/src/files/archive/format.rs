@@ -80,7 +80,7 @@ impl<'a> Take<'a> {
 
 /// A time as DOS wrote it: local, in steps of two seconds, from 1980 on. Returns (time, date).
 pub(super) fn dos_time(seconds: i64, zone: &TimeZone) -> (u16, u16) {
-    let earliest = (0, 1 << 5 | 1);
+    let earliest = (0, (1 << 5) | 1);
     let Ok(at) = jiff::Timestamp::from_second(seconds) else { return earliest };
     let at = at.to_zoned_datetime(zone.clone());
     let Ok(year) = u16::try_from(at.year() - 1980) else { return earliest };
@@ -88,16 +88,16 @@ pub(super) fn dos_time(seconds: i64, zone: &TimeZone) -> (u16, u16) {
         return earliest;
     }
     let part = |value: i8| u16::try_from(value).unwrap_or(0);
-    let time = part(at.hour()) << 11 | part(at.minute()) << 5 | part(at.second()) / 2;
-    (time, year << 9 | part(at.month()) << 5 | part(at.day()))
+    let time = (part(at.hour()) << 11) | (part(at.minute()) << 5) | (part(at.second()) / 2);
+    (time, (year << 9) | (part(at.month()) << 5) | part(at.day()))
 }
 
 /// The other way round, for archives that others wrote.
 pub(super) fn from_dos_time(time: u16, date: u16, zone: &TimeZone) -> i64 {
     let small = |value: u16| i8::try_from(value).unwrap_or(0);
     let year = 1980 + i16::try_from(date >> 9).unwrap_or(0);
-    let (month, day) = (small(date >> 5 & 15), small(date & 31));
-    let (hour, minute, second) = (small(time >> 11), small(time >> 5 & 63), small((time & 31) * 2));
+    let (month, day) = (small((date >> 5) & 15), small(date & 31));
+    let (hour, minute, second) = (small(time >> 11), small((time >> 5) & 63), small((time & 31) * 2));
     let civil = jiff::civil::DateTime::new(year, month, day, hour, minute, second, 0);
     civil.and_then(|civil| zone.to_timestamp(civil)).map_or(0, |at| at.as_second())
 }

@@ -324,13 +324,13 @@ impl Reader {
         }
         let extra = Extra::parse(&raw).ok_or_else(|| self.hostile(name, "has extra fields that break off"))?;
         let unix = raw.made_by >> 8 == 3;
-        let kind = match (name.ends_with('/'), if unix { raw.attributes >> 16 & MODE_KIND } else { 0 }) {
+        let kind = match (name.ends_with('/'), if unix { (raw.attributes >> 16) & MODE_KIND } else { 0 }) {
             (true, 0 | MODE_FOLDER) => Kind::Folder,
             (false, MODE_LINK) => Kind::Link,
             (false, 0 | MODE_FILE) => Kind::File,
             _ => return Err(self.hostile(name, "is neither a file nor a folder nor a link")),
         };
-        let given = if unix { raw.attributes >> 16 & 0o777 } else { 0 };
+        let given = if unix { (raw.attributes >> 16) & 0o777 } else { 0 };
         let usual = if kind == Kind::Folder { 0o755 } else { 0o644 };
         Ok(Some(Entry {
             name: name.strip_suffix('/').unwrap_or(name).to_owned(),
@@ -499,10 +499,8 @@ impl Extra {
                         }
                     }
                 }
-                EXTRA_TIME => {
-                    if field.bytes(1)?[0] & 1 == 1 {
-                        found.modified_s = Some(i32::from_le_bytes(field.bytes(4)?.try_into().ok()?).into());
-                    }
+                EXTRA_TIME if field.bytes(1)?[0] & 1 == 1 => {
+                    found.modified_s = Some(i32::from_le_bytes(field.bytes(4)?.try_into().ok()?).into());
                 }
                 _ => {}
             }

@@ -228,7 +228,7 @@ impl Record {
             Kind::Link => (MODE_LINK, 0),
             Kind::File | Kind::Other => (MODE_FILE, u32::from(self.item.mode & 0o222 == 0)),
         };
-        (kind | self.item.mode & 0o7777) << 16 | dos
+        ((kind | (self.item.mode & 0o7777)) << 16) | dos
     }
 }
 
@@ -271,12 +271,15 @@ fn end(count: u64, start: u64, len: u64, comment: &str) -> Vec<u8> {
     out
 }
 
-/// What `fill` said, and how long the content is compressed and as it is, and its checksum.
+/// How long a content is compressed and as it is, and its checksum.
+type Sizes = (u64, u64, u32);
+
+/// What `fill` said, and what came of it.
 fn deflate_into<E>(
     out: &mut BufWriter<File>,
     level: u32,
     fill: impl FnOnce(&mut dyn Write) -> Result<(), E>,
-) -> (Result<(), E>, io::Result<(u64, u64, u32)>) {
+) -> (Result<(), E>, io::Result<Sizes>) {
     let mut sink = Sink { crc: crc32fast::Hasher::new(), size: 0, to: Deflating::new(Counted { out, count: 0 }, level) };
     let filled = fill(&mut sink);
     let (size, crc) = (sink.size, sink.crc.finalize());

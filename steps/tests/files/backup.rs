@@ -1,0 +1,247 @@
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use almaplan_steps::backup::Backup;
+use almaplan_steps::restore::Restore;
+use serde_json::json;
+
+use crate::world::{World, tree};
+
+/// Restores an archive to a folder that does not exist, so that nothing is carried over.
+async fn restored(world: &World, archive: &std::path::Path, to: &str) {
+    world.run::<Restore>("other", "restore", json!({ "archive": archive, "to": to })).await.unwrap();
+}
+
+fn age(path: &std::path::Path, seconds: u64) {
+    let file = std::fs::File::open(path).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_trip_keeps_everything() {
+    use crate::world::{chmod, link};
+    let world = World::new();
+    world.write("app/a.py", "print(1)");
+    world.write("app/pasta com espaço/ção é ü 漢字.txt", "olá");
+    world.write("app/empty file", "");
+    std::fs::create_dir_all(world.path("app/empty folder/below")).unwrap();
+    chmod(&world.write("app/run.sh", "#!/bin/sh"), 0o755);
+    chmod(&world.write("app/read-only.txt", "ro"), 0o444);
+    let long = vec!["a".repeat(60); 6].join("/");
+    world.write(&format!("app/{long}/file.txt"), "far down");
+    link("a.py", &world.path("app/link.py"));
+    link("../a.py", &world.path("app/empty folder/up"));
+    let noise: Vec<u8> = (0..9_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    world.write("app/big noise.bin", &noise);
+    world.write("app/big text.txt", "the same line again\n".repeat(400_000));
+    world.write("app/photo.JPG", "x".repeat(5000));
+    for (index, name) in ["a.py", "run.sh", "big noise.bin", "big text.txt"].iter().enumerate() {
+        age(&world.path(&format!("app/{name}")), 1_000_000_001 + index as u64);
+    }
+    chmod(&world.path("app/empty folder"), 0o750);
+    age(&world.path("app/empty folder"), 1_234_567_891);
+    let before = tree(&world.path("app"));
+
+    let output = world.run::<Backup>("r", "backup", json!({ "source": "app", "archive": "out/b.zip" })).await.unwrap();
+
+    assert_eq!(output.archive, world.path("out/b.zip"));
+    assert_eq!(output.bytes, output.archive.metadata().unwrap().len());
+    assert_eq!(output.files, before.values().filter(|what| !what.starts_with("folder")).count() as u64);
+    let sum = std::process::Command::new("sha256sum").arg(&output.archive).output().unwrap();
+    assert!(String::from_utf8_lossy(&sum.stdout).contains(&output.sha256));
+    assert_eq!(tree(&world.path("app")), before, "the source was changed");
+    assert_eq!(std::fs::read_dir(world.path("out")).unwrap().count(), 1, "something was left beside the archive");
+    restored(&world, &output.archive, "again").await;
+    assert_eq!(tree(&world.path("again")), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_read_the_archive_too() {
+    let world = World::new();
+    world.write("app/pasta/ção.txt", "olá");
+    world.write("app/big.txt", "compress me ".repeat(600_000));
+    let output = world.run::<Backup>("r", "backup", json!({ "source": "app", "archive": "b.zip" })).await.unwrap();
+    let mut zip = zip::ZipArchive::new(std::fs::File::open(&output.archive).unwrap()).unwrap();
+    let mut text = String::new();
+    zip.by_name("pasta/ção.txt").unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "olá");
+    text.clear();
+    zip.by_name("big.txt").unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text.len(), 7_200_000);
+    assert!(output.bytes < 100_000, "{} bytes: it is not compressed", output.bytes);
+    if let Ok(unzip) = std::process::Command::new("unzip").arg("-tqq").arg(&output.archive).output() {
+        assert!(unzip.status.success(), "{}", String::from_utf8_lossy(&unzip.stdout));
+    }
+    let python =
+        "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); assert z.testzip() is None; assert 'pasta/ção.txt' in z.namelist()";
+    if let Ok(ran) = std::process::Command::new("python3").args(["-X", "utf8", "-c", python]).arg(&output.archive).output() {
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+}
+
+#[test]
+fn a_database_that_is_written_to_is_archived_at_one_moment() {
+    for journal in ["wal", "delete"] {
+        let world = World::new();
+        let path = world.write("app/data/app.db", "");
+        let mut database = rusqlite::Connection::open(&path).unwrap();
+        database
+            .execute_batch(&format!("PRAGMA journal_mode = {journal}; CREATE TABLE a (n INTEGER, pad TEXT); CREATE TABLE b (n INTEGER)"))
+            .unwrap();
+        let (stop, wrote) = (AtomicBool::new(false), AtomicBool::new(false));
+        let archive = world.path("b.zip");
+        std::thread::scope(|scope| {
+            let database = &mut database;
+            let (stop, wrote) = (&stop, &wrote);
+            let writer = scope.spawn(move || {
+                database.busy_timeout(Duration::from_secs(20)).unwrap();
+                let mut n = 0;
+                while !stop.load(Ordering::Acquire) {
+                    n += 1;
+                    let insert =
+                        format!("BEGIN IMMEDIATE; INSERT INTO a VALUES ({n}, hex(randomblob(3000))); INSERT INTO b VALUES ({n}); COMMIT");
+                    database.execute_batch(&insert).unwrap();
+                    wrote.store(n > 50, Ordering::Release);
+                }
+                n
+            });
+            while !wrote.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(world.run::<Backup>("r", "backup", json!({ "source": "app", "archive": &archive }))).unwrap();
+            stop.store(true, Ordering::Release);
+            assert!(writer.join().unwrap() > 50);
+        });
+        assert!(!world.warnings().contains("app.db"), "{}", world.warnings());
+
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(restored(&world, &archive, "again"));
+        assert_eq!(std::fs::read_dir(world.path("again/data")).unwrap().count(), 1, "journals must not be in the archive");
+        let copy = rusqlite::Connection::open(world.path("again/data/app.db")).unwrap();
+        let ask = |sql: &str| copy.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+        assert_eq!(ask("PRAGMA integrity_check"), "ok");
+        assert_eq!(ask("SELECT count(*) || '' FROM a"), ask("SELECT max(n) || '' FROM b"), "half a transaction");
+        assert!(ask("SELECT count(*) || '' FROM a").parse::<u32>().unwrap() >= 50);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_at_rest_is_left_as_it_was() {
+    let world = World::new();
+    let path = world.write("app/app.db", "");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE a (n)").unwrap();
+    drop(database);
+    let before = tree(&world.path("app"));
+    world.run::<Backup>("r", "backup", json!({ "source": "app", "archive": "b.zip" })).await.unwrap();
+    assert_eq!(tree(&world.path("app")), before);
+}
+
+// Long enough to be read for a while, so that the writer surely writes meanwhile, on a busy machine too.
+#[test]
+fn a_log_that_grows_is_no_warning_but_a_file_that_never_rests_is() {
+    let world = World::new();
+    let (log, state) = (world.write("app/app.log", "line\n".repeat(1000)), world.write("app/state.bin", vec![7; 12_000_000]));
+    let stop = AtomicBool::new(false);
+    let (snapshot, fail) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            use std::io::Write;
+            let mut log = std::fs::File::options().append(true).open(&log).unwrap();
+            let mut state = std::fs::File::options().append(true).open(&state).unwrap();
+            while !stop.load(Ordering::Acquire) {
+                log.write_all(b"line\n").unwrap();
+                state.write_all(b"x").unwrap();
+            }
+        });
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let with = |changing: &str| json!({ "source": "app", "archive": format!("{changing}.zip"), "changing": changing });
+        let snapshot = runtime.block_on(world.run::<Backup>("r", "a", with("snapshot")));
+        let fail = runtime.block_on(world.run::<Backup>("r", "b", with("fail")));
+        stop.store(true, Ordering::Release);
+        (snapshot, fail)
+    });
+    snapshot.unwrap();
+    let failure = fail.unwrap_err();
+    assert!(failure.clean && failure.message.contains("state.bin") && failure.message.contains("changes"), "{failure:?}");
+    assert!(!world.has("fail.zip") && !world.has("fail.zip.partial"));
+    let warnings = world.warnings();
+    assert!(warnings.contains("state.bin") && !warnings.contains("app.log"), "{warnings}");
+    tokio::runtime::Runtime::new().unwrap().block_on(restored(&world, &world.path("snapshot.zip"), "again"));
+    assert!(world.read("again/app.log").starts_with("line\nline\n"));
+}
+
+#[tokio::test]
+async fn a_folder_that_does_not_exist_gives_an_empty_archive() {
+    let world = World::new();
+    let output = world.run::<Backup>("r", "backup", json!({ "source": "app", "archive": "b.zip" })).await.unwrap();
+    assert_eq!(output.files, 0);
+    assert_eq!(zip::ZipArchive::new(std::fs::File::open(output.archive).unwrap()).unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_backup_is_refused_before_anything_is_written() {
+    let world = World::new();
+    world.write("app/a", "1");
+    for (with, says) in [
+        (json!({ "source": "app", "archive": "app/backups/b.zip" }), "inside"),
+        (json!({ "source": "app/a", "archive": "b.zip" }), "not a folder"),
+        (json!({ "source": "app", "archive": "b.zip", "level": 12 }), "0 to 9"),
+        (json!({ "source": "app", "archive": "b.zip", "exclude": ["[z-a"] }), "no pattern"),
+        (json!({ "source": "app", "archive": "b.zip", "keep": 0 }), "at least 1"),
+    ] {
+        let failure = world.run::<Backup>("r", "backup", with).await.unwrap_err();
+        assert!(failure.clean && failure.message.contains(says), "{failure:?}");
+    }
+    assert!(!world.has("b.zip") && !world.has("app/backups"));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn sockets_and_links_out_of_the_folder_are_left_out_with_a_warning() {
+    let world = World::new();
+    world.write("app/a", "1");
+    let _socket = std::os::unix::net::UnixListener::bind(world.path("app/socket")).unwrap();
+    crate::world::link("/etc/hostname", &world.path("app/out"));
+    world.run::<Backup>("r", "backup", json!({ "source": "app", "archive": "b.zip" })).await.unwrap();
+    let warnings = world.warnings();
+    assert!(warnings.contains("app/socket") && warnings.contains("app/out"), "{warnings}");
+    restored(&world, &world.path("b.zip"), "again").await;
+    assert_eq!(tree(&world.path("again")).len(), 1);
+}
+
+#[tokio::test]
+async fn keep_removes_the_oldest_archives_of_the_same_shape() {
+    let world = World::new();
+    world.write("app/a", "1");
+    for name in
+        ["App_20250101_000000.zip", "App_20250102_000000.zip", "App_20250103_000000.zip", "Other_20240101_000000.zip", "App_final.zip"]
+    {
+        world.write(&format!("out/{name}"), "old");
+    }
+    world.run::<Backup>("r", "backup", json!({ "source": "app", "archive": "out/App_20260101_000000.zip", "keep": 2 })).await.unwrap();
+    let mut left: Vec<String> =
+        std::fs::read_dir(world.path("out")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    left.sort();
+    assert_eq!(left, ["App_20250103_000000.zip", "App_20260101_000000.zip", "App_final.zip", "Other_20240101_000000.zip"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_interrupted_backup_left_is_not_in_the_way() {
+    let world = World::new();
+    for number in 0..40 {
+        world.write(&format!("app/{number}"), "x".repeat(1000));
+    }
+    world.write("b.zip.partial", "half");
+    world.write("b.zip.snapshots/0.db", "half");
+    let with = || json!({ "source": "app", "archive": "b.zip" });
+    let failure = world.run_with::<Backup>("r", "backup", with(), Vec::new(), Some(10)).await.unwrap_err();
+    assert_eq!(failure.message, "stopped as asked");
+    assert!(!world.has("b.zip"));
+    world.run::<Backup>("r", "backup", with()).await.unwrap();
+    assert!(!world.has("b.zip.partial") && !world.has("b.zip.snapshots"));
+    restored(&world, &world.path("b.zip"), "again").await;
+    assert_eq!(tree(&world.path("again")), tree(&world.path("app")));
+}

@@ -1,0 +1,10 @@
+//! The kinds about files, on real folders.
+#![allow(clippy::unwrap_used)]
+
+mod backup;
+mod hostile;
+mod killed;
+mod prune;
+mod restore;
+mod sync;
+mod world;

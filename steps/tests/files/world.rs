@@ -1,0 +1,180 @@
+//! A temporary folder, contexts of runs in it, and what trees look like.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::UNIX_EPOCH;
+
+use almaplan_engine::event::{Part, RunId, StepId};
+use almaplan_engine::step::{Attempt, Context, Failure, Keep, RunInfo, Step};
+use almaplan_engine::update::{Update, Updates};
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+pub struct World {
+    pub dir: tempfile::TempDir,
+    pub notes: Arc<Mutex<Vec<String>>>,
+    /// The records of the steps so far, by step.
+    pub records: Arc<Mutex<BTreeMap<String, Map<String, Value>>>>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), notes: Arc::default(), records: Arc::default() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.path(name).symlink_metadata().is_ok()
+    }
+
+    pub fn warnings(&self) -> String {
+        self.notes.lock().unwrap().join("\n")
+    }
+
+    /// Runs a step of the run `run`; it sees what its earlier attempts recorded.
+    pub async fn run<S: Step>(&self, run: &str, step: &str, with: Value) -> Result<S::Output, Failure> {
+        self.run_with::<S>(run, step, with, Vec::new(), None).await
+    }
+
+    /// The same, with needed paths, and stopped at the `stop_at`-th sign of progress.
+    pub async fn run_with<S: Step>(
+        &self,
+        run: &str,
+        step: &str,
+        with: Value,
+        needed: Vec<PathBuf>,
+        stop_at: Option<usize>,
+    ) -> Result<S::Output, Failure> {
+        let stop = CancellationToken::new();
+        let (notes, token, seen) = (Arc::clone(&self.notes), stop.clone(), Mutex::new(0));
+        let updates: Updates = Arc::new(move |update| {
+            if let Update::Note { message, .. } = &update {
+                notes.lock().unwrap().push(message.clone());
+            }
+            let mut seen = seen.lock().unwrap();
+            *seen += 1;
+            if Some(*seen) == stop_at {
+                token.cancel();
+            }
+        });
+        let key = format!("{run}/{step}");
+        let recorded = self.records.lock().unwrap().get(&key).cloned().unwrap_or_default();
+        let records = Arc::clone(&self.records);
+        let keep = move |name: String, value: Value| {
+            records.lock().unwrap().entry(key.clone()).or_default().insert(name, value);
+        };
+        let cx = context(self.dir.path(), run, step, recorded, needed, stop, updates, keep);
+        serde_json::from_value::<S>(with).unwrap().run(&cx).await
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+pub fn context(
+    folder: &Path,
+    run: &str,
+    step: &str,
+    recorded: Map<String, Value>,
+    needed: Vec<PathBuf>,
+    stop: CancellationToken,
+    updates: Updates,
+    keep: impl Fn(String, Value) + Send + 'static,
+) -> Context {
+    let (requests, mut inbox) = mpsc::unbounded_channel::<almaplan_engine::step::Request>();
+    tokio::spawn(async move {
+        while let Some(request) = inbox.recv().await {
+            if let Keep::Output(name, value) = request.keep {
+                keep(name, value);
+            }
+            let _ = request.done.send(());
+        }
+    });
+    let run = RunInfo {
+        id: RunId::new(run),
+        plan: "test".to_owned(),
+        plan_dir: folder.to_owned(),
+        folder: folder.to_owned(),
+        started_at: jiff::Timestamp::now(),
+        timestamp: "20260206_141502".to_owned(),
+        lang: "en".to_owned(),
+    };
+    let attempt = Attempt {
+        step: StepId::new(step),
+        part: Part::Action,
+        number: 1,
+        deadline: None,
+        recorded,
+        processes: Vec::new(),
+        run: Arc::new(run),
+        summary: Arc::default(),
+        needed: Arc::new(needed),
+    };
+    let (_, answer) = watch::channel(None);
+    Context::new(attempt, stop, answer, requests, updates)
+}
+
+/// Everything in a folder: kind, mode, time of files in seconds, content. Our own files are left out.
+pub fn tree(root: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    look(root, "", &mut found);
+    found.retain(|name, _| !name.starts_with(".almaplan-"));
+    found
+}
+
+/// The same without times: what a person calls the same content.
+pub fn contents(root: &Path) -> BTreeMap<String, String> {
+    tree(root).into_iter().map(|(name, what)| (name, what.split(" @").next().unwrap().to_owned())).collect()
+}
+
+fn look(folder: &Path, prefix: &str, found: &mut BTreeMap<String, String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let meta = entry.metadata().unwrap();
+        let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+        let at = meta.modified().unwrap().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        if meta.is_symlink() {
+            found.insert(name, format!("link {}", std::fs::read_link(entry.path()).unwrap().display()));
+        } else if meta.is_dir() {
+            found.insert(name.clone(), format!("folder {:o} @{at}", mode(&meta)));
+            look(&entry.path(), &format!("{name}/"), found);
+        } else {
+            let hash = blake3::hash(&std::fs::read(entry.path()).unwrap());
+            found.insert(name, format!("file {:o} {} @{at}", mode(&meta), hash.to_hex()));
+        }
+    }
+}
+
+#[cfg(unix)]
+pub fn mode(meta: &std::fs::Metadata) -> u32 {
+    std::os::unix::fs::MetadataExt::mode(meta) & 0o7777
+}
+
+#[cfg(not(unix))]
+pub fn mode(meta: &std::fs::Metadata) -> u32 {
+    u32::from(meta.permissions().readonly())
+}
+
+#[cfg(unix)]
+pub fn chmod(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+}
+
+#[cfg(unix)]
+pub fn link(target: &str, at: &Path) {
+    std::os::unix::fs::symlink(target, at).unwrap();
+}
