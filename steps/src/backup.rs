@@ -330,7 +330,7 @@ fn leave_out(job: &Job, found: &mut Vec<Found>) -> Result<(), FileError> {
 
 /// Reads the archive back in full. Returns how many files and links are in it, and its SHA-256.
 fn verify(job: &Job, path: &Path, written: u64) -> Result<(u64, String), FileError> {
-    let archive = Archive::open(path, &Limits { ratio: u64::MAX, ..Limits::default() })?;
+    let archive = Archive::open(path, &Limits::default())?;
     if archive.entries.len() as u64 != written {
         let reason = format!("{} entries were written and {} are in it", written, archive.entries.len());
         return Err(ArchiveError::Damaged { path: path.to_owned(), reason }.into());

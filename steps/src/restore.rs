@@ -13,20 +13,17 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs::{File, FileTimes, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::files::archive::{ABSENT, Archive, Entry, Limits};
+use crate::files::archive::{ABSENT, Archive, Limits};
 use crate::files::{
-    Carry, FileError, Found, Job, Keep, Kind, Listing, MANIFEST, Manifest, NEXT, Patterns, beside, blocking, cannot_be_renamed, copy_file,
-    copy_link, copy_tree, discard, dress_folder, each, free_space, inside, io_error, is_database, is_own, make_link, move_in, overlap,
-    present, real_target, remove_file, remove_tree, set_file_mode, sync_folder, sync_tree, walk, write_atomically,
+    Carry, Choice, FileError, Job, Keep, Kind, Listing, MANIFEST, Manifest, NEXT, Patterns, beside, blocking, cannot_be_renamed, copy_tree,
+    discard, dress_folder, inside, io_error, is_database, is_own, move_in, overlap, present, real_target, remove_file, remove_tree,
+    sync_folder, sync_tree, walk, write_atomically,
 };
 
 /// Puts an archive back in place of a folder, which is kept beside it.
@@ -337,112 +334,4 @@ impl FailedNote {
     fn load(failed: &Path) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(failed.join(FAILED)).ok()?).ok()
     }
-}
-
-/// What the restored folder will have.
-struct Choice<'a> {
-    archived: Vec<&'a Entry>,
-    current: Vec<Found>,
-}
-
-impl Choice<'_> {
-    /// Data that is where a file of the old release was a folder, or the other way round, stays in the failed folder only.
-    fn settle_conflicts(&mut self, job: &Job) {
-        let mut taken: Listing = self.archived.iter().map(|entry| (entry.name.clone(), entry.kind)).collect();
-        self.current.retain(|found| {
-            let above = || {
-                found.name.match_indices('/').any(|(slash, _)| taken.get(&found.name[..slash]).is_some_and(|kind| *kind != Kind::Folder))
-            };
-            let below = format!("{}/", found.name);
-            let holds = || taken.range(below.clone()..).next().is_some_and(|(name, _)| name.starts_with(&below));
-            let conflict = above() || (found.kind != Kind::Folder && holds());
-            if conflict {
-                job.cx.warn(format!("{} is not carried over: the restored release has something else in its place", found.path.display()));
-            } else if found.kind == Kind::Other {
-                job.cx.info(format!("{} is not carried over: it is neither a file nor a folder", found.path.display()));
-            } else {
-                taken.insert(found.name.clone(), found.kind);
-            }
-            !conflict && found.kind != Kind::Other
-        });
-    }
-
-    fn check_space(&self, parent: &Path) -> Result<(), FileError> {
-        let archived: u64 = self.archived.iter().map(|entry| entry.size).sum();
-        let current: u64 = self.current.iter().filter(|found| found.kind == Kind::File).map(|found| found.meta.len()).sum();
-        let free = free_space(parent).unwrap_or(u64::MAX);
-        if free < archived.saturating_add(current) {
-            let needed = archived.saturating_add(current);
-            let parent = parent.display();
-            return Err(FileError::Refused(format!(
-                "the restored folder needs {needed} bytes beside it in {parent}, where {free} are free; make room, then `almaplan resume`"
-            )));
-        }
-        Ok(())
-    }
-
-    fn build(&self, job: &Job, archive: &Archive, at: &Path) -> Result<u64, FileError> {
-        std::fs::create_dir_all(at).map_err(io_error("create", at))?;
-        let folder = |name: &str, is_folder: bool| {
-            let path = inside(at, name);
-            let folder = if is_folder { path.as_path() } else { path.parent().unwrap_or(at) };
-            std::fs::create_dir_all(folder).map_err(io_error("create", folder))
-        };
-        self.archived.iter().try_for_each(|entry| folder(&entry.name, entry.kind == Kind::Folder))?;
-        self.current.iter().try_for_each(|found| folder(&found.name, found.kind == Kind::Folder))?;
-        let archived: u64 = self.archived.iter().map(|entry| entry.size).sum();
-        let current: u64 = self.current.iter().filter(|found| found.kind == Kind::File).map(|found| found.meta.len()).sum();
-        job.expect_bytes(archived + current);
-        each(&self.archived, || Ok(archive.handle()?), |file: &mut File, entry| extract(job, archive, file, entry, at))?;
-        each(
-            &self.current,
-            || Ok(()),
-            |(): &mut (), found| match found.kind {
-                Kind::File => copy_file(job, &found.path, &inside(at, &found.name), &found.meta).map(drop),
-                Kind::Link => copy_link(found, &inside(at, &found.name)),
-                Kind::Folder | Kind::Other => Ok(()),
-            },
-        )?;
-        self.dress_folders(at)?;
-        sync_tree(at)?;
-        let archived = self.archived.iter().filter(|entry| entry.kind != Kind::Folder).count();
-        let current = self.current.iter().filter(|found| found.kind != Kind::Folder).count();
-        Ok((archived + current) as u64)
-    }
-
-    fn dress_folders(&self, at: &Path) -> Result<(), FileError> {
-        for folder in self.current.iter().rev().filter(|found| found.kind == Kind::Folder) {
-            dress_folder(&inside(at, &folder.name), folder.mode(), Some(&folder.meta))?;
-        }
-        let mut folders: Vec<&&Entry> = self.archived.iter().filter(|entry| entry.kind == Kind::Folder).collect();
-        folders.sort_by(|a, b| b.name.cmp(&a.name));
-        for folder in folders {
-            crate::files::date_folder(&inside(at, &folder.name), time(folder.modified_s), folder.mode)?;
-        }
-        Ok(())
-    }
-}
-
-fn extract(job: &Job, archive: &Archive, file: &mut File, entry: &Entry, root: &Path) -> Result<(), FileError> {
-    job.check()?;
-    let path = inside(root, &entry.name);
-    match (&entry.kind, &entry.link) {
-        (Kind::Link, Some(target)) => return make_link(target, &path, entry.modified_s),
-        (Kind::File, _) => {}
-        _ => return Ok(()),
-    }
-    let mut out = OpenOptions::new().write(true).create_new(true).open(&path).map_err(io_error("create", &path))?;
-    archive.read(file, entry, |piece| -> Result<(), FileError> {
-        job.check()?;
-        out.write_all(piece).map_err(io_error("write", &path))?;
-        job.advance(piece.len() as u64);
-        Ok(())
-    })?;
-    out.set_times(FileTimes::new().set_modified(time(entry.modified_s))).map_err(io_error("set the time of", &path))?;
-    set_file_mode(&out, entry.mode).map_err(io_error("set the permissions of", &path))
-}
-
-fn time(seconds: i64) -> SystemTime {
-    let span = Duration::from_secs(seconds.unsigned_abs());
-    if seconds < 0 { UNIX_EPOCH - span } else { UNIX_EPOCH + span }
 }

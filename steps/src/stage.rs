@@ -16,7 +16,7 @@ pub struct Stage {
     pub from: PathBuf,
     /// The folder that is deployed to; may not exist yet.
     pub to: PathBuf,
-    /// What is no part of the release, as patterns like those of a `.gitignore`.
+    /// What is no part of the release, and is not touched in the target either: patterns like those of a `.gitignore`.
     #[serde(default)]
     pub exclude: Option<Vec<String>>,
 }
@@ -69,7 +69,8 @@ impl Work {
         }
         let staged = staged?;
         let old = Deployed::load(&self.to)?.old.unwrap_or_default();
-        let obsolete = |name: &&String| !staged.manifest.files.contains_key(*name) && present(&inside(&self.to, name));
+        let stays = |name: &str| staged.manifest.files.contains_key(name) || self.exclude.covers(name, false);
+        let obsolete = |name: &&String| !stays(name) && present(&inside(&self.to, name));
         let deleted = old.files.keys().filter(obsolete).count() as u64;
         Ok(StageOutput { dir, added: staged.added, changed: staged.changed, deleted, bytes: staged.bytes })
     }

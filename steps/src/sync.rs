@@ -32,7 +32,7 @@ pub struct Sync {
     pub staged: Option<PathBuf>,
     /// The folder to deploy to; created where it does not exist.
     pub to: PathBuf,
-    /// What is neither put in place nor deleted, as patterns like those of a `.gitignore`.
+    /// What is neither put in place nor deleted, as patterns like those of a `.gitignore`; what `stage` excluded is excluded here too.
     #[serde(default)]
     pub exclude: Option<Vec<String>>,
     /// A new folder for a copy of the data in the target as it is now, for `restore` with `data = "at-stop"`.
@@ -102,28 +102,26 @@ impl Work {
         let is_new = !present(&self.to);
         discard(job, &dir)?;
         let staging = Staging { from, to: &self.to, dir: &dir, exclude: &self.exclude, whole: false };
-        if let Err(error) = stage(job, &staging) {
-            if !job.cx.is_cancelled() {
-                discard(job, &dir)?;
-            }
-            if is_new {
-                let _ = std::fs::remove_dir(&self.to);
-            }
-            return Err(error);
+        let placed = stage(job, &staging).and_then(|_| self.place(job, &dir));
+        if placed.is_ok() || !(job.touched() || job.cx.is_cancelled()) {
+            discard(job, &dir)?;
         }
-        let output = self.place(job, &dir)?;
-        discard(job, &dir)?;
-        Ok(output)
+        if placed.is_err() && is_new && !job.touched() {
+            let _ = std::fs::remove_dir(&self.to);
+        }
+        placed
     }
 
     fn place(&self, job: &Job, staged: &Path) -> Result<SyncOutput, FileError> {
         let missing = || FileError::Refused(format!("{} holds no staged release; run `stage` again", staged.display()));
         let mut release = Manifest::load(staged, MANIFEST)?.ok_or_else(missing)?;
-        release.files.retain(|name, _| !self.exclude.covers(name, false));
-        release.folders.retain(|name| !self.exclude.covers(name, true));
         let deployed = Deployed::load(&self.to)?;
         let note = StagedNote::load(staged);
-        let placement = Placement { staged, to: &self.to, release: &release, note: note.as_ref(), exclude: &self.exclude };
+        // What was excluded from the release must not be deleted because the release has not got it.
+        let exclude = self.exclude.with(note.as_ref().map_or(&[], |note| &note.exclude))?;
+        release.files.retain(|name, _| !exclude.covers(name, false));
+        release.folders.retain(|name| !exclude.covers(name, true));
+        let placement = Placement { staged, to: &self.to, release: &release, note: note.as_ref(), exclude: &exclude };
         let changes = plan(job, &placement, &deployed)?;
         // A repetition finds less to do; what the step did in all is what it found first.
         let changed = job.record("changed", &(changes.moves.len() as u64))?;

@@ -43,7 +43,7 @@ where
     match result.map_err(|panic| Failure::dirty(format!("a bug in this kind ended it: {panic}")))? {
         Ok(output) => Ok(output),
         Err(_) if cx.is_cancelled() => Err(Failure::dirty(FileError::Stopped)),
-        Err(error) if job.touched.load(Ordering::Acquire) => Err(Failure::dirty(whole(&error))),
+        Err(error) if job.touched() => Err(Failure::dirty(whole(&error))),
         Err(error) => Err(Failure::clean(whole(&error))),
     }
 }
@@ -100,6 +100,11 @@ impl Job {
     /// From here on something that others see is changed: a failure owes a compensation.
     pub fn touch(&self) {
         self.touched.store(true, Ordering::Release);
+    }
+
+    /// Whether something was changed already.
+    pub fn touched(&self) -> bool {
+        self.touched.load(Ordering::Acquire)
     }
 
     /// Whether to go on.

@@ -8,6 +8,7 @@
 pub mod archive;
 mod atomic;
 mod carry;
+mod choice;
 mod copy;
 mod job;
 mod live;
@@ -37,6 +38,7 @@ pub use self::walk::tree_size;
 
 pub(crate) use self::atomic::sync_folder;
 pub(crate) use self::carry::{Carry, Keep, Listing};
+pub(crate) use self::choice::Choice;
 pub(crate) use self::copy::{copy_file, copy_link, copy_tree, dress_folder, hash_file, sync_tree};
 pub(crate) use self::job::{Job, blocking, each};
 pub(crate) use self::live::{Live, READS, Reading, is_database};

@@ -11,6 +11,7 @@ use super::{FileError, platform};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Patterns {
     all: Vec<(GlobMatcher, bool)>,
+    texts: Vec<String>,
 }
 
 impl Patterns {
@@ -20,7 +21,21 @@ impl Patterns {
     /// One is no pattern.
     pub fn new<S: AsRef<str>>(patterns: &[S]) -> Result<Self, FileError> {
         let all = patterns.iter().map(|pattern| compile(pattern.as_ref())).collect::<Result<_, _>>()?;
-        Ok(Self { all })
+        Ok(Self { all, texts: patterns.iter().map(|pattern| pattern.as_ref().to_owned()).collect() })
+    }
+
+    /// These and `more`.
+    ///
+    /// # Errors
+    /// One of `more` is no pattern.
+    pub fn with(&self, more: &[String]) -> Result<Self, FileError> {
+        let texts: Vec<&String> = self.texts.iter().chain(more).collect();
+        Self::new(&texts)
+    }
+
+    /// As they were written.
+    pub fn texts(&self) -> &[String] {
+        &self.texts
     }
 
     /// Whether `name` itself matches; whoever walks does not go into a folder that does.

@@ -52,6 +52,9 @@ pub(crate) struct StagedNote {
     pub target: PathBuf,
     /// The deployed files that are the same as in the release, as they were then.
     pub unchanged: BTreeMap<String, Fingerprint>,
+    /// The patterns that were left out of the release.
+    #[serde(default)]
+    pub exclude: Vec<String>,
 }
 
 impl StagedNote {
@@ -81,7 +84,11 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
         dress_folder(&inside(staging.dir, &folder.name), folder.mode(), Some(&folder.meta))?;
     }
     let manifest = tally.manifest(&found);
-    let note = StagedNote { target: staging.to.to_owned(), unchanged: tally.unchanged.into_inner().expect("the threads have ended") };
+    let note = StagedNote {
+        target: staging.to.to_owned(),
+        unchanged: tally.unchanged.into_inner().expect("the threads have ended"),
+        exclude: staging.exclude.texts().to_vec(),
+    };
     let at = staging.dir.join(StagedNote::NAME);
     let bytes = serde_json::to_vec(&note).expect("a note is plain data with text keys");
     write_atomically(&at, &bytes).map_err(io_error("write", &at))?;

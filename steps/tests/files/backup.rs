@@ -212,6 +212,18 @@ async fn sockets_and_links_out_of_the_folder_are_left_out_with_a_warning() {
     assert_eq!(tree(&world.path("again")).len(), 1);
 }
 
+// Zeros compress as far as deflate goes: what backup accepts, restore must not take for a bomb.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_of_zeros_comes_back() {
+    let world = World::new();
+    world.write("app/a", "");
+    std::fs::File::create(world.path("app/zeros")).unwrap().set_len(120 << 20).unwrap();
+    let output = world.run::<Backup>("r", "backup", json!({ "source": "app", "archive": "b.zip" })).await.unwrap();
+    assert!(output.bytes < 1 << 20);
+    restored(&world, &world.path("b.zip"), "again").await;
+    assert_eq!(world.path("again/zeros").metadata().unwrap().len(), 120 << 20);
+}
+
 #[tokio::test]
 async fn keep_removes_the_oldest_archives_of_the_same_shape() {
     let world = World::new();

@@ -128,6 +128,20 @@ async fn what_changed_in_the_target_since_it_was_staged_is_put_right() {
     check_deployed(&world);
 }
 
+// Whoever adds `*.db` to `exclude` wants the database of production to be safe, not deleted because the release has none.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_excluded_from_now_on_is_not_deleted() {
+    let world = World::new();
+    world.write("dev/app.py", "v1");
+    world.write("dev/shop.db", "shipped once by mistake");
+    world.run::<Sync>("r1", "sync", json!({ "from": "dev", "to": "app" })).await.unwrap();
+    world.write("app/shop.db", "in use since");
+    let staged = stage(&world, "r2").await;
+    assert_eq!(staged.deleted, 0);
+    world.run::<Sync>("r2", "sync", json!({ "staged": staged.dir, "to": "app" })).await.unwrap();
+    assert_eq!(world.read("app/shop.db"), "in use since");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn staging_twice_leaves_the_newer_source() {
     let world = deployed().await;
@@ -170,6 +184,8 @@ async fn data_in_the_way_of_the_release_is_refused_clean() {
     let staged = stage(&world, "r2").await;
     let failure = world.run::<Sync>("r2", "sync", json!({ "staged": staged.dir, "to": "app" })).await.unwrap_err();
     assert!(failure.clean && failure.message.contains("belongs to no release"), "{failure:?}");
+    let failure = world.run::<Sync>("r2", "other", json!({ "from": "dev", "to": "app" })).await.unwrap_err();
+    assert!(failure.clean && !world.has("app/.almaplan-staged"), "{failure:?}");
     assert_eq!(tree(&world.path("app")), before);
 }
 

@@ -5,6 +5,7 @@
 mod format;
 mod names;
 mod reader;
+mod record;
 mod writer;
 
 use std::path::PathBuf;

@@ -10,10 +10,11 @@ use jiff::tz::TimeZone;
 
 use super::ArchiveError;
 use super::format::{
-    CENTRAL, CENTRAL_LEN, DEFLATED, END, END_LEN, END64, END64_LEN, EXTRA_TIME, EXTRA_ZIP64, FLAG_ENCRYPTED, FLAG_MASKED, FLAG_STRONG,
-    LOCAL, LOCAL_LEN, LOCATOR64, LOCATOR64_LEN, MAX32, MODE_FILE, MODE_FOLDER, MODE_KIND, MODE_LINK, STORED, Take, from_dos_time,
+    DEFLATED, END, END_LEN, END64, END64_LEN, FLAG_ENCRYPTED, FLAG_MASKED, FLAG_STRONG, LOCAL, LOCAL_LEN, LOCATOR64, LOCATOR64_LEN,
+    MODE_FILE, MODE_FOLDER, MODE_KIND, MODE_LINK, STORED, Take, from_dos_time,
 };
 use super::names::{complaint, link_complaint};
+use super::record::{Extra, RawEntry};
 use crate::files::{Kind, platform};
 
 /// The longest text of a link that is followed anywhere.
@@ -38,8 +39,8 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        // Deflate reaches 1032 at most, on nothing but zeros.
-        let (ratio, ratio_from) = (1000, 100 << 20);
+        // Deflate reaches 1032 at most, on nothing but zeros, which an honest folder may have. Whoever reads asks for room first.
+        let (ratio, ratio_from) = (1040, 100 << 20);
         Self { entries: 5_000_000, directory: 2 << 30, total: 16 << 40, ratio, ratio_from, windows: platform::WINDOWS_NAMES }
     }
 }
@@ -441,70 +442,4 @@ impl Reader {
 fn is_end(bytes: &[u8]) -> bool {
     let mut end = Take(bytes);
     end.u32() == Some(END) && end.bytes(16).is_some() && end.u16().is_some_and(|len| usize::from(len) == end.0.len())
-}
-
-/// One record of the directory, nothing of it believed yet.
-struct RawEntry<'a> {
-    made_by: u16,
-    flags: u16,
-    method: u16,
-    time: u16,
-    date: u16,
-    crc: u32,
-    compressed: u32,
-    size: u32,
-    attributes: u32,
-    offset: u32,
-    name: &'a [u8],
-    extra: &'a [u8],
-}
-
-impl<'a> RawEntry<'a> {
-    fn take(rest: &mut Take<'a>) -> Option<Self> {
-        let mut head = Take(rest.bytes(CENTRAL_LEN)?);
-        (head.u32()? == CENTRAL).then_some(())?;
-        let made_by = head.u16()?;
-        head.u16()?;
-        let (flags, method, time, date) = (head.u16()?, head.u16()?, head.u16()?, head.u16()?);
-        let (crc, compressed, size) = (head.u32()?, head.u32()?, head.u32()?);
-        let (name, extra, comment) = (head.u16()?, head.u16()?, head.u16()?);
-        head.bytes(4)?;
-        let (attributes, offset) = (head.u32()?, head.u32()?);
-        let (name, extra) = (rest.bytes(usize::from(name))?, rest.bytes(usize::from(extra))?);
-        rest.bytes(usize::from(comment))?;
-        Some(Self { made_by, flags, method, time, date, crc, compressed, size, attributes, offset, name, extra })
-    }
-}
-
-/// What the extra fields make of a record.
-struct Extra {
-    size: u64,
-    compressed: u64,
-    offset: u64,
-    modified_s: Option<i64>,
-}
-
-impl Extra {
-    fn parse(raw: &RawEntry<'_>) -> Option<Self> {
-        let mut found = Self { size: raw.size.into(), compressed: raw.compressed.into(), offset: raw.offset.into(), modified_s: None };
-        let mut rest = Take(raw.extra);
-        while rest.0.len() >= 4 {
-            let (id, len) = (rest.u16()?, rest.u16()?);
-            let mut field = Take(rest.bytes(usize::from(len))?);
-            match id {
-                EXTRA_ZIP64 => {
-                    for number in [&mut found.size, &mut found.compressed, &mut found.offset] {
-                        if *number == MAX32 {
-                            *number = field.u64()?;
-                        }
-                    }
-                }
-                EXTRA_TIME if field.bytes(1)?[0] & 1 == 1 => {
-                    found.modified_s = Some(i32::from_le_bytes(field.bytes(4)?.try_into().ok()?).into());
-                }
-                _ => {}
-            }
-        }
-        Some(found)
-    }
 }
