@@ -220,3 +220,57 @@ fn shortest_cycle(needs: &[Vec<usize>], knot: std::collections::HashSet<usize>) 
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Needs of up to 90 steps (more than one batch of 64), each of earlier ones only.
+    fn acyclic() -> impl Strategy<Value = Vec<Vec<usize>>> {
+        prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..3), 1..90).prop_map(|steps| {
+            let needs = |(step, needs): (usize, Vec<prop::sample::Index>)| match step {
+                0 => Vec::new(),
+                _ => needs.into_iter().map(|need| need.index(step)).collect(),
+            };
+            steps.into_iter().enumerate().map(needs).collect()
+        })
+    }
+
+    fn needs_itself(needs: &[Vec<usize>]) -> bool {
+        (0..needs.len()).any(|step| reach(needs, step)[step])
+    }
+
+    proptest! {
+        #[test]
+        fn every_step_comes_after_what_it_needs_and_many_questions_have_the_answers_of_one(needs in acyclic()) {
+            let edges = Edges::new(needs);
+            let place = |step: usize| edges.order.iter().position(|&other| other == step);
+            for (step, needed) in edges.needs.iter().enumerate() {
+                prop_assert!(needed.iter().all(|&need| place(need) < place(step) && edges.dependents[need].contains(&step)));
+            }
+            let pairs: Vec<_> = (0..edges.needs.len()).flat_map(|a| (0..edges.needs.len()).map(move |b| (a, b))).collect();
+            let singly: Vec<bool> = pairs.iter().map(|&(a, b)| edges.ancestors(b)[a]).collect();
+            prop_assert_eq!(edges.are_ancestors(&pairs), singly);
+        }
+
+        #[test]
+        fn a_circle_is_found_exactly_where_there_is_one(
+            needs in acyclic(), back in prop::collection::vec(any::<(prop::sample::Index, prop::sample::Index)>(), 0..3)
+        ) {
+            let mut needs = needs;
+            for (from, to) in back {
+                let (from, to) = (from.index(needs.len()), to.index(needs.len()));
+                if from != to {
+                    needs[from].push(to);
+                }
+            }
+            let found = cycles(&needs);
+            prop_assert_eq!(!found.is_empty(), needs_itself(&needs));
+            for cycle in found {
+                prop_assert!(cycle.iter().zip(cycle.iter().cycle().skip(1)).all(|(step, next)| needs[*step].contains(next)));
+            }
+        }
+    }
+}

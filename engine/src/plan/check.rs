@@ -45,6 +45,9 @@ pub(crate) fn looks_secret(name: &str) -> bool {
     inside.iter().any(|part| name.contains(part)) || name.split('_').any(|word| words.contains(&word))
 }
 
+/// The conditions of some work, and of the step that it belongs to.
+type Whens<'a> = [Option<&'a Written<String>>; 2];
+
 /// What the plan's names stand for.
 struct Names<'d> {
     steps: HashMap<&'d str, usize>,
@@ -161,13 +164,13 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
         for (place, step) in self.draft.steps.iter().enumerate() {
             let id = step.id.value.as_str();
             let mut needed = self.needs(step, Place::Step(id), false);
-            let (mut action, mut referred) = self.action(&step.action, &Place::Step(id), Site::Action(place), step.when.as_ref());
+            let (mut action, mut referred) = self.action(&step.action, &Place::Step(id), Site::Action(place), [step.when.as_ref(), None]);
             self.when(step.when.as_ref(), &Place::Step(id), Site::Action(place), &mut referred);
             needed.extend(referred.into_iter().filter(|&other| other != place));
             let around = Site::Around(place);
-            let probe = step.probe.as_ref().map(|probe| self.action(probe, &Place::Probe(id), around, None).0);
+            let probe = step.probe.as_ref().map(|probe| self.action(probe, &Place::Probe(id), around, [step.when.as_ref(), None]).0);
             let compensations = step.compensate.iter().flat_map(|all| &all.value);
-            let compensate = compensations.map(|compensation| self.compensation(compensation, id, around)).collect();
+            let compensate = compensations.map(|compensation| self.compensation(compensation, step, around)).collect();
             if let (Some(_), Some(span)) = (&step.compensate, &step.irreversible) {
                 self.reader.note(span.clone(), Problem::IrreversibleCompensated { step: id.to_owned() });
             }
@@ -178,9 +181,9 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
         (steps, needs)
     }
 
-    fn compensation(&mut self, compensation: &DraftCompensation<'t, 'i>, id: &str, site: Site) -> Compensation {
-        let place = Place::Compensation(id);
-        let action = self.action(&compensation.action, &place, site, compensation.when.as_ref()).0;
+    fn compensation(&mut self, compensation: &DraftCompensation<'t, 'i>, step: &DraftStep<'t, 'i>, site: Site) -> Compensation {
+        let place = Place::Compensation(&step.id.value);
+        let action = self.action(&compensation.action, &place, site, [compensation.when.as_ref(), step.when.as_ref()]).0;
         self.when(compensation.when.as_ref(), &place, site, &mut Vec::new());
         Compensation {
             action,
@@ -197,7 +200,7 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
         for (index, step) in self.draft.finally.iter().enumerate() {
             let place = Place::Finally(&step.id.value);
             needs.push(self.needs(step, place, true));
-            let action = self.action(&step.action, &place, Site::Finally(index), step.when.as_ref()).0;
+            let action = self.action(&step.action, &place, Site::Finally(index), [step.when.as_ref(), None]).0;
             self.when(step.when.as_ref(), &place, Site::Finally(index), &mut Vec::new());
             steps.push(planned(step, action));
         }
@@ -232,17 +235,11 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
     }
 
     /// An action, and the steps that it refers to.
-    fn action(
-        &mut self,
-        action: &DraftAction<'t, 'i>,
-        place: &Place<'_>,
-        site: Site,
-        when: Option<&Written<String>>,
-    ) -> (Action, Vec<usize>) {
+    fn action(&mut self, action: &DraftAction<'t, 'i>, place: &Place<'_>, site: Site, whens: Whens<'_>) -> (Action, Vec<usize>) {
         let mut referred = Vec::new();
         let mut templates = BTreeMap::new();
         for (text, span) in action.with.into_iter().flat_map(texts) {
-            let parsed = self.template_within(text, span.clone(), place, site, when);
+            let parsed = self.template_within(text, span.clone(), place, site, whens);
             self.referred(&parsed, &mut referred);
             templates.insert(span.start, parsed);
         }
@@ -255,7 +252,7 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
         if self.reader.mistakes.len() == before
             && let Some(kind) = self.kind(action)
         {
-            self.inputs(action, kind, place, site, when, &templates, &with);
+            self.inputs(action, kind, place, site, whens, &templates, &with);
         }
         (Action { uses, with }, referred)
     }
@@ -277,12 +274,12 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
         kind: &Kind,
         place: &Place<'_>,
         site: Site,
-        when: Option<&Written<String>>,
+        whens: Whens<'_>,
         templates: &BTreeMap<usize, Parsed>,
         with: &Value,
     ) {
         let span = action.with.map_or_else(|| action.header.clone(), |with| with.span());
-        let guard = Guard::of(when);
+        let guard = Guard::of(whens);
         let known = |reference: &Reference| self.known(reference, site, &guard);
         let check =
             Inputs { schema: kind.input.as_value(), place, kind: kind.name, templates, known: &known, suggest: &self.reader.suggest };
@@ -319,20 +316,13 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
     }
 
     fn template(&mut self, text: &str, span: Span, place: &dyn std::fmt::Display, site: Site) -> Parsed {
-        self.template_within(text, span, place, site, None)
+        self.template_within(text, span, place, site, [None; 2])
     }
 
-    fn template_within(
-        &mut self,
-        text: &str,
-        span: Span,
-        place: &dyn std::fmt::Display,
-        site: Site,
-        when: Option<&Written<String>>,
-    ) -> Parsed {
+    fn template_within(&mut self, text: &str, span: Span, place: &dyn std::fmt::Display, site: Site, whens: Whens<'_>) -> Parsed {
         let parsed = parse_text(text);
         self.faults(&parsed, text, &span, place);
-        let guard = if parsed.references.iter().any(|reference| reference.as_text) { Guard::of(when) } else { Guard::default() };
+        let guard = if parsed.references.iter().any(|reference| reference.as_text) { Guard::of(whens) } else { Guard::default() };
         for reference in &parsed.references {
             self.reference(reference, self.within(text, &span, &reference.span), place, site, &guard);
         }
@@ -464,7 +454,8 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
             }
             Root::Steps => {
                 let Some(&step) = self.names.steps.get(name) else { return is(Types::ANY) };
-                let null_when = self.null_when(step, site).filter(|_| !guard.covers(reference, self.draft.steps[step].when.as_ref()));
+                let null_when =
+                    self.null_when(step, site, guard).filter(|_| !guard.covers(reference, self.draft.steps[step].when.as_ref()));
                 Known { types: self.output_types(reference, step), null_when }
             }
         }
@@ -486,12 +477,12 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
     }
 
     /// When the outputs of a step are null, seen from `site`.
-    fn null_when(&self, step: usize, site: Site) -> Option<String> {
+    fn null_when(&self, step: usize, site: Site, guard: &Guard) -> Option<String> {
         let of = &self.draft.steps[step];
         let id = &of.id.value;
         match site {
             Site::Around(own) if own == step => None,
-            Site::Finally(_) => Some(format!("`{id}` did not run or did not succeed")),
+            Site::Finally(_) if !guard.after_success() => Some(format!("`{id}` did not run or did not succeed")),
             _ if of.when.is_some() => Some(format!("`{id}` is skipped")),
             _ if of.continue_on_failure => Some(format!("`{id}` fails")),
             _ => None,
@@ -583,19 +574,22 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
     }
 }
 
-/// What the `when` of whoever refers to something says about it.
+/// What the `when`s of whoever refers to something say about it: those of the work itself, and of the step that it belongs to.
 #[derive(Default)]
 struct Guard {
-    when: Option<String>,
+    whens: Vec<String>,
     names: HashSet<(Root, String)>,
 }
 
 impl Guard {
-    fn of(when: Option<&Written<String>>) -> Self {
-        let Some(when) = when else { return Self::default() };
-        let references = parse_when(&when.value).references;
-        let names = references.into_iter().map(|mut reference| (reference.root, reference.path.swap_remove(0))).collect();
-        Self { when: Some(when.value.trim().to_owned()), names }
+    fn of(whens: Whens<'_>) -> Self {
+        let mut guard = Self::default();
+        for when in whens.into_iter().flatten() {
+            let references = parse_when(&when.value).references;
+            guard.names.extend(references.into_iter().map(|mut reference| (reference.root, reference.path.swap_remove(0))));
+            guard.whens.push(when.value.trim().to_owned());
+        }
+        guard
     }
 
     /// It asks about the very thing.
@@ -605,8 +599,13 @@ impl Guard {
 
     /// It asks about the step, or what it asks is what the step itself asked.
     fn covers(&self, reference: &Reference, when: Option<&Written<String>>) -> bool {
-        let same = || self.when.is_some() && self.when.as_deref() == when.map(|when| when.value.trim());
+        let same = || when.is_some_and(|when| self.whens.iter().any(|own| own == when.value.trim()));
         self.mentions(reference) || same()
+    }
+
+    /// It holds only after everything went well.
+    fn after_success(&self) -> bool {
+        self.whens.iter().any(|when| when.replace('\'', "\"").replace(' ', "") == "run.outcome==\"succeeded\"")
     }
 }
 

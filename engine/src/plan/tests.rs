@@ -496,6 +496,19 @@ with = { port = "{{ steps.a.files }}" }
 [finally.g]
 uses = "copy"
 with = { from = "{{ steps.b.archive }}", to = "x" }
+[finally.h]
+uses = "copy"
+when = "run.outcome == 'succeeded'"
+with = { from = "{{ steps.b.archive }}", to = "{{ steps.a.archive }}" }
+[steps.undone]
+uses = "look"
+needs = ["a"]
+when = "vars.port > 80"
+compensate = { uses = "copy", with = { from = "{{ steps.a.archive }}", to = "x" } }
+[steps.undone-else]
+uses = "look"
+needs = ["a"]
+compensate = { uses = "copy", with = { from = "{{ steps.a.archive }}", to = "x" } }
 "#,
     );
     insta::assert_snapshot!(mistakes(&text), @r#"
@@ -505,6 +518,10 @@ with = { from = "{{ steps.b.archive }}", to = "x" }
           say what to use instead: `{{ steps.a.archive | default("…") }}`, or let the step be skipped too, with `when`
     32:17 ALM0029 ["{{ steps.b.archive }}"] `from` of `finally` step `g` (`copy`) cannot do without `steps.b.archive`, which is null when `b` did not run or did not succeed
           say what to use instead: `{{ steps.b.archive | default("…") }}`, or let the step be skipped too, with `when`
+    36:47 ALM0029 ["{{ steps.a.archive }}"] `to` of `finally` step `h` (`copy`) cannot do without `steps.a.archive`, which is null when `a` is skipped
+          say what to use instead: `{{ steps.a.archive | default("…") }}`, or let the step be skipped too, with `when`
+    45:47 ALM0029 ["{{ steps.a.archive }}"] `from` of the compensation of `undone-else` (`copy`) cannot do without `steps.a.archive`, which is null when `a` is skipped
+          say what to use instead: `{{ steps.a.archive | default("…") }}`, or let the step be skipped too, with `when`
     "#);
 }
 
