@@ -191,7 +191,14 @@ fn referred<'s>(schema: &Value, root: &'s Value) -> Option<&'s Value> {
 /// The schema itself, where it is a reference and nothing more (schemars puts a field's description beside one).
 fn resolved<'s>(schema: &'s Value, root: &'s Value) -> &'s Value {
     let bare = |schema: &Value| schema.get("properties").is_none() && schema.get("allOf").is_none();
-    (0..MOST_REFS).fold(schema, |schema, _| referred(schema, root).filter(|_| bare(schema)).unwrap_or(schema))
+    let mut resolved = schema;
+    for _ in 0..MOST_REFS {
+        match referred(resolved, root) {
+            Some(next) if bare(resolved) => resolved = next,
+            _ => break,
+        }
+    }
+    resolved
 }
 
 fn branches(schema: &Value) -> Option<&Vec<Value>> {
@@ -390,14 +397,14 @@ impl Check<'_> {
     }
 
     fn text(&mut self, text: &str, span: Span, schema: &Value, field: &str) {
-        let (place, field, value) = (self.owner(), field.to_owned(), clipped(text));
-        match schema["format"].as_str() {
+        let wrong: fn(String, String, String) -> Problem = match schema["format"].as_str() {
             Some("duration") if humantime::parse_duration(text).is_err() => {
-                self.found.push((span, Problem::NotADuration { place, field, value }));
+                |place, field, value| Problem::NotADuration { place, field, value }
             }
-            Some("bytes") if !is_size(text) => self.found.push((span, Problem::NotASize { place, field, value })),
-            _ => {}
-        }
+            Some("bytes") if !is_size(text) => |place, field, value| Problem::NotASize { place, field, value },
+            _ => return,
+        };
+        self.found.push((span, wrong(self.owner(), field.to_owned(), clipped(text))));
     }
 
     fn number(&mut self, node: &Node<'_>, schema: &Value, field: &str) {
