@@ -122,7 +122,7 @@ pub fn context(
         processes: Vec::new(),
         run: Arc::new(run),
         summary: Arc::default(),
-        needed: Arc::new(needed),
+        needed: Arc::new(std::sync::Mutex::new(needed)),
     };
     let (_, answer) = watch::channel(None);
     Context::new(attempt, stop, answer, requests, updates)
