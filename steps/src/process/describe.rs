@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{running, system};
 
@@ -26,10 +27,21 @@ pub fn describe(pid: u32) -> Option<Description> {
     running(pid)?;
     let executable = system::executable(pid).unwrap_or_default();
     let cwd = system::folder(pid);
-    let mut args = system::arguments(pid).unwrap_or_default();
+    let mut args = arguments(pid);
     let called = if args.is_empty() { String::new() } else { args.remove(0) };
     let program = callable(pid, &called, &executable, cwd.as_deref()).unwrap_or_else(|| executable.clone());
     Some(Description { pid, program, executable, args, cwd })
+}
+
+/// The list is empty for a moment while a process becomes another program.
+fn arguments(pid: u32) -> Vec<String> {
+    for _ in 0..5 {
+        match system::arguments(pid) {
+            Some(args) if args.iter().all(String::is_empty) => std::thread::sleep(Duration::from_millis(1)),
+            args => return args.unwrap_or_default(),
+        }
+    }
+    Vec::new()
 }
 
 /// `called` as an absolute path, if it leads to what is executed.

@@ -124,3 +124,12 @@ pub async fn pid_in(file: &Path) -> u32 {
 pub fn runs(pid: u32) -> bool {
     almaplan_steps::process::identify(pid).is_some()
 }
+
+/// The interpreter itself: `python3` may be a script that becomes it only after a while.
+pub fn python() -> &'static Path {
+    static PYTHON: std::sync::OnceLock<std::path::PathBuf> = std::sync::OnceLock::new();
+    PYTHON.get_or_init(|| {
+        let output = std::process::Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().into()
+    })
+}

@@ -12,7 +12,7 @@ use almaplan_steps::start_service::{StartService, StartServiceOutput};
 use almaplan_steps::stop_service::{StopService, StopServiceOutput};
 use serde_json::{Map, Value, json};
 
-use crate::common::{Seen, context, context_after, kind, pid_in, runs, until};
+use crate::common::{Seen, context, context_after, kind, pid_in, python, runs, until};
 
 const STARTER: &str = "ALMAPLAN_TEST_STARTER";
 
@@ -53,7 +53,7 @@ impl Place {
 
     /// As a person would start it, without almaplan; returns once it listens, unless it never does.
     async fn by_hand(&mut self, mode: &str) -> u32 {
-        let mut command = std::process::Command::new("python3");
+        let mut command = std::process::Command::new(python());
         command.args(["server.py", &self.port.to_string(), mode]).current_dir(self.path()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().unwrap();
         let pid = child.id();
@@ -349,9 +349,8 @@ async fn an_answer_is_any_status_below_500() {
 #[tokio::test]
 async fn the_interpreter_of_a_virtual_environment_stays_that_one() {
     let place = Place::new();
-    let python = std::process::Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap().stdout;
     let link = place.path().join("venv-python");
-    std::os::unix::fs::symlink(String::from_utf8(python).unwrap().trim(), &link).unwrap();
+    std::os::unix::fs::symlink(python(), &link).unwrap();
     let mut with = place.with("");
     with["program"] = json!("./venv-python");
     kind::<StartService>(with).run(&context(place.path()).0).await.unwrap();

@@ -7,7 +7,7 @@ use almaplan_engine::step::Step;
 use almaplan_steps::watch::Watch;
 use serde_json::json;
 
-use crate::common::{context, kind, until};
+use crate::common::{context, kind, python as interpreter, until};
 
 /// Ended with the test.
 struct Ended(Child);
@@ -20,7 +20,7 @@ impl Drop for Ended {
 }
 
 fn python(code: &str) -> Ended {
-    Ended(Command::new("python3").args(["-c", code]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
+    Ended(Command::new(interpreter()).args(["-c", code]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
 }
 
 /// A parent that does nothing, whose child works; the child ends with the parent's input.
@@ -69,7 +69,10 @@ async fn a_process_that_ends_is_noticed_long_before_the_next_look() {
     let (watched, ()) = tokio::join!(biased; watch.run(&cx), async { service.0.kill().unwrap() });
     let failure = watched.unwrap_err();
     assert!(begun.elapsed() < Duration::from_secs(20));
-    assert!(failure.message.contains("ended while it was watched") && failure.message.contains("python3"), "{failure}");
+    assert!(
+        failure.message.contains("ended while it was watched") && failure.message.contains(&format!("(pid {})", service.0.id())),
+        "{failure}"
+    );
 
     service.0.wait().unwrap();
     let (cx, ..) = context("/".as_ref());
@@ -83,7 +86,7 @@ async fn a_url_that_answers_is_timed_and_one_that_does_not_fails() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}/");
     let service = Ended(
-        Command::new("python3")
+        Command::new(interpreter())
             .args(["-m", "http.server", &port.to_string(), "--bind", "127.0.0.1"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
