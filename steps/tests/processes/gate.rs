@@ -62,6 +62,7 @@ async fn an_opened_gate_keeps_its_identity_and_is_not_alive_in_another_boot() {
     child.start_kill().unwrap();
     // Not waited for: a zombie counts as ended.
     until("its end", || !process::is_alive(&identity)).await;
+    process::kill_now(&mut process::Tree::of(&identity));
 }
 
 #[tokio::test]
