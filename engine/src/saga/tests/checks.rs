@@ -36,6 +36,7 @@ struct Tale {
     /// An attempt ended otherwise than by failing cleanly.
     touched: bool,
     failures: u32,
+    undo_failures: u32,
     first_record: Option<Value>,
     ended_since_settled: bool,
 }
@@ -70,7 +71,7 @@ impl Checks {
 
     pub fn after(&mut self, before: &Before, event: &Event, saga: &mut Saga) -> Checked {
         match event {
-            Event::Run(fact) => self.note_run(before, fact, saga),
+            Event::Run(fact) => self.note_run(before, fact, saga)?,
             Event::Step(id, fact) => self.note_step(saga.find(id).unwrap(), before, fact, saga)?,
         }
         self.unwinding_begins_rightly(before, event, saga)?;
@@ -98,18 +99,29 @@ impl Checks {
         Ok(())
     }
 
-    fn note_run(&mut self, before: &Before, fact: &RunFact, saga: &Saga) {
+    fn note_run(&mut self, before: &Before, fact: &RunFact, saga: &Saga) -> Checked {
         match fact {
             RunFact::Resumed { .. } => {
                 for i in saga.forward() {
                     let tale = &mut self.tales[i];
                     tale.touched |= std::mem::take(&mut tale.open);
+                    if let Phase::Undoing(part) | Phase::UndoFailed(part) = before.phases[i] {
+                        let phase = saga.step(i).phase;
+                        ensure!(phase == Phase::UndoDue(part), "compensation {part} of step {i} is not tried again: {phase:?}");
+                    }
+                    if let Phase::UndoFailed(_) = before.phases[i] {
+                        tale.undo_failures = 0;
+                        ensure!(saga.outcome().is_none(), "settled, although step {i} is tried again");
+                    }
                 }
             }
             RunFact::Rebooted { .. } => {
                 for i in saga.forward() {
                     if before.phases[i] == Phase::Succeeded && saga.step(i).phase == Phase::Pending {
                         self.tales[i].failures = 0;
+                    }
+                    if before.phases[i] != saga.step(i).phase {
+                        self.tales[i].undo_failures = 0;
                     }
                 }
             }
@@ -120,6 +132,7 @@ impl Checks {
             }
             RunFact::Opened(_) | RunFact::Aborted { .. } | RunFact::Unreachable | RunFact::Reachable(_) => {}
         }
+        Ok(())
     }
 
     fn note_step(&mut self, i: Index, before: &Before, fact: &Fact, saga: &Saga) -> Checked {
@@ -151,8 +164,23 @@ impl Checks {
                 ensure!(saga.recorded(i, *part).get(name) == Some(first), "{}: the first record does not stand", step.id);
             }
             Fact::Recorded { .. } | Fact::Spawned { .. } | Fact::NotRun | Fact::Resolved(Answer::NotDone { .. }) => {}
-            Fact::UndoStarted { .. } | Fact::Undone { .. } | Fact::UndoFailed { .. } => {
-                ensure!(before.unwinding && !before.settled, "{} is undone although the run does not unwind", step.id);
+            Fact::UndoStarted { .. } => {
+                ensure!(before.unwinding && !before.settled, "{} is undone although the run does not unwind", step.id)
+            }
+            Fact::Undone { part } | Fact::UndoFailed { part, .. } => {
+                tale.undo_failures += u32::from(matches!(fact, Fact::UndoFailed { .. }));
+                let (count, compensation) = (step.compensations.len(), step.compensations[*part]);
+                let expected = match fact {
+                    Fact::UndoFailed { .. } if tale.undo_failures < compensation.attempts => Phase::UndoDue(*part),
+                    Fact::UndoFailed { .. } if !compensation.continue_on_failure => Phase::UndoFailed(*part),
+                    _ if *part + 1 < count => Phase::UndoDue(*part + 1),
+                    _ => Phase::Undone,
+                };
+                if expected != Phase::UndoDue(*part) {
+                    tale.undo_failures = 0;
+                }
+                let phase = saga.step(i).phase;
+                ensure!(phase == expected, "{} is {phase:?}, but should be {expected:?}", step.id);
             }
         }
         self.passed |= did && step.pivot;
