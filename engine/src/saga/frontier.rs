@@ -211,11 +211,7 @@ impl Saga {
 
     fn doomed(&self, i: Index) -> bool {
         let step = &self.shape.steps[i];
-        let lost = match self.states[i].phase {
-            Phase::NotRun => true,
-            Phase::Failed => !step.continue_on_failure && !step.finally,
-            _ => false,
-        };
+        let lost = self.states[i].phase == Phase::Failed && !step.continue_on_failure && !step.finally;
         lost || self.frontier.standings[i].dooms > 0
     }
 
