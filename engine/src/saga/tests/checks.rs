@@ -130,7 +130,8 @@ impl Checks {
                     self.tales[i] = Tale::default();
                 }
             }
-            RunFact::Opened(_) | RunFact::Aborted { .. } | RunFact::Unreachable | RunFact::Reachable(_) => {}
+            RunFact::Aborted { .. } => ensure!(saga.outcome().is_none(), "aborted, yet settled"),
+            RunFact::Opened(_) | RunFact::Unreachable | RunFact::Reachable(_) => {}
         }
         Ok(())
     }
@@ -150,7 +151,12 @@ impl Checks {
                 (tale.open, tale.touched, did) = (false, true, true);
             }
             Fact::Resolved(Answer::Done { .. }) | Fact::Skipped => did = true,
-            Fact::Unknown => (tale.open, tale.touched) = (false, true),
+            Fact::Unknown => {
+                (tale.open, tale.touched) = (false, true);
+                let compensates = saga.on_interrupt(i) == OnInterrupt::Compensate && !step.probe;
+                let phase = saga.step(i).phase;
+                ensure!(phase == if compensates { Phase::Failed } else { Phase::Unknown }, "{} was cancelled and is {phase:?}", step.id);
+            }
             Fact::Failed(failure) => {
                 let rendered = std::mem::take(&mut tale.open);
                 tale.failures += 1;

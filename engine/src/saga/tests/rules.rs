@@ -374,6 +374,20 @@ fn rule_9_a_retry_that_will_not_come_leaves_its_step_failed() {
 }
 
 #[test]
+fn rule_7_only_the_outcome_that_is_due_is_accepted() {
+    let mut run = Run::of([step(&[])]);
+    for outcome in [Outcome::Succeeded, Outcome::Warned, Outcome::Compensated, Outcome::Stuck] {
+        assert!(run.saga.apply(&Event::Run(RunFact::Settled(outcome))).is_err(), "{outcome:?} before anything was done");
+    }
+    run.succeeds(0).aborts().is_not_undone(0);
+    let before = run.saga.clone();
+    assert!(run.saga.apply(&Event::Run(RunFact::Settled(Outcome::Compensated))).is_err(), "a debt is left");
+    assert!(run.saga == before, "a refused event leaves no trace");
+    assert_eq!(run.settles(), Outcome::Stuck);
+    assert!(run.saga.apply(&Event::Run(RunFact::Settled(Outcome::Stuck))).is_err(), "once is enough");
+}
+
+#[test]
 fn rule_10_skipped_and_continued_steps_satisfy_and_their_outputs_are_null() {
     let lenient = StepShape { continue_on_failure: true, ..step(&[]) };
     let mut run = Run::of([step(&[]), lenient, step(&[0, 1])]);
@@ -522,6 +536,16 @@ fn rule_19_a_reboot_goes_back_to_the_first_volatile_compensation_of_a_list() {
     assert_eq!(run.phase(0), Phase::UndoDue(2));
     run.reboots();
     assert_eq!(run.phase(0), Phase::UndoDue(1));
+}
+
+#[test]
+fn rule_19_a_settled_run_is_taken_up_again_for_what_the_reboot_took_away() {
+    let mut run = Run::of([volatile(&[]), finally(&[])]);
+    run.succeeds(0).settles();
+    run.reboots();
+    assert_eq!((run.saga.outcome(), run.wanted()), (None, vec![Task::Run(0)]));
+    run.succeeds(0);
+    assert_eq!((run.settles(), run.wanted()), (Outcome::Succeeded, vec![Task::Run(1)]));
 }
 
 #[test]
