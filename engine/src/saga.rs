@@ -591,6 +591,7 @@ impl Saga {
             Fact::Resolved(Answer::Done { outputs, .. }) => {
                 let mut all = state.recorded.get(&action).cloned().unwrap_or_default();
                 all.extend(outputs.clone());
+                state.failure = None;
                 state.outputs = Some(Value::Object(all));
             }
             Fact::Resolved(Answer::NotDone { .. }) | Fact::Skipped | Fact::NotRun => {}

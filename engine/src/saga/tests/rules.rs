@@ -246,6 +246,14 @@ fn rule_6_an_unknown_step_is_rerun_asked_about_probed_or_compensated() {
 }
 
 #[test]
+fn rule_6_a_step_resolved_as_done_has_no_failure() {
+    // The failure of an earlier attempt stayed, and would have been shown for a step that succeeded.
+    let mut run = Run::of([StepShape { attempts: 2, ..step(&[]) }]);
+    run.fails(0).starts_as(0, OnInterrupt::Ask).crashes().step(0, done());
+    assert_eq!((run.phase(0), run.saga.step(0).failure.clone()), (Phase::Succeeded, None));
+}
+
+#[test]
 fn rule_6_the_plan_overrules_the_kind() {
     let mut run = Run::of([StepShape { on_interrupt: Some(OnInterrupt::Rerun), ..step(&[]) }]);
     run.starts_as(0, OnInterrupt::Ask).crashes();
