@@ -19,6 +19,7 @@ fn serving() -> Server {
     let mut server = Server::new();
     server.set("tests", "[]");
     server.set("watch_for", "\"200ms\"");
+    server.set("health_deadline", "\"2s\"");
     server.deploy_first();
     server
 }
@@ -63,7 +64,7 @@ fn status_is_true(server: &Server, crashed: &Said) {
     // Every step that said it succeeded before the crash is known to have succeeded.
     for event in crashed.events() {
         if event["event"] == "step" && event["state"] == "succeeded" && event["phase"] == "forward" {
-            let step = status["steps"].as_array().unwrap().iter().find(|step| step["id"] == event["step"]).unwrap().clone();
+            let step = status["steps"].as_array().unwrap().iter().find(|step| step["step"] == event["step"]).unwrap().clone();
             assert!(
                 ["succeeded", "undone", "undo-started", "undo-failed"].contains(&step["state"].as_str().unwrap()),
                 "{step} in {status}"

@@ -53,6 +53,7 @@ impl Server {
         server.set("port", &port.to_string());
         server.set("python_min", "\"3.9\"");
         server.set("watch_for", "\"1s\"");
+        server.set("health_deadline", "\"5s\"");
         server.release("1");
         server
     }
