@@ -54,7 +54,11 @@ pub(super) async fn run(
 async fn stoppable(work: Box<dyn Prepared>, cx: &Context, limits: Limits, stop: &CancellationToken) -> Verdict {
     let mut running = work.run(cx);
     let timed_out = tokio::select! {
-        result = &mut running => return Verdict::Ended(result),
+        result = &mut running => return match result {
+            // It noticed the order before we did.
+            Err(_) if stop.is_cancelled() => Verdict::Cancelled,
+            result => Verdict::Ended(result),
+        },
         () = stop.cancelled() => None,
         timeout = elapsed(limits.timeout) => {
             stop.cancel();
