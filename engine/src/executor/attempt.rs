@@ -37,18 +37,30 @@ pub(super) async fn run(
     stop: CancellationToken,
     kill: CancellationToken,
 ) -> Verdict {
-    for process in &leftovers {
+    tokio::select! {
+        biased;
+        // Dropping the work ends its children.
+        () = kill.cancelled() => Verdict::Cancelled,
+        verdict = begun(work, &cx, limits, &leftovers, &*host, &stop) => verdict,
+    }
+}
+
+async fn begun(
+    work: Box<dyn Prepared>,
+    cx: &Context,
+    limits: Limits,
+    leftovers: &[ProcessIdentity],
+    host: &dyn Host,
+    stop: &CancellationToken,
+) -> Verdict {
+    for process in leftovers {
         if let Err(failure) = host.end(process).await {
             let message = format!("what an earlier attempt left running could not be ended: {failure}");
             return Verdict::Ended(Err(Failure::dirty(message)));
         }
     }
-    tokio::select! {
-        biased;
-        // Dropping the work ends its children.
-        () = kill.cancelled() => Verdict::Cancelled,
-        verdict = stoppable(work, &cx, limits, &stop) => verdict,
-    }
+    // It may have been asked to stop before it began.
+    if stop.is_cancelled() { Verdict::Cancelled } else { stoppable(work, cx, limits, stop).await }
 }
 
 async fn stoppable(work: Box<dyn Prepared>, cx: &Context, limits: Limits, stop: &CancellationToken) -> Verdict {
