@@ -126,6 +126,7 @@ struct Launch {
     attempt: u32,
     work: Box<dyn Prepared>,
     limits: Limits,
+    stop: CancellationToken,
 }
 
 /// An attempt that is going on.
@@ -329,8 +330,8 @@ impl<J: Journal> Executor<J> {
             Ok(work) => {
                 let on_interrupt = work.on_interrupt();
                 self.step_happened(i, Fact::Started { attempt, on_interrupt });
-                let limits = self.limits(step.timeout.or_else(|| work.default_timeout()));
-                self.line_up(Launch { i, part, attempt, work, limits });
+                let timeout = step.timeout.or_else(|| work.default_timeout());
+                self.line_up(i, part, attempt, work, timeout);
             }
             Err(failure) => self.cannot_begin(i, part, failure),
         }
@@ -341,8 +342,8 @@ impl<J: Journal> Executor<J> {
         let Some(probe) = planned(&plan, i).probe.as_ref() else { return };
         match self.prepare(probe, Part::Probe) {
             Ok(work) => {
-                let limits = self.limits(work.default_timeout());
-                self.line_up(Launch { i, part: Part::Probe, attempt: 1, work, limits });
+                let timeout = work.default_timeout();
+                self.line_up(i, Part::Probe, 1, work, timeout);
             }
             Err(failure) => {
                 self.unprobeable.insert(i);
@@ -367,8 +368,8 @@ impl<J: Journal> Executor<J> {
             Ok(work) => {
                 self.undo_since.entry(i).or_insert_with(Instant::now);
                 self.step_happened(i, Fact::UndoStarted { part: at, attempt });
-                let limits = self.limits(compensation.timeout.or_else(|| work.default_timeout()));
-                self.line_up(Launch { i, part, attempt, work, limits });
+                let timeout = compensation.timeout.or_else(|| work.default_timeout());
+                self.line_up(i, part, attempt, work, timeout);
             }
             Err(failure) => self.cannot_begin(i, part, failure),
         }
@@ -384,9 +385,10 @@ impl<J: Journal> Executor<J> {
         }
     }
 
-    fn line_up(&mut self, launch: Launch) {
-        self.busy.insert(launch.i);
-        self.prepared.push(launch);
+    fn line_up(&mut self, i: Index, part: Part, attempt: u32, work: Box<dyn Prepared>, timeout: Option<Duration>) {
+        let limits = Limits { timeout, grace: self.job.grace };
+        self.busy.insert(i);
+        self.prepared.push(Launch { i, part, attempt, work, limits, stop: CancellationToken::new() });
     }
 
     fn prepare(&self, action: &Action, part: Part) -> Result<Box<dyn Prepared>, Failure> {
@@ -413,10 +415,6 @@ impl<J: Journal> Executor<J> {
 
     fn kind(&self, action: &Action) -> &Kind {
         self.job.registry.get(&action.uses).expect("a plan that uses an unknown kind does not pass its check")
-    }
-
-    fn limits(&self, timeout: Option<Duration>) -> Limits {
-        Limits { timeout, grace: self.job.grace }
     }
 
     // ---- what happens ---------------------------------------------------------------------------------------------------
@@ -458,8 +456,11 @@ impl<J: Journal> Executor<J> {
             Event::Run(_) => (None, None),
         };
         self.shown.push(Update::Unwinding { because, failure });
-        for live in self.lives.values().filter(|live| matches!(live.part, Part::Action | Part::Probe)) {
-            live.stop.cancel();
+        let live = self.lives.values().map(|live| (live.part, &live.stop));
+        // What is lined up beside a step that could not begin is stopped before it does anything.
+        let prepared = self.prepared.iter().map(|launch| (launch.part, &launch.stop));
+        for (_, stop) in live.chain(prepared).filter(|(part, _)| matches!(part, Part::Action | Part::Probe)) {
+            stop.cancel();
         }
     }
 
@@ -548,8 +549,7 @@ impl<J: Journal> Executor<J> {
     // ---- live work ------------------------------------------------------------------------------------------------------
 
     fn spawn(&mut self, launch: Launch) {
-        let Launch { i, part, attempt, work, limits } = launch;
-        let stop = CancellationToken::new();
+        let Launch { i, part, attempt, work, limits, stop } = launch;
         let (answer, answers) = watch::channel(None);
         let since = Instant::now();
         let attempt = Attempt {
