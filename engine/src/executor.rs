@@ -379,7 +379,7 @@ impl<J: Journal> Executor<J> {
         match part {
             Part::Compensation(part) => {
                 self.step_happened(i, Fact::UndoFailed { part, failure });
-                self.pause_if_tried_again(i);
+                self.pause_if_tried_again(i, Part::Compensation(part));
             }
             Part::Action | Part::Probe | Part::Finally => self.step_happened(i, Fact::Failed(failure)),
         }
@@ -456,6 +456,8 @@ impl<J: Journal> Executor<J> {
             Event::Run(_) => (None, None),
         };
         self.shown.push(Update::Unwinding { because, failure });
+        // The pauses were those of attempts that will not come: an outage must not last for them.
+        self.pauses.clear();
         let live = self.lives.values().map(|live| (live.part, &live.stop));
         // What is lined up beside a step that could not begin is stopped before it does anything.
         let prepared = self.prepared.iter().map(|launch| (launch.part, &launch.stop));
@@ -626,16 +628,20 @@ impl<J: Journal> Executor<J> {
             (Part::Action | Part::Finally, Verdict::Ended(Ok(outputs))) => {
                 remember_paths(&self.needed, &outputs);
                 self.step_happened(i, Fact::Succeeded(outputs));
+                self.pauses.remove(&i);
             }
             (Part::Action | Part::Finally, Verdict::Ended(Err(failure))) => {
                 self.step_happened(i, Fact::Failed(failure));
-                self.pause_if_tried_again(i);
+                self.pause_if_tried_again(i, part);
             }
             (Part::Action, Verdict::Cancelled) => self.step_happened(i, Fact::Unknown),
-            (Part::Compensation(part), Verdict::Ended(Ok(_))) => self.step_happened(i, Fact::Undone { part }),
-            (Part::Compensation(part), Verdict::Ended(Err(failure))) => {
-                self.step_happened(i, Fact::UndoFailed { part, failure });
-                self.pause_if_tried_again(i);
+            (Part::Compensation(part), Verdict::Ended(Ok(_))) => {
+                self.step_happened(i, Fact::Undone { part });
+                self.pauses.remove(&i);
+            }
+            (Part::Compensation(at), Verdict::Ended(Err(failure))) => {
+                self.step_happened(i, Fact::UndoFailed { part: at, failure });
+                self.pause_if_tried_again(i, part);
             }
             (Part::Probe, Verdict::Ended(result)) => {
                 // The run may have begun to unwind meanwhile: then nobody asks any more.
@@ -650,11 +656,11 @@ impl<J: Journal> Executor<J> {
         }
     }
 
-    /// Lets a failed attempt rest before the next, longer each time.
-    fn pause_if_tried_again(&mut self, i: Index) {
-        let retry = match self.saga.step(i).phase {
-            Phase::Retrying => planned(&self.job.plan, i).retry,
-            Phase::UndoDue(part) => planned(&self.job.plan, i).compensate[part].retry,
+    /// Lets a step rest after a failed attempt of `part` if the same part is tried again, longer each time.
+    fn pause_if_tried_again(&mut self, i: Index, part: Part) {
+        let retry = match (self.saga.step(i).phase, part) {
+            (Phase::Retrying, _) => planned(&self.job.plan, i).retry,
+            (Phase::UndoDue(due), Part::Compensation(failed)) if due == failed => planned(&self.job.plan, i).compensate[due].retry,
             _ => {
                 self.pauses.remove(&i);
                 return;
