@@ -295,13 +295,15 @@ impl<J: Journal> Executor<J> {
     /// Notes the beginning of everything that is wanted and has room.
     fn launch(&mut self) {
         while !self.halted {
+            // Rule 4; to the saga neither a probe nor a `finally` step is live work.
+            let still = self.parts().all(|(part, _)| matches!(part, Part::Compensation(_)));
             let room = self.live.len() + self.prepared.len() < self.job.plan.max_parallel;
             let now = Instant::now();
             let task = self.saga.wanted().find(|task| match *task {
                 Task::Drop(_) => true,
                 Task::Run(i) => room && !self.busy.contains(&i) && self.pauses.get(&i).is_none_or(|&(_, until)| until <= now),
                 Task::Probe(i) => room && !self.busy.contains(&i) && !self.unprobeable.contains(&i),
-                Task::Undo(i) => room && !self.busy.contains(&i) && self.pauses.get(&i).is_none_or(|&(_, until)| until <= now),
+                Task::Undo(i) => still && room && !self.busy.contains(&i) && self.pauses.get(&i).is_none_or(|&(_, until)| until <= now),
             });
             match task {
                 None => return,
@@ -458,12 +460,16 @@ impl<J: Journal> Executor<J> {
         self.shown.push(Update::Unwinding { because, failure });
         // The pauses were those of attempts that will not come: an outage must not last for them.
         self.pauses.clear();
-        let live = self.lives.values().map(|live| (live.part, &live.stop));
         // What is lined up beside a step that could not begin is stopped before it does anything.
-        let prepared = self.prepared.iter().map(|launch| (launch.part, &launch.stop));
-        for (_, stop) in live.chain(prepared).filter(|(part, _)| matches!(part, Part::Action | Part::Probe)) {
+        for (_, stop) in self.parts() {
             stop.cancel();
         }
+    }
+
+    /// All that is live or lined up, and what asks it to stop.
+    fn parts(&self) -> impl Iterator<Item = (Part, &CancellationToken)> {
+        let live = self.lives.values().map(|live| (live.part, &live.stop));
+        live.chain(self.prepared.iter().map(|launch| (launch.part, &launch.stop)))
     }
 
     fn show_step(&mut self, i: Index, fact: &Fact) {
