@@ -455,7 +455,13 @@ impl<J: Journal> Executor<J> {
                 let failure = self.saga.find(id).and_then(|i| self.saga.step(i).failure.clone());
                 (Some(id.clone()), failure)
             }
-            Event::Run(_) => (None, None),
+            Event::Run(RunFact::Aborted { .. }) => (None, None),
+            // An interrupted step that counts as failed.
+            Event::Run(_) => {
+                let failed = |&i: &Index| self.saga.step(i).phase == Phase::Failed && !planned(&self.job.plan, i).continue_on_failure;
+                let i = self.saga.forward().find(failed);
+                (i.map(|i| self.id(i)), i.and_then(|i| self.saga.step(i).failure.clone()))
+            }
         };
         self.shown.push(Update::Unwinding { because, failure });
         // The pauses were those of attempts that will not come: an outage must not last for them.
