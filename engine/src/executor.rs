@@ -433,17 +433,18 @@ impl<J: Journal> Executor<J> {
     /// Folds an event, to be durable with the next commit, and derives what is to be shown.
     fn note(&mut self, event: Event) -> Result<(), IllegalEvent> {
         let event = self.job.mask.event(event);
-        let (unwinding, passed) = (self.saga.unwinding(), self.saga.passed());
+        let unwinding = self.saga.unwinding();
         self.saga.apply(&event)?;
         if let Event::Step(id, fact) = &event {
             let i = self.saga.find(id).expect("the saga just found it");
             self.show_step(i, fact);
+            // Not `passed`: an irreversible pivot is passed when it starts, and is not live before it succeeded.
+            if planned(&self.job.plan, i).pivot && matches!(fact, Fact::Succeeded(_) | Fact::Skipped | Fact::Resolved(Answer::Done { .. })) {
+                self.shown.push(Update::Live { downtime: self.saga.downtime() });
+            }
         }
         if self.saga.unwinding() && !unwinding {
             self.begin_unwinding(&event);
-        }
-        if self.saga.passed() && !passed {
-            self.shown.push(Update::Live { downtime: self.saga.downtime() });
         }
         self.batch.push(event);
         Ok(())
