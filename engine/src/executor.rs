@@ -347,12 +347,14 @@ impl<J: Journal> Executor<J> {
                 let timeout = work.default_timeout();
                 self.line_up(i, Part::Probe, 1, work, timeout);
             }
-            Err(failure) => {
-                self.unprobeable.insert(i);
-                let message = format!("its probe cannot be asked: {failure}");
-                self.show(Update::Note { step: self.id(i), level: update::Level::Warning, message });
-            }
+            Err(failure) => self.cannot_ask(i, &failure),
         }
+    }
+
+    fn cannot_ask(&mut self, i: Index, failure: &Failure) {
+        self.unprobeable.insert(i);
+        let message = format!("its probe cannot be asked: {failure}");
+        self.show(Update::Note { step: self.id(i), level: update::Level::Warning, message });
     }
 
     fn prepare_undo(&mut self, i: Index) {
@@ -617,7 +619,7 @@ impl<J: Journal> Executor<J> {
     async fn ended(&mut self, joined: Result<(Id, Verdict), JoinError>) {
         let (id, verdict) = match joined {
             Ok(ended) => ended,
-            Err(error) => (error.id(), Verdict::Ended(Err(Failure::dirty(format!("almaplan has a bug: the work panicked ({error})"))))),
+            Err(error) => (error.id(), Verdict::Broken(Failure::dirty(format!("almaplan has a bug: the work panicked ({error})")))),
         };
         let (i, part) = {
             let live = self.lives.get(&id).expect("only what was spawned ends");
@@ -643,7 +645,7 @@ impl<J: Journal> Executor<J> {
                 self.step_happened(i, Fact::Succeeded(outputs));
                 self.pauses.remove(&i);
             }
-            (Part::Action | Part::Finally, Verdict::Ended(Err(failure))) => {
+            (Part::Action | Part::Finally, Verdict::Ended(Err(failure)) | Verdict::Broken(failure)) => {
                 self.step_happened(i, Fact::Failed(failure));
                 self.pause_if_tried_again(i, part);
             }
@@ -652,10 +654,11 @@ impl<J: Journal> Executor<J> {
                 self.step_happened(i, Fact::Undone { part });
                 self.pauses.remove(&i);
             }
-            (Part::Compensation(at), Verdict::Ended(Err(failure))) => {
+            (Part::Compensation(at), Verdict::Ended(Err(failure)) | Verdict::Broken(failure)) => {
                 self.step_happened(i, Fact::UndoFailed { part: at, failure });
                 self.pause_if_tried_again(i, part);
             }
+            (Part::Probe, Verdict::Broken(failure)) => self.cannot_ask(i, &failure),
             (Part::Probe, Verdict::Ended(result)) => {
                 // The run may have begun to unwind meanwhile: then nobody asks any more.
                 if self.saga.step(i).phase == Phase::Unknown && !self.saga.unwinding() {

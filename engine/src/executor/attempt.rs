@@ -13,6 +13,8 @@ use crate::step::{Context, Failure, Host, Prepared, ProcessIdentity};
 pub(super) enum Verdict {
     /// By itself, or by its timeout.
     Ended(Result<Value, Failure>),
+    /// It could not do its work at all: what it was to find out is not known.
+    Broken(Failure),
     /// It was asked to stop, and did, without having done its work.
     Cancelled,
     /// It was asked to stop and did not.
@@ -56,7 +58,7 @@ async fn begun(
     for process in leftovers {
         if let Err(failure) = host.end(process).await {
             let message = format!("what an earlier attempt left running could not be ended: {failure}");
-            return Verdict::Ended(Err(Failure::dirty(message)));
+            return Verdict::Broken(Failure::dirty(message));
         }
     }
     // It may have been asked to stop before it began.
