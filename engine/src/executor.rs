@@ -256,7 +256,13 @@ impl<J: Journal> Executor<J> {
             let pause = self.next_pause();
             tokio::select! {
                 biased;
-                Some(ended) = self.live.join_next_with_id() => self.ended(ended).await,
+                Some(ended) = self.live.join_next_with_id() => {
+                    self.ended(ended).await;
+                    // What ended meanwhile shares the commit.
+                    while let Some(ended) = self.live.try_join_next_with_id() {
+                        self.ended(ended).await;
+                    }
+                }
                 Some(request) = self.requests.1.recv() => self.keep(request),
                 Some(order) = orders.recv() => self.obey(order),
                 Some(pulse) = pulse.recv() => self.measured(pulse),
