@@ -13,7 +13,10 @@ use crate::update::{Update, Updates};
 /// What stands where a secret was.
 const MASKED: &str = "***";
 
-/// The texts that must never be shown or kept: every secret as it is, URL-encoded, JSON-escaped and in base64.
+/// Bytes of the shortest line of a secret that is masked by itself: shorter ones are in every other text.
+const SHORTEST_LINE: usize = 4;
+
+/// The texts that must never be shown or kept: every secret, and every line of it, as it is, URL-encoded, JSON-escaped and in base64.
 #[derive(Debug, Clone, Default)]
 pub struct Mask {
     needles: Vec<String>,
@@ -23,7 +26,9 @@ impl Mask {
     /// A mask over `secrets`.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let mut needles = Vec::new();
-        for secret in secrets.into_iter().filter(|secret| !secret.is_empty()) {
+        // What programs print comes line by line.
+        let lines = |secret: &'a str| secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
+        for secret in secrets.into_iter().flat_map(|secret| std::iter::once(secret).chain(lines(secret))).filter(|secret| !secret.is_empty()) {
             needles.push(secret.to_owned());
             needles.push(percent(secret, "%20"));
             needles.push(percent(secret, "+"));
