@@ -447,7 +447,8 @@ impl<J: Journal> Executor<J> {
             let i = self.saga.find(id).expect("the saga just found it");
             self.show_step(i, fact);
             // Not `passed`: an irreversible pivot is passed when it starts, and is not live before it succeeded.
-            if planned(&self.job.plan, i).pivot && matches!(fact, Fact::Succeeded(_) | Fact::Skipped | Fact::Resolved(Answer::Done { .. })) {
+            if planned(&self.job.plan, i).pivot && matches!(fact, Fact::Succeeded(_) | Fact::Skipped | Fact::Resolved(Answer::Done { .. }))
+            {
                 self.shown.push(Update::Live { downtime: self.saga.downtime() });
             }
         }

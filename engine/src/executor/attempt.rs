@@ -11,9 +11,9 @@ use crate::step::{Context, Failure, Host, Prepared, ProcessIdentity};
 /// How an attempt ended.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// By itself, or by its timeout.
+    /// By itself.
     Ended(Result<Value, Failure>),
-    /// It could not do its work at all: what it was to find out is not known.
+    /// It did not come to an end of its own (its timeout, a panic), or could not begin: what it was to find out is not known.
     Broken(Failure),
     /// It was asked to stop, and did, without having done its work.
     Cancelled,
@@ -85,7 +85,7 @@ async fn stoppable(work: Box<dyn Prepared>, cx: &Context, limits: Limits, stop: 
         (Ok(Err(_)), None) => Verdict::Cancelled,
         (Ok(Err(failure)), Some(timeout)) => {
             let message = format!("it took longer than its timeout of {}", humantime::format_duration(timeout));
-            Verdict::Ended(Err(Failure { message, clean: false, tail: failure.tail }))
+            Verdict::Broken(Failure { message, clean: false, tail: failure.tail })
         }
         (Err(_), _) => Verdict::Hung,
     }

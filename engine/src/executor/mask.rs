@@ -28,7 +28,9 @@ impl Mask {
         let mut needles = Vec::new();
         // What programs print comes line by line.
         let lines = |secret: &'a str| secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
-        for secret in secrets.into_iter().flat_map(|secret| std::iter::once(secret).chain(lines(secret))).filter(|secret| !secret.is_empty()) {
+        for secret in
+            secrets.into_iter().flat_map(|secret| std::iter::once(secret).chain(lines(secret))).filter(|secret| !secret.is_empty())
+        {
             needles.push(secret.to_owned());
             needles.push(percent(secret, "%20"));
             needles.push(percent(secret, "+"));
