@@ -473,7 +473,8 @@ impl<J: Journal> Executor<J> {
                 (i.map(|i| self.id(i)), i.and_then(|i| self.saga.step(i).failure.clone()))
             }
         };
-        self.shown.push(Update::Unwinding { because, failure });
+        let owes = self.saga.owed().next().is_some();
+        self.shown.push(Update::Unwinding { because, failure, owes });
         // The pauses were those of attempts that will not come: an outage must not last for them.
         self.pauses.clear();
         // What is lined up beside a step that could not begin is stopped before it does anything.

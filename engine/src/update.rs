@@ -62,6 +62,8 @@ pub enum Update {
         because: Option<StepId>,
         /// Its failure.
         failure: Option<Failure>,
+        /// Whether anything is owed: where nothing was changed yet, there is nothing to undo.
+        owes: bool,
     },
     /// The pivot has succeeded: what was deployed is live, whatever follows.
     Live {

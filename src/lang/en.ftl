@@ -72,6 +72,7 @@ undoing = undoing
 ## The alarm
 alert = ALERT
 unwinding-because = step { $step } failed: what was done is being undone
+unwinding-nothing = step { $step } failed; nothing had been changed yet
 unwinding-asked = as asked, what was done is being undone
 
 ## The total below the running steps

@@ -72,6 +72,7 @@ undoing = desfazendo
 ## O alarme
 alert = ALERTA
 unwinding-because = a etapa { $step } falhou: o que foi feito está sendo desfeito
+unwinding-nothing = a etapa { $step } falhou; nada havia sido alterado ainda
 unwinding-asked = conforme solicitado, o que foi feito está sendo desfeito
 
 ## O total abaixo das etapas em execução

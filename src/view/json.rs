@@ -82,8 +82,8 @@ fn object(at: Timestamp, update: &Update, asked: Asked) -> String {
         }
         Update::Log { step, stream, line: text } => line("log", at, json!({ "step": step, "stream": stream, "line": text })),
         Update::Note { step, level, message } => line("note", at, json!({ "step": step, "level": level, "message": message })),
-        Update::Unwinding { because, failure } => {
-            let mut fields = json!({ "because": because });
+        Update::Unwinding { because, failure, owes } => {
+            let mut fields = json!({ "because": because, "owes": owes });
             if let Some(failure) = failure {
                 fields["error"] = failure.message.as_str().into();
             }

@@ -54,9 +54,10 @@ pub(super) fn of(words: &Words, at: Timestamp, update: &Update) -> Vec<String> {
             let sign = if *level == Level::Warning { ("!", Tone::Warning) } else { ("i", Tone::Faint) };
             said(words, at, sign, &words.paint(Tone::Strong, step), message)
         }
-        Update::Unwinding { because, failure } => {
+        Update::Unwinding { because, failure, owes } => {
             let text = match because {
-                Some(step) => lang.with("unwinding-because", &[("step", step.as_str().into())]),
+                Some(step) if *owes => lang.with("unwinding-because", &[("step", step.as_str().into())]),
+                Some(step) => lang.with("unwinding-nothing", &[("step", step.as_str().into())]),
                 None => lang.text("unwinding-asked"),
             };
             banner(words, &text, failure.as_ref())

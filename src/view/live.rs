@@ -155,7 +155,9 @@ impl Canvas {
             | Update::Stopping { .. }
             | Update::Ended { .. } => {}
         }
-        if lines::weight(update) >= Weight::Event { lines::of(&self.words, at, update) } else { Vec::new() }
+        // A screen is for what happens: the recap lists what does not.
+        let not_run = matches!(update, Update::Step(step) if step.state == State::NotRun);
+        if lines::weight(update) >= Weight::Event && !not_run { lines::of(&self.words, at, update) } else { Vec::new() }
     }
 
     /// One line a running step, none wider than `width` columns.

@@ -74,7 +74,7 @@ pub(crate) fn failing() -> Vec<(Timestamp, Update)> {
         (5000, attempt(step("health", Forward, State::Started, None, None), 2)),
         (5100, progress("health", 3, Some(10), Unit::Attempts)),
         (8000, step("health", Forward, State::Failed, Some(3.0), Some(broken()))),
-        (8010, Update::Unwinding { because: Some(id("health")), failure: Some(broken()) }),
+        (8010, Update::Unwinding { because: Some(id("health")), failure: Some(broken()), owes: true }),
         (8020, step("watch", Forward, State::NotRun, None, None)),
         (8030, step("update", Undo, State::UndoStarted, None, None)),
         (8100, step("update", Undo, State::UndoRetrying, Some(0.07), Some(Failure::dirty("`app.log` is held by another program")))),

@@ -106,7 +106,9 @@ impl Mask {
             }
             Update::Log { step, stream, line } => Update::Log { step, stream, line: self.owned(line) },
             Update::Note { step, level, message } => Update::Note { step, level, message: self.owned(message) },
-            Update::Unwinding { because, failure } => Update::Unwinding { because, failure: failure.map(|failure| self.failure(failure)) },
+            Update::Unwinding { because, failure, owes } => {
+                Update::Unwinding { because, failure: failure.map(|failure| self.failure(failure)), owes }
+            }
             Update::Run { .. }
             | Update::Progress { .. }
             | Update::Live { .. }
