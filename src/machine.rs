@@ -185,10 +185,7 @@ pub fn absolute(path: &Path) -> PathBuf {
 
 /// Who runs this, as the system tells.
 pub fn user() -> String {
-    ["USER", "USERNAME", "LOGNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
-        .unwrap_or_else(|| "?".to_owned())
+    whoami::username().unwrap_or_else(|_| "?".to_owned())
 }
 
 /// An error with its sources, on one line.

@@ -79,7 +79,7 @@ impl Session {
         let claims = machine::claims(globals)?;
         let held = claims.acquire(&lock, args.lock_timeout).map_err(|error| machine::lock_refused(globals, &error))?;
         if let Some(holder) = held.record_of().map_err(|error| machine::lock_refused(globals, &error))?
-            && began(globals, &holder)?
+            && in_the_way(globals, &holder)?
         {
             return Err(machine::unsettled(globals, &holder));
         }
@@ -106,7 +106,7 @@ impl Session {
         let held = claims.acquire(&row.lock, Duration::ZERO).map_err(|error| machine::lock_refused(globals, &error))?;
         if let Some(other) = held.record_of().map_err(|error| machine::lock_refused(globals, &error))?
             && other.run != row.run
-            && began(globals, &other)?
+            && in_the_way(globals, &other)?
         {
             return Err(machine::unsettled(globals, &other));
         }
@@ -505,17 +505,25 @@ fn holder(parts: &Parts, store: &Store, lock: String) -> Holder {
     }
 }
 
-/// Whether the run of a record ever began: its record is made first.
-fn began(globals: &Globals, holder: &Holder) -> Result<bool, Refusal> {
+/// Whether the run of a record is in the way: it began (its record is made first), and is not settled.
+fn in_the_way(globals: &Globals, holder: &Holder) -> Result<bool, Refusal> {
     let store = match Store::open(&holder.state_dir) {
         Ok(store) => store,
         // The state may be on a drive that is not there now: it counts as unsettled until somebody says otherwise.
         Err(JournalError::NotFound(_)) => return Ok(true),
         Err(error) => return Err(machine::journal_refused(globals, &holder.state_dir, &error)),
     };
-    let row = machine::rows(globals, &store)?.into_iter().find(|row| row.run == holder.run);
-    // A run that finished just before its record could be removed is no obstacle either.
-    Ok(row.is_some_and(|row| machine::is_open(&row)))
+    let Some(row) = machine::rows(globals, &store)?.into_iter().find(|row| row.run == holder.run && machine::is_open(row)) else {
+        return Ok(false);
+    };
+    // Killed between its last event and the note that it finished: nothing more happens to it, and it is no obstacle.
+    let found = Found { store, row };
+    let saga = saga_of(globals, &found)?;
+    let over = saga.finished() && saga.outcome() != Some(Outcome::Stuck);
+    if over {
+        found.store.finish(&found.row.run).map_err(|error| machine::journal_refused(globals, &holder.state_dir, &error))?;
+    }
+    Ok(!over)
 }
 
 /// What a rollback of the newest success of this plan would need: its own run's paths, so that `prune` leaves them.

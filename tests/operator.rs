@@ -247,3 +247,94 @@ fn status_runs_and_logs_tell_of_a_finished_run() {
     assert_eq!(server.status()["outcome"], "succeeded");
     assert_eq!(server.say(&["resume"]).expect(0).code, 0, "nothing to do is no error");
 }
+
+/// A run that was interrupted while its first step waited for a file.
+fn interrupted(server: &Server) -> String {
+    waiting(server, true);
+    let child = start(&mut server.almaplan(&["apply", "waiting.toml", "--progress", "json"]));
+    wait_until("the step runs", 20, || begun(server) == 1);
+    signal(child.id(), "-INT");
+    said(child.wait_with_output().unwrap()).expect(5).run()
+}
+
+#[test]
+fn a_damaged_journal_is_refused_and_nothing_is_done() {
+    let server = Server::new();
+    interrupted(&server);
+    let state = rusqlite::Connection::open(server.path(".almaplan/state.db")).unwrap();
+    let changed = state.execute("UPDATE events SET body = replace(body, 'wait', 'wart') WHERE seq = 2", []).unwrap();
+    assert_eq!(changed, 1);
+    state.pragma_update(None, "wal_checkpoint", "TRUNCATE").unwrap();
+    drop(state);
+    for command in [&["resume"][..], &["status"], &["abort", "--yes"]] {
+        server.say(command).expect(7);
+    }
+    assert_eq!(begun(&server), 1, "something was done");
+}
+
+#[test]
+fn a_run_goes_on_with_its_own_copy_of_an_edited_plan() {
+    let server = Server::new();
+    interrupted(&server);
+    let plan = fs::read_to_string(server.path("waiting.toml")).unwrap();
+    fs::write(server.path("waiting.toml"), plan.replace("begun.txt", "elsewhere.txt")).unwrap();
+    fs::write(server.path("go.txt"), "").unwrap();
+    let said = server.say(&["resume", "--lang", "en"]).expect(0);
+    assert!(said.stderr.contains("edited"), "{}", said.stderr);
+    assert_eq!(begun(&server), 2);
+    assert!(!server.path("elsewhere.txt").exists());
+}
+
+#[test]
+fn a_secret_that_is_gone_refuses_the_resume_and_is_never_kept() {
+    const CANARY: &str = "canary-7f3a-secret";
+    let server = Server::new();
+    fs::write(
+        server.path("secret.toml"),
+        r#"
+        format = 1
+        [plan]
+        name = "secret"
+        [secrets]
+        token = { env = "TEST_TOKEN" }
+        [steps.use]
+        uses = "command"
+        compensate = "none"
+        with = { program = "sh", args = ["-c", "echo token $T; echo $T >> begun.txt; while [ ! -e go.txt ]; do sleep 0.05; done"], env = { T = "{{ secrets.token }}" }, cwd = "{{ plan.dir }}", idempotent = true }
+        "#,
+    )
+    .unwrap();
+    let refused = server.say(&["apply", "secret.toml"]).expect(2);
+    assert!(refused.stderr.contains("token"), "{}", refused.stderr);
+    let child = start(server.almaplan(&["apply", "secret.toml", "--progress", "json"]).env("TEST_TOKEN", CANARY));
+    wait_until("the step runs", 20, || begun(&server) == 1);
+    signal(child.id(), "-KILL");
+    let killed = said(child.wait_with_output().unwrap());
+    assert!(killed.stdout.contains("token ***") && !killed.all().contains(CANARY), "{}", killed.all());
+    server.say(&["resume"]).expect(2);
+    assert_eq!(begun(&server), 1, "a refused resume did something");
+    fs::write(server.path("go.txt"), "").unwrap();
+    run(server.almaplan(&["resume"]).env("TEST_TOKEN", CANARY)).expect(0);
+    for (file, _) in support::tree(&server.path(".almaplan"), &|_| false) {
+        let bytes = fs::read(server.path(".almaplan").join(&file)).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains(CANARY), "it is in {}", file.display());
+    }
+}
+
+#[test]
+fn logs_are_followed_until_the_run_ends() {
+    let server = Server::new();
+    waiting(&server, true);
+    let plan = fs::read_to_string(server.path("waiting.toml")).unwrap();
+    fs::write(server.path("waiting.toml"), plan.replace("; do sleep", "; do echo tick; sleep").replace("done\"]", "done; echo last\"]"))
+        .unwrap();
+    let child = start(&mut server.almaplan(&["apply", "waiting.toml", "--progress", "json"]));
+    wait_until("the step runs", 20, || begun(&server) == 1);
+    let run = server.status()["run"].as_str().unwrap().to_owned();
+    let follower = start(&mut server.almaplan(&["logs", &run, "-f"]));
+    wait_until("it is followed", 20, || server.say(&["logs", &run]).stdout.contains("tick"));
+    fs::write(server.path("go.txt"), "").unwrap();
+    said(child.wait_with_output().unwrap()).expect(0);
+    let followed = said(follower.wait_with_output().unwrap()).expect(0);
+    assert!(followed.stdout.contains("tick") && followed.stdout.contains("last"), "{}", followed.stdout);
+}

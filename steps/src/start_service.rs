@@ -11,6 +11,7 @@ use std::process::Stdio;
 use std::time::Duration as Time;
 
 use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits};
+use almaplan_engine::update::Phase;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::process::Child;
@@ -24,6 +25,8 @@ use crate::process::{self, Gentle, LastLines, Launch, Listening, Tree};
 const LOOK: Time = Time::from_millis(3);
 /// The same while somebody listens who is not known to be ours: that look is a long one.
 const LONG_LOOK: Time = Time::from_millis(25);
+/// How long a service has to go on listening to count as never stopped, rather than as just ending.
+const STEADY: Time = Time::from_secs(2);
 /// What a service that did not come up gets to end by itself.
 const GRACE: Time = Time::from_secs(3);
 /// How much of its log's end a failure reads, in bytes.
@@ -97,9 +100,15 @@ impl Step for StartService {
                 waited => return self.conclude(cx, waited, &mut tree, offsets).await,
             }
         }
-        self.refuse_taken_port()?;
-        let offsets = self.offsets(cx);
         let launch = self.launch(cx)?;
+        let offsets = self.offsets(cx);
+        if cx.phase() == Phase::Undo
+            && let Some(pid) = self.never_stopped(&launch).await
+        {
+            cx.info(format!("process {pid} was never stopped: it goes on"));
+            return Ok(StartServiceOutput { pid, log: cx.path(&self.log), log_offsets: offsets });
+        }
+        self.refuse_taken_port()?;
         if let Some(unit) = process::bound_to() {
             cx.warn(format!(
                 "almaplan runs in {unit}: when that is stopped, the service started here ends with it (`systemd-run --scope` avoids it)"
@@ -149,6 +158,24 @@ impl StartService {
         let env = environment(&self.env);
         let program = process::resolve(&self.program.0, &cwd, &cx.run().plan_dir, &env).map_err(Failure::clean)?;
         Ok(Launch { program, args: texts(&self.args), cwd, env, stdout: Stdio::from(stdout), stderr: Stdio::from(stderr) })
+    }
+
+    /// The very service that is to be started, if it listens and goes on doing so: a stop that this start makes up for may have been
+    /// interrupted before it did anything.
+    async fn never_stopped(&self, launch: &Launch) -> Option<u32> {
+        let until = Instant::now() + STEADY;
+        loop {
+            let listener = process::listeners(self.port).ok()?.first().copied()?;
+            let root = process::root_of(listener).ok()??.pid;
+            let running = process::describe(root)?;
+            if running.program != launch.program || running.args != launch.args {
+                return None;
+            }
+            if Instant::now() >= until {
+                return Some(root);
+            }
+            sleep(LONG_LOOK).await;
+        }
     }
 
     fn refuse_taken_port(&self) -> Result<(), Failure> {
