@@ -549,12 +549,13 @@ impl<J: Journal> Executor<J> {
     /// Makes everything noted so far durable in one commit, then shows it, then spawns what waits for it.
     fn commit(&mut self) {
         let batch = std::mem::take(&mut self.batch);
-        if !batch.is_empty() && self.journal_error.is_none() {
-            if let Err(error) = self.journal.append(&batch) {
-                tracing::error!(%error, "the journal cannot be written");
-                self.journal_error = Some(error);
-                self.halted = true;
-            }
+        if !batch.is_empty()
+            && self.journal_error.is_none()
+            && let Err(error) = self.journal.append(&batch)
+        {
+            tracing::error!(%error, "the journal cannot be written");
+            self.journal_error = Some(error);
+            self.halted = true;
         }
         let (shown, prepared) = (std::mem::take(&mut self.shown), std::mem::take(&mut self.prepared));
         if self.journal_error.is_some() {
@@ -812,10 +813,10 @@ impl<J: Journal> Executor<J> {
         if !self.saga.down() {
             return;
         }
-        if let Some(url) = self.measured_url() {
-            if self.job.host.answers(&url).await {
-                self.measured(Pulse::Up { at: Instant::now() });
-            }
+        if let Some(url) = self.measured_url()
+            && self.job.host.answers(&url).await
+        {
+            self.measured(Pulse::Up { at: Instant::now() });
         }
     }
 

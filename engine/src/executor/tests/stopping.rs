@@ -1,0 +1,156 @@
+//! Rule 14: what an operator's order to stop leaves behind.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::Sender;
+use tokio::time::Instant;
+
+use super::fake::World;
+use super::stage::{Stage, Tape};
+use crate::event::Outcome;
+use crate::executor::Order;
+use crate::update::{Ending, Update};
+
+type Meanwhile = Pin<Box<dyn Future<Output = ()>>>;
+
+pub(super) fn order_when(order: Order, line: &'static str) -> impl FnOnce(Sender<Order>, Tape, Arc<World>) -> Meanwhile {
+    move |orders, _, world| {
+        Box::pin(async move {
+            world.until(line).await;
+            orders.send(order).await.unwrap();
+        })
+    }
+}
+
+pub(super) fn kill_when(line: &'static str) -> impl FnOnce(Sender<Order>, Tape, Arc<World>) -> Meanwhile {
+    order_when(Order::Kill, line)
+}
+
+pub(super) fn stop_when(line: &'static str) -> impl FnOnce(Sender<Order>, Tape, Arc<World>) -> Meanwhile {
+    order_when(Order::Stop, line)
+}
+
+const CHAIN: &str = "
+    [steps]
+    a = { uses = \"fake\", compensate = { uses = \"fake\" } }
+    b = { uses = \"fake\", needs = [\"a\"], with = { acts = [\"hang\", \"\"] }, compensate = { uses = \"fake\" } }
+    c = { uses = \"fake\", needs = [\"b\"] }
+    [finally]
+    f = { uses = \"look\" }";
+
+#[tokio::test(start_paused = true)]
+async fn an_order_to_stop_lets_live_work_stop_and_compensates_nothing() {
+    let mut stage = Stage::new(CHAIN);
+    assert_eq!(stage.apply_while(stop_when("b began")).await.ending, Ending::Interrupted);
+    assert_eq!(stage.story(), ["opened", "a started 1", "a succeeded", "b started 1", "b unknown"]);
+    assert!(stage.world.updates().contains(&Update::Stopping { grace_s: 10 }));
+    assert_eq!(stage.resume().await.ending, Ending::Settled(Outcome::Succeeded));
+    assert_eq!(stage.world.who(" began"), ["a", "b", "b", "c", "finally f"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_to_stop_during_a_pause_does_not_wait_for_its_end() {
+    let mut stage = Stage::new(
+        "[steps]\na = { uses = \"fake\", retry = { attempts = 2, backoff = \"5m\" }, with = { acts = [\"clean no\"] }, compensate = \"none\" }",
+    );
+    let began = Instant::now();
+    assert_eq!(stage.apply_while(stop_when("a failed")).await.ending, Ending::Interrupted);
+    assert!(began.elapsed() < Duration::from_secs(1));
+    // What failed before still counts.
+    assert_eq!(stage.resume().await.ending, Ending::Settled(Outcome::Compensated));
+    assert_eq!(stage.story_of("a"), ["started 1", "failed clean", "started 2", "failed clean"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_to_kill_returns_at_once_and_leaves_a_journal_to_resume() {
+    let mut stage = Stage::new(&CHAIN.replace("hang", "forever"));
+    let began = Instant::now();
+    assert_eq!(stage.apply_while(kill_when("b began")).await.ending, Ending::Interrupted);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(stage.world.has("b dropped"));
+    assert_eq!(stage.resume().await.ending, Ending::Settled(Outcome::Succeeded));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_order_ends_the_wait_for_what_does_not_stop() {
+    let mut stage = Stage::new(&CHAIN.replace("hang", "forever"));
+    let began = Instant::now();
+    let twice = |orders: Sender<Order>, _, world: Arc<World>| async move {
+        world.until("b began").await;
+        orders.send(Order::Stop).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        orders.send(Order::Kill).await.unwrap();
+    };
+    assert_eq!(stage.apply_while(twice).await.ending, Ending::Interrupted);
+    assert_eq!(began.elapsed().as_secs(), 2);
+    assert_eq!(stage.story_of("b"), ["started 1", "unknown"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_stop_is_given_up_after_the_grace() {
+    let mut stage = Stage::new(&CHAIN.replace("hang", "forever"));
+    let began = Instant::now();
+    assert_eq!(stage.apply_while(stop_when("b began")).await.ending, Ending::Interrupted);
+    assert_eq!(began.elapsed().as_secs(), 10);
+    assert_eq!(stage.resume().await.ending, Ending::Settled(Outcome::Succeeded));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_compensation_goes_on_when_resumed() {
+    let mut stage = Stage::new(
+        "[steps]
+        a = { uses = \"fake\", compensate = [{ uses = \"fake\" }, { uses = \"fake\", with = { acts = [\"\", \"hang\", \"\"] } }] }
+        b = { uses = \"fake\", needs = [\"a\"], with = { acts = [\"dirty no\"] } }",
+    );
+    let stop = |orders: Sender<Order>, tape: Tape, _: Arc<World>| async move {
+        while !tape.journal.events().iter().any(|event| format!("{event:?}").contains("UndoStarted { part: 1")) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        orders.send(Order::Stop).await.unwrap();
+    };
+    assert_eq!(stage.apply_while(stop).await.ending, Ending::Interrupted);
+    assert_eq!(stage.story_of("a")[2..], ["undo-started 0.1", "undone 0", "undo-started 1.2"]);
+    assert_eq!(stage.resume().await.ending, Ending::Settled(Outcome::Compensated));
+    assert_eq!(stage.story_of("a")[5..], ["undo-started 1.3", "undone 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_is_obeyed_while_leftovers_are_ended() {
+    let plan = "[steps]\na = { uses = \"fake\", with = { acts = [\"spawn 7; hang\"] } }";
+    for (order, seconds) in [(Order::Kill, 1), (Order::Stop, 60)] {
+        let mut stage = Stage::new(plan);
+        stage.apply_while(kill_when("a let 7 go")).await;
+        stage.world.ends_processes_in(Duration::from_secs(60));
+        let began = Instant::now();
+        let finished = stage
+            .resume_while(|orders, _, _| async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                orders.send(order).await.unwrap();
+            })
+            .await;
+        assert_eq!(finished.ending, Ending::Interrupted);
+        assert_eq!(began.elapsed().as_secs(), seconds, "{order:?}");
+        assert_eq!(stage.world.who(" began"), ["a"], "it was begun although the order was to stop");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn finally_steps_are_run_again_when_they_were_interrupted() {
+    let mut stage = Stage::new(
+        "[steps]
+        a = { uses = \"fake\" }
+        [finally]
+        f = { uses = \"ask\", with = { acts = [\"hang\", \"\"] } }
+        g = { uses = \"look\", needs = [\"f\"], with = { acts = [\"dirty no\"] } }",
+    );
+    assert_eq!(stage.apply_while(stop_when("finally f began")).await.ending, Ending::Interrupted);
+    assert_eq!(stage.story()[3..], ["settled succeeded", "f started 1"]);
+    let finished = stage.resume().await;
+    assert_eq!(finished.ending, Ending::Settled(Outcome::Succeeded), "a failed `finally` step changes no outcome");
+    assert_eq!(stage.story()[5..], ["resumed", "f started 2", "f succeeded", "g started 1", "g failed dirty"]);
+    assert_eq!(stage.resume().await.ending, Ending::Settled(Outcome::Succeeded), "what is finished stays as it is");
+    assert_eq!(stage.world.who("finally g began").len(), 1);
+}

@@ -1,0 +1,176 @@
+//! Rule 15 and the limits of attempts: retries, timeouts, and the downtime that was measured.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::stage::Stage;
+use crate::event::{Downtime, Event, Outcome, RunFact};
+use crate::update::{Ending, State, Update};
+
+#[tokio::test(start_paused = true)]
+async fn retries_back_off_longer_each_time_and_are_counted() {
+    let mut stage = Stage::new(
+        "[steps]\na = { uses = \"fake\", retry = { attempts = 4, backoff = \"10s\" }, with = { acts = [\"flaky 3\"] }, compensate = \"none\" }",
+    );
+    let began = Instant::now();
+    assert_eq!(stage.apply().await.ending, Ending::Settled(Outcome::Succeeded));
+    let took = began.elapsed().as_secs_f64();
+    assert!((70.0..=87.5).contains(&took), "10 + 20 + 40 s, each up to a quarter longer: {took}");
+    use State::{Retrying, Started, Succeeded};
+    assert_eq!(stage.shown("a"), [Started, Retrying, Started, Retrying, Started, Retrying, Started, Succeeded]);
+    let attempts: Vec<u32> = stage
+        .world
+        .updates()
+        .into_iter()
+        .filter_map(|update| match update {
+            Update::Step(step) if step.state == Started => Some(step.attempt),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(attempts, [1, 2, 3, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_steps_go_on_while_one_rests() {
+    let mut stage = Stage::new(
+        "[plan]\nname = \"t\"\nmax_parallel = 1
+        [steps]
+        a = { uses = \"fake\", retry = { attempts = 2, backoff = \"1m\" }, with = { acts = [\"flaky 1\"] } }
+        b = { uses = \"fake\" }",
+    );
+    assert_eq!(stage.apply().await.ending, Ending::Settled(Outcome::Succeeded));
+    assert_eq!(stage.world.who(" began"), ["a", "b", "a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_is_a_dirty_failure_and_is_retried() {
+    let mut stage = Stage::new(
+        "[steps]\na = { uses = \"fake\", timeout = \"5s\", retry = { attempts = 2, backoff = \"1s\" }, with = { acts = [\"hang\"] }, compensate = { uses = \"fake\" } }",
+    );
+    assert_eq!(stage.apply().await.ending, Ending::Settled(Outcome::Compensated));
+    assert_eq!(stage.story_of("a")[..4], ["started 1", "failed dirty", "started 2", "failed dirty"]);
+    let failure = stage.world.updates().into_iter().find_map(|update| match update {
+        Update::Step(step) => step.failure,
+        _ => None,
+    });
+    assert_eq!(failure.unwrap().message, "it took longer than its timeout of 5s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_is_done_within_the_grace_after_its_timeout_counts() {
+    let mut stage = Stage::new("[steps]\na = { uses = \"fake\", timeout = \"5s\", with = { acts = [\"deaf 9s; out 1\"] } }");
+    assert_eq!(stage.apply().await.ending, Ending::Settled(Outcome::Succeeded));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_does_not_stop_at_its_timeout_leaves_the_run_interrupted() {
+    let mut stage = Stage::new(
+        "[steps]
+        a = { uses = \"fake\", timeout = \"5s\", with = { acts = [\"forever\", \"\"] }, compensate = { uses = \"fake\" } }
+        long = { uses = \"fake\", with = { acts = [\"sleep 1m\"] } }
+        next = { uses = \"fake\", needs = [\"long\"] }",
+    );
+    let began = Instant::now();
+    assert_eq!(stage.apply().await.ending, Ending::Interrupted);
+    assert_eq!(began.elapsed().as_secs(), 60, "live work is waited for");
+    assert_eq!(stage.story_of("a"), ["started 1"]);
+    assert_eq!(stage.story_of("long"), ["started 1", "succeeded"]);
+    assert!(stage.story_of("next").is_empty());
+    assert_eq!(stage.resume().await.ending, Ending::Settled(Outcome::Succeeded));
+}
+
+const MEASURED: &str = "
+    [measure]
+    url = \"http://localhost/\"
+    [steps]
+    swap = { uses = \"fake\", with = { acts = [\"sleep 10s\"] } }
+    pivot = { uses = \"fake\", needs = [\"swap\"], pivot = true, irreversible = true }
+    last = { uses = \"fake\", needs = [\"pivot\"] }
+    [finally]
+    f = { uses = \"look\", with = { acts = [\"summary\"] } }";
+
+#[tokio::test(start_paused = true)]
+async fn an_irreversible_pivot_is_not_live_before_it_succeeded() {
+    let plan = "[steps]\npivot = { uses = \"fake\", pivot = true, irreversible = true, with = { acts = [\"dirty no\"] } }";
+    let live = |stage: &Stage| stage.world.updates().iter().any(|update| matches!(update, Update::Live { .. }));
+    let mut stage = Stage::new(plan);
+    assert_eq!(stage.apply().await.ending, Ending::Settled(Outcome::Warned));
+    assert!(!live(&stage));
+    let mut stage = Stage::new(&plan.replace("dirty no", ""));
+    assert_eq!(stage.apply().await.ending, Ending::Settled(Outcome::Succeeded));
+    assert!(live(&stage));
+}
+
+fn downtime_of(stage: &Stage) -> Vec<Downtime> {
+    let reachable = |event| match event {
+        Event::Run(RunFact::Reachable(downtime)) => Some(downtime),
+        _ => None,
+    };
+    stage.tape.journal.events().into_iter().filter_map(reachable).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn downtime_is_measured_and_told_when_the_run_goes_live() {
+    let mut stage = Stage::new(MEASURED);
+    stage.world.away(1_000, 4_000);
+    stage.world.away(6_000, 6_500);
+    let finished = stage.apply().await;
+    let each = downtime_of(&stage);
+    assert_eq!(each.len(), 2);
+    assert!(each.iter().all(|downtime| !downtime.approximate));
+    let total = finished.saga.downtime().unwrap();
+    // Each may be overestimated by the pause between two probes.
+    assert!((3_500..=3_620).contains(&total.ms), "{total:?}");
+    assert!(stage.world.updates().contains(&Update::Live { downtime: Some(total) }));
+    let reachable: Vec<bool> = stage
+        .world
+        .updates()
+        .into_iter()
+        .filter_map(|update| match update {
+            Update::Reachable(reachable) => Some(reachable),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(reachable, [false, true, false, true]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_service_is_looked_at_once_more_before_the_run_goes_live() {
+    // It is back just when the pivot ends, and the meter, which looks every few milliseconds, has not seen it yet.
+    let mut stage = Stage::new(&MEASURED.replace("needs = [\"swap\"], ", "needs = [\"swap\"], with = { acts = [\"sleep 2ms\"] }, "));
+    stage.world.away(1_000, 10_001);
+    stage.apply().await;
+    let live = stage.world.updates().into_iter().find_map(|update| match update {
+        Update::Live { downtime } => Some(downtime),
+        _ => None,
+    });
+    let ms = live.unwrap().unwrap().ms;
+    assert!((9_000..9_100).contains(&ms), "{ms}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_never_answered_has_no_downtime() {
+    let mut stage = Stage::new(MEASURED);
+    stage.world.away(0, 5_000);
+    assert_eq!(stage.apply().await.saga.downtime(), None);
+    assert!(downtime_of(&stage).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn downtime_across_processes_is_approximate() {
+    let mut stage = Stage::new(MEASURED);
+    stage.world.away(1_000, 12_000);
+    let finished = stage
+        .apply_while(|orders, _, _| async move {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            orders.send(crate::executor::Order::Kill).await.unwrap();
+        })
+        .await;
+    assert!(finished.saga.down());
+    let finished = stage.resume().await;
+    assert_eq!(finished.ending, Ending::Settled(Outcome::Succeeded));
+    let each = downtime_of(&stage);
+    assert_eq!(each.len(), 1);
+    assert!(each[0].approximate);
+}
