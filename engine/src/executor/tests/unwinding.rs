@@ -74,7 +74,7 @@ async fn the_alarm_comes_when_unwinding_begins_and_names_the_step() {
     stage.apply().await;
     let updates = stage.world.updates();
     let alarm = updates.iter().position(|update| {
-        matches!(update, Update::Unwinding { because: Some(because), failure: Some(failure) } if because.as_str() == "b" && failure.message == "no")
+        matches!(update, Update::Unwinding { because: Some(because), failure: Some(failure), .. } if because.as_str() == "b" && failure.message == "no")
     });
     let undo = updates.iter().position(|update| matches!(update, Update::Step(step) if step.state == State::UndoStarted));
     let finally = updates.iter().position(|update| matches!(update, Update::Step(step) if step.step.as_str() == "f"));
