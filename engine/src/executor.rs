@@ -711,15 +711,16 @@ impl<J: Journal> Executor<J> {
     /// Makes durable what a kind asks for, then lets it go on (rules 16 and 18).
     fn keep(&mut self, request: Request) {
         let Request { step, part, keep, done } = request;
-        let fact = match keep {
-            Keep::Output(name, value) => {
-                remember_paths(&self.needed, &value);
-                Fact::Recorded { part, name, value }
+        let facts = match keep {
+            Keep::Outputs(outputs) => {
+                outputs.iter().for_each(|(_, value)| remember_paths(&self.needed, value));
+                outputs.into_iter().map(|(name, value)| Fact::Recorded { part, name, value }).collect()
             }
-            Keep::Process(process) => Fact::Spawned { part, process },
+            Keep::Process(process) => vec![Fact::Spawned { part, process }],
         };
         // An attempt that was given up may still ask: dropping `done` refuses it.
-        if self.journal_error.is_none() && self.note(Event::Step(step, fact)).is_ok() {
+        let noted = self.journal_error.is_none() && facts.into_iter().all(|fact| self.note(Event::Step(step.clone(), fact)).is_ok());
+        if noted {
             self.commit();
             if self.journal_error.is_none() {
                 let _ = done.send(());

@@ -231,8 +231,8 @@ pub struct Request {
 /// See [`Request`].
 #[derive(Debug)]
 pub enum Keep {
-    /// An output, before the effect.
-    Output(String, Value),
+    /// Outputs, before the effect: all of them or none.
+    Outputs(Vec<(String, Value)>),
     /// A process that waits in its gate.
     Process(ProcessIdentity),
 }
@@ -352,12 +352,23 @@ impl Context {
     /// The journal cannot be written: the caller must not go on to the effect.
     pub async fn record(&self, name: &str, value: impl Serialize) -> Result<Value, Failure> {
         let value = serde_json::to_value(value).map_err(|error| Failure::clean(format!("could not record `{name}`: {error}")))?;
-        if let Some(stands) = self.recorded(name) {
-            return Ok(stands);
+        self.record_all([(name, value.clone())]).await?;
+        Ok(self.recorded(name).unwrap_or(value))
+    }
+
+    /// As [`Context::record`], for outputs that mean something only together: a crash leaves all of them or none.
+    ///
+    /// # Errors
+    /// See [`Context::record`].
+    pub async fn record_all(&self, outputs: impl IntoIterator<Item = (&str, Value)>) -> Result<(), Failure> {
+        let is_new = |name: &&str| self.recorded(name).is_none();
+        let outputs: Vec<_> = outputs.into_iter().filter(|(name, _)| is_new(name)).map(|(name, value)| (name.to_owned(), value)).collect();
+        if outputs.is_empty() {
+            return Ok(());
         }
-        self.keep(Keep::Output(name.to_owned(), value.clone())).await?;
-        self.lock_recorded().insert(name.to_owned(), value.clone());
-        Ok(value)
+        self.keep(Keep::Outputs(outputs.clone())).await?;
+        self.lock_recorded().extend(outputs);
+        Ok(())
     }
 
     /// What this or an earlier attempt recorded under `name`.

@@ -10,6 +10,7 @@ use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, ProcessIdenti
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::human::Duration;
 use crate::process::{self, Description, Expect, Gentle, Tree};
@@ -173,11 +174,10 @@ impl Target {
 
 /// Keeps what is about to be stopped, for whoever has to start it again.
 async fn record(cx: &Context, process: &Description) -> Result<(), Failure> {
-    cx.record("pid", process.pid).await?;
-    cx.record("program", process.program.to_string_lossy()).await?;
-    cx.record("args", &process.args).await?;
-    cx.record("cwd", &process.cwd).await?;
-    Ok(())
+    // Together: a pid without the program could be stopped and never be started again.
+    let program = process.program.to_string_lossy();
+    let outputs = [("pid", json!(process.pid)), ("program", json!(program)), ("args", json!(process.args)), ("cwd", json!(process.cwd))];
+    cx.record_all(outputs).await
 }
 
 /// What this or an earlier attempt found.

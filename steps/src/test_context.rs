@@ -38,8 +38,8 @@ impl TestRun {
         let (kept, notes) = (self.kept.clone(), self.notes.clone());
         tokio::spawn(async move {
             while let Some(request) = inbox.recv().await {
-                if let Keep::Output(name, value) = &request.keep {
-                    kept.lock().unwrap().push(format!("{name}={value}"));
+                if let Keep::Outputs(outputs) = &request.keep {
+                    kept.lock().unwrap().extend(outputs.iter().map(|(name, value)| format!("{name}={value}")));
                 }
                 let _ = request.done.send(());
             }

@@ -98,8 +98,8 @@ pub fn context(
     let (requests, mut inbox) = mpsc::unbounded_channel::<almaplan_engine::step::Request>();
     tokio::spawn(async move {
         while let Some(request) = inbox.recv().await {
-            if let Keep::Output(name, value) = request.keep {
-                keep(name, value);
+            if let Keep::Outputs(outputs) = request.keep {
+                outputs.into_iter().for_each(|(name, value)| keep(name, value));
             }
             let _ = request.done.send(());
         }

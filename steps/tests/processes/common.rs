@@ -43,8 +43,8 @@ impl Seen {
     }
 
     pub fn recorded(&self) -> Map<String, Value> {
-        let output = |keep: &Keep| if let Keep::Output(name, value) = keep { Some((name.clone(), value.clone())) } else { None };
-        self.kept.lock().unwrap().iter().filter_map(output).collect()
+        let outputs = |keep: &Keep| if let Keep::Outputs(outputs) = keep { outputs.clone() } else { Vec::new() };
+        self.kept.lock().unwrap().iter().flat_map(outputs).collect()
     }
 
     fn updates(&self) -> Updates {
