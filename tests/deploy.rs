@@ -146,6 +146,28 @@ fn a_version_that_logs_a_traceback_is_rolled_back() {
 }
 
 #[test]
+fn a_version_that_is_slow_beyond_the_deadline_is_rolled_back() {
+    a_faulty_version_is_rolled_back(r#"{"slow_start_s": 60}"#, &[("start_deadline", "\"2s\"")]);
+}
+
+#[test]
+fn what_an_old_version_had_only_in_its_write_ahead_log_survives_a_rollback() {
+    let mut server = Server::new();
+    server.set("stop_grace", "\"300ms\"");
+    // It has to be killed, so SQLite never merges what is in its `-wal`.
+    server.faults(r#"{"ignore_stop": true}"#);
+    server.deploy_first();
+    server.order("so-no-wal");
+    let wal = server.production().join("almareia.db-wal");
+    assert!(fs::metadata(&wal).unwrap().len() > 0, "nothing is in the write-ahead log");
+    server.release("2");
+    server.faults(r#"{"no_start": true}"#);
+    let said = server.apply().expect(3);
+    assert_eq!(said.outcome(), "compensated");
+    assert!(server.customers().contains("so-no-wal"));
+}
+
+#[test]
 fn a_version_that_ignores_a_gentle_stop_is_rolled_back_all_the_same() {
     a_faulty_version_is_rolled_back(r#"{"login_500": true, "ignore_stop": true}"#, &[]);
 }

@@ -54,6 +54,7 @@ impl Server {
         server.set("python_min", "\"3.9\"");
         server.set("watch_for", "\"1s\"");
         server.set("health_deadline", "\"5s\"");
+        server.set("stop_grace", "\"10s\"");
         server.release("1");
         server
     }
