@@ -21,7 +21,7 @@ use almaplan_engine::lock::{Claims, Held, Holder};
 use almaplan_engine::plan::{self, Plan, PlannedStep, Scope, Secret, SecretSource, Templates, ValueInputs};
 use almaplan_engine::saga::{Phase, Saga};
 use almaplan_engine::sqlite::{RunJournal, RunRow, Store};
-use almaplan_engine::step::{Host as _, Registry, RunInfo, timestamp};
+use almaplan_engine::step::{Effect, Host as _, Registry, RunInfo, timestamp};
 use almaplan_engine::update::{Ending, State};
 use almaplan_steps::machine::Machine;
 use jiff::Timestamp;
@@ -396,7 +396,12 @@ fn old_run(globals: &Globals, records: &[Record], row: &RunRow, registry: &Regis
 
 /// The secrets that the work still to be done, or perhaps to be undone, refers to.
 fn remaining_secrets(plan: &Plan, saga: &Saga) -> Vec<String> {
-    let done = |i: usize| saga.unwinding() || matches!(saga.step(i).phase, Phase::Succeeded | Phase::Skipped | Phase::NotRun);
+    let rebooted = host().boot() != saga.boot();
+    let done = |i: usize| {
+        let again = rebooted && saga.shape().steps[i].effect != Effect::Changes;
+        let ended = matches!(saga.step(i).phase, Phase::Succeeded | Phase::Skipped | Phase::NotRun);
+        saga.unwinding() || (ended && !again)
+    };
     let forward = |step: &PlannedStep| {
         let actions = std::iter::once((&step.action, step.when.as_deref())).chain(step.probe.iter().map(|probe| (probe, None)));
         actions.flat_map(|(action, when)| plan::secrets_in(action, when)).collect::<Vec<_>>()
