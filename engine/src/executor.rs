@@ -301,9 +301,7 @@ impl<J: Journal> Executor<J> {
     /// Notes the beginning of everything that is wanted and has room.
     fn launch(&mut self) {
         while !self.halted {
-            // Rule 4; to the saga neither a probe nor a `finally` step is live work.
-            let still = self.parts().all(|(part, _)| matches!(part, Part::Compensation(_)));
-            let room = self.live.len() + self.prepared.len() < self.job.plan.max_parallel;
+            let (room, still) = (self.room(), self.still());
             let now = Instant::now();
             let task = self.saga.wanted().find(|task| match *task {
                 Task::Drop(_) => true,
@@ -319,6 +317,16 @@ impl<J: Journal> Executor<J> {
                 Some(Task::Undo(i)) => self.prepare_undo(i),
             }
         }
+    }
+
+    /// Whether one more may be live.
+    fn room(&self) -> bool {
+        self.live.len() + self.prepared.len() < self.job.plan.max_parallel
+    }
+
+    /// Whether compensations may begin (rule 4): to the saga neither a probe nor a `finally` step is live work.
+    fn still(&self) -> bool {
+        self.parts().all(|(part, _)| matches!(part, Part::Compensation(_)))
     }
 
     fn prepare_action(&mut self, i: Index) {
@@ -696,14 +704,17 @@ impl<J: Journal> Executor<J> {
         self.pauses.insert(i, (times + 1, Instant::now() + pause));
     }
 
-    /// When the first of the steps that rest may be tried again; `None` where no wanted step rests.
+    /// When the first of the steps that rest may be tried again; `None` where no wanted step rests, or where live work has to end
+    /// first: a pause that is over already would wake the loop again and again for nothing.
     fn next_pause(&self) -> Option<Instant> {
-        if self.halted || self.pauses.is_empty() {
+        if self.halted || self.pauses.is_empty() || !self.room() {
             return None;
         }
+        let still = self.still();
         let wanted = self.saga.wanted().filter_map(|task| match task {
-            Task::Run(i) | Task::Undo(i) if !self.busy.contains(&i) => self.pauses.get(&i).map(|&(_, until)| until),
-            _ => None,
+            Task::Run(i) if !self.busy.contains(&i) => self.pauses.get(&i).map(|&(_, until)| until),
+            Task::Undo(i) if still && !self.busy.contains(&i) => self.pauses.get(&i).map(|&(_, until)| until),
+            Task::Run(_) | Task::Undo(_) | Task::Probe(_) | Task::Drop(_) => None,
         });
         wanted.min()
     }

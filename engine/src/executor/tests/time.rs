@@ -44,6 +44,20 @@ async fn other_steps_go_on_while_one_rests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pause_that_is_over_waits_for_room() {
+    // It woke the loop at once, every time, until the other step had ended: a core kept busy for minutes, and here, where time passes
+    // only when nobody is busy, for ever.
+    let mut stage = Stage::new(
+        "[plan]\nname = \"t\"\nmax_parallel = 1
+        [steps]
+        a = { uses = \"fake\", retry = { attempts = 2, backoff = \"1s\" }, with = { acts = [\"flaky 1\"] } }
+        b = { uses = \"fake\", with = { acts = [\"sleep 1m\"] } }",
+    );
+    assert_eq!(stage.apply().await.ending, Ending::Settled(Outcome::Succeeded));
+    assert_eq!(stage.world.who(" began"), ["a", "b", "a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_timeout_is_a_dirty_failure_and_is_retried() {
     let mut stage = Stage::new(
         "[steps]\na = { uses = \"fake\", timeout = \"5s\", retry = { attempts = 2, backoff = \"1s\" }, with = { acts = [\"hang\"] }, compensate = { uses = \"fake\" } }",
