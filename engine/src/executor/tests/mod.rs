@@ -5,6 +5,7 @@
 mod ahead;
 mod fake;
 mod resuming;
+mod simulation;
 mod size;
 mod stage;
 mod stopping;

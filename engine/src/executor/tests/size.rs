@@ -1,4 +1,4 @@
-//! Plans of ten thousand steps, and what random crashes leave: no timing is asserted, only that they end, and in how many commits.
+//! Plans of ten thousand steps: no timing is asserted, only that they end, and in how many commits.
 
 use std::fmt::Write as _;
 
