@@ -89,15 +89,8 @@ async fn a_question_pauses_the_run_and_an_answer_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_waits_for_live_work_and_takes_the_answer_that_comes_meanwhile() {
-    // Stopped, with one step that does not stop, and resumed by a plan in which both may run: here the question arises beside live work.
-    let plan = "
-        [steps]
-        gate = { uses = \"look\", probe = { uses = \"probe\", with = { acts = [\"sleep 1s; dirty no\"] } }, with = { acts = [\"hang\", \"sleep 5s\"] } }
-        a = { uses = \"ask\", with = { acts = [\"hang\", \"\"] } }
-        b = { uses = \"fake\", needs = [\"a\"] }
-        c = { uses = \"fake\", needs = [\"gate\"] }";
-    let mut stage = Stage::new(plan);
+async fn a_question_lets_nothing_else_begin_and_not_done_runs_the_step_again() {
+    let mut stage = Stage::new(ASKING);
     stage.apply_while(kill_when("a began")).await;
     assert_eq!(stage.resume().await.ending, Ending::Paused);
     let mut executor = stage.taken_over();
@@ -105,6 +98,22 @@ async fn a_pause_waits_for_live_work_and_takes_the_answer_that_comes_meanwhile()
     let finished = stage.execute(executor, |_, _, _| async {}).await;
     assert_eq!(finished.ending, Ending::Settled(Outcome::Succeeded));
     assert_eq!(stage.story_of("a"), ["started 1", "unknown", "not-done", "started 2", "succeeded"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_waits_for_live_work() {
+    let mut stage = Stage::new(
+        "[steps]
+        a = { uses = \"ask\", probe = { uses = \"probe\", with = { acts = [\"sleep 1s; panic ouch\"] } }, with = { acts = [\"hang\"] } }
+        b = { uses = \"fake\", with = { acts = [\"sleep 1m\"] } }
+        c = { uses = \"fake\", needs = [\"a\"] }",
+    );
+    stage.apply_while(kill_when("a began")).await;
+    let began = tokio::time::Instant::now();
+    assert_eq!(stage.resume().await.ending, Ending::Paused);
+    assert_eq!(began.elapsed().as_secs(), 60);
+    assert_eq!(stage.story_of("b").last().unwrap(), "succeeded");
+    assert!(stage.story_of("c").is_empty());
 }
 
 #[tokio::test(start_paused = true)]

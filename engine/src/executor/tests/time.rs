@@ -164,6 +164,22 @@ async fn the_service_is_looked_at_once_more_before_the_run_goes_live() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_service_is_looked_at_once_more_before_the_run_is_settled() {
+    let mut stage = Stage::new(
+        "[measure]\nurl = \"http://localhost/\"
+        [steps]
+        swap = { uses = \"fake\", with = { acts = [\"sleep 10s; sleep 2ms\"] } }
+        [finally]
+        f = { uses = \"look\", with = { acts = [\"sleep 1s\"] } }",
+    );
+    stage.world.away(1_000, 10_001);
+    stage.apply().await;
+    let story = stage.story();
+    let place = |line: &str| story.iter().position(|told| told == line).unwrap();
+    assert!(place("reachable") < place("settled succeeded"), "{story:#?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_that_never_answered_has_no_downtime() {
     let mut stage = Stage::new(MEASURED);
     stage.world.away(0, 5_000);
