@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::human::Duration;
+use crate::input::Word;
 use crate::lang::Words;
 
 /// Pauses until a person says yes.
@@ -17,7 +18,7 @@ use crate::lang::Words;
 #[serde(deny_unknown_fields)]
 pub struct Approval {
     /// What is asked.
-    pub message: String,
+    pub message: Word,
     /// How long to wait for an answer; without it, as long as it takes.
     #[serde(default)]
     pub timeout: Option<Duration>,

@@ -1,7 +1,6 @@
 //! The kind `command`: runs a program and leaves nothing of it behind.
 //!
-//! The program runs in a session of its own: no terminal, so nothing can wait for a password that nobody types, and no Ctrl+C
-//! but ours. When it ends, in whatever way, so does everything that it started.
+//! When it ends, in whatever way, so does everything that it started.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,19 +8,15 @@ use std::process::Stdio;
 use std::time::Duration as Time;
 
 use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits};
-use almaplan_engine::update::Stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::process::Child;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
 
-use crate::human::Duration;
-use crate::process::inputs::{Environment, Word, environment, null_is_default, texts};
-use crate::process::{self, Gentle, LastLines, Launch, Tree};
+use crate::human::DurationOr;
+use crate::input::{Environment, OrDefault, Word, environment, texts};
+use crate::process::{self, Finished, Launch, Manner};
 
-/// How long children that a command left may take to end by themselves: the end of a pipe is often a moment later.
-const STRAGGLE: Time = Time::from_millis(100);
+/// How much of the end of each stream is an output, in bytes.
+const TAIL: usize = 64 << 10;
 
 /// Runs a program, shows what it prints, and fails unless it ends with a code that means success.
 ///
@@ -33,37 +28,34 @@ pub struct Command {
     /// shell.
     pub program: Word,
     /// Its arguments, one each; numbers and booleans are written out.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub args: Vec<Word>,
+    #[serde(default)]
+    pub args: OrDefault<Vec<Word>>,
     /// The folder to run in; default: the plan's.
     #[serde(default)]
     pub cwd: Option<PathBuf>,
     /// Variables to set beside those that almaplan has; null unsets one.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub env: Environment,
+    #[serde(default)]
+    pub env: OrDefault<Environment>,
     /// Runs `program` as a line of the system's shell (`sh`, on Windows `cmd`), with `args` as `$1`, `$2`, ….
     #[serde(default)]
-    pub shell: bool,
+    pub shell: OrDefault<bool>,
     /// A file for what it prints on standard output: replaced as a whole when it succeeds, untouched otherwise.
     #[serde(default)]
     pub stdout: Option<PathBuf>,
     /// Exit codes that mean success.
-    #[serde(default = "success")]
-    pub success_codes: Vec<i32>,
+    #[serde(default)]
+    #[schemars(default = "success")]
+    pub success_codes: Option<Vec<i32>>,
     /// It can simply be run again after an interruption; otherwise a person is asked what became of it.
     #[serde(default)]
-    pub idempotent: bool,
+    pub idempotent: OrDefault<bool>,
     /// How long it may take to end when it is asked to, before it is killed.
-    #[serde(default = "grace")]
-    pub grace: Duration,
+    #[serde(default)]
+    pub grace: DurationOr<5_000>,
 }
 
 fn success() -> Vec<i32> {
     vec![0]
-}
-
-fn grace() -> Duration {
-    Duration::s(5)
 }
 
 /// What a command leaves.
@@ -85,24 +77,12 @@ impl Step for Command {
 
     async fn run(&self, cx: &Context) -> Result<CommandOutput, Failure> {
         let capture = self.stdout.as_ref().map(|path| Capture::begin(cx, &cx.path(path))).transpose()?;
-        let (child, identity) = process::launch(cx, self.launch(cx, capture.as_ref())?).await?;
-        let mut running = Running::new(child, Tree::of(&identity), cx);
-
-        let status = tokio::select! {
-            status = running.child.wait() => Some(status),
-            () = cx.cancelled() => None,
-        };
-        match status {
-            Some(_) => self.clear_leftovers(cx, &mut running.leash.tree).await?,
-            None => drop(process::stop(&mut running.leash.tree, Gentle::Term, self.grace.0).await.map_err(Failure::dirty)?),
-        }
-        running.leash.ended = true;
-        let (stdout, stderr) = running.printed().await;
-        let failed = |message: String| Failure::dirty(message).with_tail(running.last.to_vec());
-        let Some(status) = status else { return Err(failed("stopped as asked".to_owned())) };
-        let status = status.map_err(|error| failed(format!("`{}` could not be waited for: {error}", self.program.0)))?;
-        let code = process::ending(status).map_err(|how| failed(format!("`{}` {how}", self.program.0)))?;
-        if !self.success_codes.contains(&code) {
+        let launch = self.launch(cx, capture.as_ref())?;
+        let manner = Manner { name: &self.program.0, grace: self.grace.0, shown: true, keep: TAIL };
+        let Finished { ending, stdout, stderr, last } = process::run(cx, launch, manner).await?;
+        let failed = |message: String| Failure::dirty(message).with_tail(last.clone());
+        let code = ending.map_err(|how| failed(format!("`{}` {how}", self.program.0)))?;
+        if !self.success_codes.clone().unwrap_or_else(success).contains(&code) {
             return Err(failed(format!("`{}` ended with exit code {code}", self.program.0)));
         }
         if let Some(capture) = capture {
@@ -112,7 +92,7 @@ impl Step for Command {
     }
 
     fn on_interrupt(&self) -> OnInterrupt {
-        if self.idempotent { OnInterrupt::Rerun } else { OnInterrupt::Ask }
+        if *self.idempotent { OnInterrupt::Rerun } else { OnInterrupt::Ask }
     }
 }
 
@@ -120,77 +100,13 @@ impl Command {
     fn launch(&self, cx: &Context, capture: Option<&Capture>) -> Result<Launch, Failure> {
         let cwd = cx.path(self.cwd.as_deref().unwrap_or(Path::new("")));
         let env = environment(&self.env);
-        let (program, args) = match self.shell {
+        let (program, args) = match *self.shell {
             true => process::shell(&self.program.0, texts(&self.args)),
             false => (self.program.0.clone(), texts(&self.args)),
         };
         let program = process::resolve(&program, &cwd, &cx.run().plan_dir, &env).map_err(Failure::clean)?;
         let stdout = capture.map_or(Ok(Stdio::piped()), Capture::stdio)?;
         Ok(Launch { program, args, cwd, env, stdout, stderr: Stdio::piped() })
-    }
-
-    /// Ends what the command left in the background.
-    async fn clear_leftovers(&self, cx: &Context, tree: &mut Tree) -> Result<(), Failure> {
-        let patience = Instant::now() + STRAGGLE;
-        while !tree.refresh().is_empty() {
-            if Instant::now() < patience {
-                sleep(Time::from_millis(5)).await;
-                continue;
-            }
-            let left: Vec<String> = tree.refresh().into_iter().filter_map(process::describe).map(|process| process.to_string()).collect();
-            cx.info(format!("`{}` left programs running, which are ended with it: {}", self.program.0, left.join("; ")));
-            process::stop(tree, Gentle::Term, self.grace.0).await.map_err(Failure::dirty)?;
-        }
-        Ok(())
-    }
-}
-
-/// A command that runs.
-struct Running {
-    child: Child,
-    leash: Leash,
-    last: LastLines,
-    stdout: Option<JoinHandle<String>>,
-    stderr: Option<JoinHandle<String>>,
-}
-
-impl Running {
-    fn new(mut child: Child, tree: Tree, cx: &Context) -> Self {
-        let last = LastLines::default();
-        let stdout = child.stdout.take().map(|source| tokio::spawn(process::pump(source, Stream::Stdout, cx.clone(), last.clone())));
-        let stderr = child.stderr.take().map(|source| tokio::spawn(process::pump(source, Stream::Stderr, cx.clone(), last.clone())));
-        Self { child, leash: Leash { tree, ended: false }, last, stdout, stderr }
-    }
-
-    /// What was printed, once all who could print have ended.
-    async fn printed(&mut self) -> (String, String) {
-        (printed(self.stdout.take()).await, printed(self.stderr.take()).await)
-    }
-}
-
-async fn printed(pump: Option<JoinHandle<String>>) -> String {
-    let Some(mut pump) = pump else { return String::new() };
-    // Whoever was handed the pipe and belongs to no tree of ours (a service that it asked for) must not hold us.
-    match timeout(Time::from_secs(5), &mut pump).await {
-        Ok(text) => text.unwrap_or_default(),
-        Err(_) => {
-            pump.abort();
-            String::new()
-        }
-    }
-}
-
-/// Kills the tree when it is dropped before all of it has ended: an attempt that is torn down leaves nothing behind, either.
-struct Leash {
-    tree: Tree,
-    ended: bool,
-}
-
-impl Drop for Leash {
-    fn drop(&mut self) {
-        if !self.ended {
-            process::kill_now(&mut self.tree);
-        }
     }
 }
 

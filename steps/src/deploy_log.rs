@@ -17,8 +17,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::input::{OrDefault, Word};
 use crate::lang::Words;
-use crate::one_or_many::null_is_default;
 
 /// How much of the end of the file is searched for an entry of this run, in bytes.
 const SEARCHED: u64 = 256 << 10;
@@ -35,7 +35,7 @@ pub struct DeployLog {
     pub file: PathBuf,
     /// The headline; default: the plan's name.
     #[serde(default)]
-    pub title: Option<String>,
+    pub title: Option<Word>,
     /// The version that was deployed.
     #[serde(default)]
     pub version: Option<Value>,
@@ -43,8 +43,8 @@ pub struct DeployLog {
     #[serde(default)]
     pub previous: Option<Value>,
     /// Further lines, `name: value`; those that are null are left out.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub details: Map<String, Value>,
+    #[serde(default)]
+    pub details: OrDefault<Map<String, Value>>,
 }
 
 /// Where the entry is.

@@ -21,9 +21,9 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::http::{Answered, HttpError, Session, address, ask, is_loopback};
-use crate::human::Duration;
-use crate::one_or_many::{OneOrMany, null_is_default};
-use crate::ports::{descends, is_alive, listeners};
+use crate::human::DurationOr;
+use crate::input::{OneOrMany, OrDefault, Word};
+use crate::process::{self, Listening, PortError, Tree};
 
 /// The first pause between two polls: a service that is nearly up is noticed at once.
 const FIRST_PAUSE: Time = Time::from_millis(10);
@@ -41,17 +41,18 @@ pub struct HttpCheck {
     /// What is asked and what must come back, in this order.
     pub checks: Vec<Check>,
     /// How long the service has to become well.
-    #[serde(default = "deadline")]
-    pub deadline: Duration,
+    #[serde(default)]
+    pub deadline: DurationOr<30_000>,
     /// The pause between two polls; the first ones are shorter.
-    #[serde(default = "interval")]
-    pub interval: Duration,
+    #[serde(default)]
+    pub interval: DurationOr<250>,
     /// How many polls in a row must succeed.
-    #[serde(default = "successes")]
-    pub successes: u32,
+    #[serde(default)]
+    #[schemars(default = "successes")]
+    pub successes: Option<u32>,
     /// How long one answer may take.
-    #[serde(default = "answer_within")]
-    pub answer_within: Duration,
+    #[serde(default)]
+    pub answer_within: DurationOr<10_000>,
     /// The process that must be the one that answers (it or a descendant): fails at once when it ends.
     #[serde(default)]
     pub pid: Option<u32>,
@@ -68,10 +69,10 @@ pub struct Check {
     pub status: OneOrMany<u16>,
     /// A text that the body must contain.
     #[serde(default)]
-    pub contains: Option<String>,
+    pub contains: Option<Word>,
     /// JSON pointers (`/database/ok`) into the body, with the value that must be there.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub json: Map<String, Value>,
+    #[serde(default)]
+    pub json: OrDefault<Map<String, Value>>,
     /// The method; anything but GET and HEAD writes, and is never sent twice once it was answered.
     #[serde(default)]
     pub method: Option<String>,
@@ -81,12 +82,12 @@ pub struct Check {
     /// A value sent as JSON.
     #[serde(default)]
     pub body: Option<Value>,
-    /// Further headers.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub headers: BTreeMap<String, String>,
+    /// Further headers; those that are null are left out.
+    #[serde(default)]
+    pub headers: OrDefault<BTreeMap<String, Option<Word>>>,
     /// Not every version of the service has it: 404 is fine.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub optional: bool,
+    #[serde(default)]
+    pub optional: OrDefault<bool>,
     /// `false` leaves this check out.
     #[serde(default)]
     pub when: Option<bool>,
@@ -101,18 +102,6 @@ pub struct HttpCheckOutput {
     pub values: BTreeMap<String, Value>,
     /// How long it took until the service was well, in milliseconds.
     pub ready_ms: u64,
-}
-
-fn deadline() -> Duration {
-    Duration::s(30)
-}
-
-fn interval() -> Duration {
-    Duration::ms(250)
-}
-
-fn answer_within() -> Duration {
-    Duration::s(10)
 }
 
 fn successes() -> u32 {
@@ -148,10 +137,12 @@ enum CheckError {
     Dead(u32),
     #[error("nobody listens on port {0} yet")]
     Silent(u16),
-    #[error("port {port} is held by process {pid} ({program}), which is neither process {expected} nor started by it")]
-    Foreign { port: u16, pid: u32, program: String, expected: u32 },
+    #[error("port {port} is held by {holder}, which is neither process {expected} nor started by it")]
+    Foreign { port: u16, holder: String, expected: u32 },
     #[error(transparent)]
-    Port(#[from] crate::ports::PortError),
+    Port(#[from] PortError),
+    #[error("whether process {pid} runs cannot be told: {reason}")]
+    Unseen { pid: u32, reason: std::io::Error },
 }
 
 /// Whether asking again may help.
@@ -190,8 +181,13 @@ impl HttpCheck {
             return Err(CheckError::Nothing);
         }
         let session = Session::new(&base)?;
+        let tree = self.pid.map(|pid| {
+            process::supported().map_err(|reason| CheckError::Unseen { pid, reason })?;
+            process::identify(pid).map(|process| Tree::of(&process)).ok_or(CheckError::Dead(pid))
+        });
         Ok(Poll {
             step: self,
+            tree: tree.transpose()?,
             base,
             session,
             questions,
@@ -226,14 +222,14 @@ impl Check {
 
     /// Whether `answer` is as it should be.
     fn judge(&self, answer: &Answered) -> Result<(), CheckError> {
-        if self.optional && answer.status == 404 {
+        if *self.optional && answer.status == 404 {
             return Ok(());
         }
         let (head, body) = (self.head(answer), shown(&answer.body));
         if !self.accepts(answer.status) {
             return Err(CheckError::Status { head, expected: self.expected(), body });
         }
-        if let Some(expected) = self.contains.clone().filter(|text| !answer.body.contains(text.as_str())) {
+        if let Some(Word(expected)) = self.contains.clone().filter(|text| !answer.body.contains(&**text)) {
             return Err(CheckError::Contains { head, expected, body });
         }
         if self.json.is_empty() {
@@ -296,8 +292,8 @@ impl<'a> Question<'a> {
         let follow = !self.check.status.iter().any(|status| (300..400).contains(status));
         let url = format!("{}{}", base.as_str().trim_end_matches('/'), self.check.path);
         let mut request = session.client(follow).request(self.method.clone(), url);
-        for (name, value) in &self.check.headers {
-            request = request.header(name, value);
+        for (name, value) in self.check.headers.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+            request = request.header(name, &value.0);
         }
         if let Some(form) = &self.check.form {
             let fields: Vec<(&str, String)> = form.iter().filter_map(|(name, value)| Some((name.as_str(), field(value)?))).collect();
@@ -321,6 +317,8 @@ fn field(value: &Value) -> Option<String> {
 /// The polling of one service.
 struct Poll<'a> {
     step: &'a HttpCheck,
+    /// The process that should answer, with what it started.
+    tree: Option<Tree>,
     base: Url,
     session: Session,
     questions: Vec<Question<'a>>,
@@ -342,7 +340,7 @@ impl Poll<'_> {
             match self.pass(deadline).await {
                 Ok(()) => {
                     streak += 1;
-                    if streak >= self.step.successes {
+                    if streak >= self.step.successes.unwrap_or_else(successes) {
                         break;
                     }
                 }
@@ -384,14 +382,14 @@ impl Poll<'_> {
     }
 
     /// That whoever answers is the process that should.
-    fn prove(&self) -> Result<(), Verdict> {
-        let Some(pid) = self.step.pid else { return Ok(()) };
-        match self.base.port_or_known_default().filter(|_| is_loopback(&self.base)) {
-            Some(port) => proves_listener(pid, port),
-            // Behind a proxy the listener is not the process: alive is all that can be told.
-            None if is_alive(pid) => Ok(()),
-            None => Err(Verdict::Final(CheckError::Dead(pid))),
+    fn prove(&mut self) -> Result<(), Verdict> {
+        let Some(tree) = &mut self.tree else { return Ok(()) };
+        if !process::is_alive(tree.root()) {
+            return Err(Verdict::Final(CheckError::Dead(tree.root().pid)));
         }
+        // Behind a proxy the listener is not the process: alive is all that can be told.
+        let port = self.base.port_or_known_default().filter(|_| is_loopback(&self.base));
+        port.map_or(Ok(()), |port| proves_listener(tree, port)).map_err(Verdict::Retry)
     }
 
     async fn ask(&mut self, index: usize, deadline: Instant) -> Result<(), Verdict> {
@@ -428,18 +426,16 @@ impl Poll<'_> {
     }
 }
 
-/// That the one who listens on `port` is `pid` or was started by it. A listener alone proves nothing: on Windows two can share a port.
-fn proves_listener(pid: u32, port: u16) -> Result<(), Verdict> {
-    if !is_alive(pid) {
-        return Err(Verdict::Final(CheckError::Dead(pid)));
-    }
-    let found = listeners(port).map_err(|error| Verdict::Retry(error.into()))?;
-    match found.iter().find(|listener| !descends(listener.pid, pid)) {
-        None if found.is_empty() => Err(Verdict::Retry(CheckError::Silent(port))),
-        None => Ok(()),
-        Some(foreign) => {
-            let (holder, program) = (foreign.pid, foreign.program.clone());
-            Err(Verdict::Retry(CheckError::Foreign { port, pid: holder, program, expected: pid }))
+/// That the one who listens on `port` is of `tree`, and nobody else. A listener alone proves nothing: on Windows two can share a port.
+fn proves_listener(tree: &mut Tree, port: u16) -> Result<(), CheckError> {
+    match process::listening(tree, port)? {
+        Listening::Member(_) => Ok(()),
+        Listening::Nobody => Err(CheckError::Silent(port)),
+        Listening::Other => {
+            let (ours, pid) = (tree.refresh(), tree.root().pid);
+            let foreign = process::listeners(port)?.into_iter().find(|other| *other != pid && !ours.contains(other));
+            let holder = foreign.and_then(process::describe).map_or_else(|| "someone".to_owned(), |process| process.to_string());
+            Err(CheckError::Foreign { port, holder, expected: pid })
         }
     }
 }
@@ -491,7 +487,8 @@ mod tests {
     async fn a_login_is_sent_once_although_a_later_check_needs_several_polls() {
         let (logins, polls) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let base = serve(application(logins.clone(), polls.clone()));
-        let output = run(json!({ "base": base, "successes": 2, "checks": [
+        let output = run(json!({ "base": base, "successes": 2, "deadline": null, "pid": null, "checks": [
+            { "path": "/", "method": null, "form": null, "json": null, "headers": { "X-None": null, "X-Port": 5000 }, "contains": null },
             { "path": "/", "contains": "Bem-vindo à" },
             { "path": "/login", "method": "POST", "form": { "user": "smoke", "password": "a b", "code": null }, "contains": "painel" },
             { "path": "/panel", "contains": "painel" },

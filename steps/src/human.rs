@@ -52,6 +52,42 @@ impl JsonSchema for Duration {
     }
 }
 
+/// A span of time that is so many milliseconds where it is not given, or null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub struct DurationOr<const DEFAULT_MS: u64>(pub Time);
+
+impl<const DEFAULT_MS: u64> Default for DurationOr<DEFAULT_MS> {
+    fn default() -> Self {
+        Self(Time::from_millis(DEFAULT_MS))
+    }
+}
+
+impl<'de, const DEFAULT_MS: u64> Deserialize<'de> for DurationOr<DEFAULT_MS> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::<Duration>::deserialize(deserializer)?.map_or_else(Self::default, |given| Self(given.0)))
+    }
+}
+
+impl<const DEFAULT_MS: u64> Serialize for DurationOr<DEFAULT_MS> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Duration(self.0).serialize(serializer)
+    }
+}
+
+impl<const DEFAULT_MS: u64> JsonSchema for DurationOr<DEFAULT_MS> {
+    fn schema_name() -> Cow<'static, str> {
+        Option::<Duration>::schema_name()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Option::<Duration>::json_schema(generator)
+    }
+}
+
 /// A number of bytes, written as a number or like `500MiB` or `2GB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub struct Bytes(pub u64);

@@ -22,8 +22,8 @@ use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::human::Duration;
-use crate::one_or_many::null_is_default;
+use crate::human::DurationOr;
+use crate::input::OrDefault;
 
 /// How many of the lines that should not be there are shown.
 const SHOWN: usize = 20;
@@ -39,17 +39,18 @@ pub struct LogCheck {
     /// The log files. One that does not exist is empty.
     pub files: Vec<PathBuf>,
     /// How long each file was before the start, in bytes, by absolute path: `log_offsets` of `start-service`. One that is not there is read from its beginning.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub from: BTreeMap<String, Option<u64>>,
+    #[serde(default)]
+    pub from: OrDefault<BTreeMap<String, Option<u64>>>,
     /// Regular expressions that no line may match.
-    #[serde(default = "patterns")]
-    pub patterns: Vec<String>,
+    #[serde(default)]
+    #[schemars(default = "patterns")]
+    pub patterns: Option<Vec<String>>,
     /// Regular expressions of lines that are all right although they match; a traceback belongs to the line before it.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub allow: Vec<String>,
+    #[serde(default)]
+    pub allow: OrDefault<Vec<String>>,
     /// How long to wait before reading, for lines that are still on their way to the file.
-    #[serde(default = "settle")]
-    pub settle: Duration,
+    #[serde(default)]
+    pub settle: DurationOr<1_000>,
 }
 
 /// What was read.
@@ -63,10 +64,6 @@ pub struct LogCheckOutput {
 
 fn patterns() -> Vec<String> {
     ["Traceback", r"\bERROR\b", r"\bCRITICAL\b"].map(str::to_owned).to_vec()
-}
-
-fn settle() -> Duration {
-    Duration::s(1)
 }
 
 /// Why the logs are not all right, or cannot be read.
@@ -119,7 +116,13 @@ impl Scan {
         let offset = |file: &Path| step.from.iter().find(|(key, _)| cx.path(key) == file).and_then(|(_, offset)| *offset).unwrap_or(0);
         let files = step.files.iter().map(|file| cx.path(file)).map(|file| (file.clone(), offset(&file))).collect();
         let since = SystemTime::try_from(cx.run().started_at).unwrap_or(SystemTime::UNIX_EPOCH);
-        Ok(Self { files, patterns: regexes(&step.patterns)?, allow: regexes(&step.allow)?, since, cx: cx.clone() })
+        Ok(Self {
+            files,
+            patterns: regexes(&step.patterns.clone().unwrap_or_else(patterns))?,
+            allow: regexes(&step.allow)?,
+            since,
+            cx: cx.clone(),
+        })
     }
 
     fn read(&self) -> Result<Scanned, LogError> {

@@ -35,6 +35,7 @@ impl Host for Machine {
 
     fn end<'a>(&'a self, process: &'a ProcessIdentity) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
+            process::supported().map_err(Failure::dirty)?;
             // Its root may be gone and what it started may not: the tree finds both.
             let mut tree = Tree::of(process);
             process::stop(&mut tree, Gentle::Term, GRACE).await.map(drop).map_err(Failure::dirty)

@@ -15,20 +15,22 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use crate::http::{HttpError, Session, address, ask};
-use crate::one_or_many::OneOrMany;
+use crate::input::{OneOrMany, OrDefault, Word};
 
 /// How long one target may take.
 const WITHIN: Time = Time::from_secs(20);
+/// Whom to tell where nobody is named.
+static CONSOLE: [Target; 1] = [Target::Console(Console::Console)];
 
 /// Tells people something: on the console, by a webhook, by e-mail.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Notify {
     /// What to tell.
-    pub message: String,
+    pub message: Word,
     /// Whom; default: the console.
-    #[serde(default = "console")]
-    pub to: OneOrMany<Target>,
+    #[serde(default)]
+    pub to: Option<OneOrMany<Target>>,
 }
 
 /// Where people are.
@@ -60,7 +62,7 @@ pub struct Webhook {
     pub webhook: Option<String>,
     /// What it understands.
     #[serde(default)]
-    pub format: Format,
+    pub format: OrDefault<Format>,
 }
 
 /// What a webhook understands.
@@ -89,7 +91,7 @@ pub struct Email {
     pub to: OneOrMany<String>,
     /// The subject; default: the plan and the first line of the message.
     #[serde(default)]
-    pub subject: Option<String>,
+    pub subject: Option<Word>,
 }
 
 /// How many were told.
@@ -97,10 +99,6 @@ pub struct Email {
 pub struct NotifyOutput {
     /// How many targets took the message.
     pub told: u64,
-}
-
-fn console() -> OneOrMany<Target> {
-    OneOrMany(vec![Target::Console(Console::Console)])
 }
 
 /// The key must be there, its value may be null: else every table without it would be one of these.
@@ -146,10 +144,10 @@ impl Step for Notify {
 impl Notify {
     async fn tell_all(&self, cx: &Context) -> Result<NotifyOutput, Failure> {
         let (mut told, mut errors) = (0, Vec::new());
-        for target in self.to.iter() {
+        for target in self.to.as_deref().unwrap_or(&CONSOLE) {
             let outcome = match target {
                 Target::Console(Console::Console) => {
-                    cx.alert(self.message.clone());
+                    cx.alert(self.message.0.clone());
                     Ok(true)
                 }
                 Target::Webhook(webhook) => webhook.tell(cx, &self.message).await,
@@ -222,8 +220,11 @@ impl Email {
 
     fn written(&self, cx: &Context, message: &str) -> Result<Message, NotifyError> {
         let mailbox = |text: &String| text.parse::<Mailbox>().map_err(|_| NotifyError::Mailbox(text.clone()));
-        let default = || format!("{}: {}", cx.run().plan, message.lines().next().unwrap_or_default());
-        let mut mail = Message::builder().from(mailbox(&self.from)?).subject(self.subject.clone().unwrap_or_else(default));
+        let subject = self
+            .subject
+            .clone()
+            .map_or_else(|| format!("{}: {}", cx.run().plan, message.lines().next().unwrap_or_default()), |subject| subject.0);
+        let mut mail = Message::builder().from(mailbox(&self.from)?).subject(subject);
         for receiver in self.to.iter() {
             mail = mail.to(mailbox(receiver)?);
         }

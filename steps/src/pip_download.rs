@@ -7,8 +7,6 @@
 //!
 //! What cannot be fetched again under the same name (a folder, an address, a checkout) is refused: there would be no way back.
 
-use std::ffi::OsStr;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration as Time;
 
@@ -16,6 +14,7 @@ use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits}
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::files::write_atomically;
 use crate::python::{Python, PythonError, requirements};
 
 /// Fetches the packages of a requirements file and of what is installed now, so that neither way needs the network later.
@@ -67,23 +66,23 @@ impl Step for PipDownload {
         let (wheels, before) = (cx.path(&self.dir).join("wheels"), cx.path(&self.dir).join("before.txt"));
         let known = cx.recorded("before").is_some() && before.is_file();
         if !known {
-            write_whole(&before, &installed).map_err(Failure::dirty)?;
+            let written = std::fs::create_dir_all(cx.path(&self.dir)).and_then(|()| write_atomically(&before, installed.as_bytes()));
+            written.map_err(|reason| Failure::dirty(DownloadError::Write { file: before.clone(), reason }))?;
             cx.record("before", before.display().to_string()).await?;
         }
         let dirty = |error: PythonError| error.failure(false);
         fetch(cx, &python, &file, &wheels, &[]).await.map_err(dirty)?;
         // The list is complete, so nothing else may be drawn in.
-        fetch(cx, &python, &before, &wheels, &["--no-deps".as_ref()]).await.map_err(dirty)?;
+        fetch(cx, &python, &before, &wheels, &["--no-deps"]).await.map_err(dirty)?;
         Ok(PipDownloadOutput { wheels: wheels.display().to_string(), before: before.display().to_string() })
     }
 }
 
 /// `pip wheel`: what comes as source is built now, not while the service is down.
-async fn fetch(cx: &Context, python: &Python, file: &Path, wheels: &Path, options: &[&OsStr]) -> Result<(), PythonError> {
-    let mut args: Vec<&OsStr> = vec!["wheel".as_ref(), "--wheel-dir".as_ref(), wheels.as_os_str()];
-    args.extend(options);
-    args.extend(["-r".as_ref(), file.as_os_str()]);
-    python.pip(cx, &format!("fetch the packages of {}", file.display()), &args, file.parent()).await.map(drop)
+async fn fetch(cx: &Context, python: &Python, file: &Path, wheels: &Path, options: &[&str]) -> Result<(), PythonError> {
+    let (name, wheels) = (file.to_string_lossy(), wheels.to_string_lossy());
+    let args = [&["wheel", "--wheel-dir", &wheels], options, &["-r", &name]].concat();
+    python.pip(cx, &format!("fetch the packages of {name}"), &args, file.parent()).await
 }
 
 fn refuse_requirements(file: &Path) -> Result<(), Failure> {
@@ -123,20 +122,6 @@ fn unrepeatable(line: &str) -> Option<&'static str> {
         return Some("is a file or folder");
     }
     None
-}
-
-/// Writes `file`, whole or not at all.
-fn write_whole(file: &Path, text: &str) -> Result<(), DownloadError> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        let mut beside = tempfile::NamedTempFile::new_in(folder)?;
-        beside.write_all(text.as_bytes())?;
-        beside.as_file().sync_all()?;
-        beside.persist(file)?;
-        Ok(())
-    };
-    write().map_err(|reason| DownloadError::Write { file: file.to_owned(), reason })
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! fits together (`pip check`) is told, but is no failure: it may not have fitted before either.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration as Time;
 
@@ -62,9 +61,9 @@ impl Step for PipRestore {
         if let Some(difference) = difference(&before, &now) {
             return Err(Failure::dirty(RestoreError::Different { difference, file }));
         }
-        let checked = python.pip(cx, "check what is installed", &["check".as_ref()], None).await;
+        let checked = python.pip(cx, "check what is installed", &["check"], None).await;
         match checked {
-            Err(PythonError::Stopped) => Err(PythonError::Stopped.failure(false)),
+            Err(error @ PythonError::Run(_)) => Err(error.failure(false)),
             Err(error) => {
                 cx.warn(format!("the packages are what they were, but do not fit together: {error}"));
                 Ok(PipRestoreOutput { removed, consistent: false })
@@ -86,7 +85,7 @@ async fn bring_back(
     let now = packages(&python.freeze(cx).await?);
     let extras: Vec<String> = now.into_keys().filter(|name| !before.contains_key(name)).collect();
     if !extras.is_empty() {
-        let args: Vec<&OsStr> = ["uninstall", "--yes"].into_iter().chain(extras.iter().map(String::as_str)).map(OsStr::new).collect();
+        let args: Vec<&str> = ["uninstall", "--yes"].into_iter().chain(extras.iter().map(String::as_str)).collect();
         python.pip(cx, "remove what was not there before", &args, None).await?;
     }
     Ok(extras)

@@ -3,19 +3,20 @@
 //! Whatever pip is configured with (indexes, credentials, proxies) comes from its own files and environment, untouched;
 //! only what would make it work on another place than the one that was asked for is taken out.
 
-use std::collections::{HashSet, VecDeque};
-use std::ffi::{OsStr, OsString};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use almaplan_engine::step::{Context, Failure};
-use almaplan_engine::update::Stream;
 use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-/// How many of the last lines are kept for a failure.
-const TAIL: usize = 40;
+use crate::process::{self, Finished, Launch, Manner, ResolveError};
+
+/// What a stopped interpreter gets to end by itself.
+const GRACE: Duration = Duration::from_secs(5);
+/// How much of what is printed is kept: more than any list of packages.
+const LISTING: usize = 8 << 20;
 /// What would lead an interpreter, or its pip, to packages of another place.
 const MISLEADING: [&str; 5] = ["PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__", "PIP_TARGET", "PIP_PREFIX"];
 /// Tells what an interpreter is, as JSON on one line.
@@ -27,11 +28,14 @@ const PROBE: &str = "import json,platform,sys,sysconfig;print(json.dumps({'versi
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PythonError {
     /// No such program.
-    #[error("there is no program `{0}`; install Python or say where it is with `python`")]
-    Missing(String),
-    /// It could not be started.
-    #[error("could not start {program}: {reason}", program = program.display())]
-    Start { program: PathBuf, reason: std::io::Error },
+    #[error("{0}; install Python or say where it is with `python`")]
+    Missing(#[from] ResolveError),
+    /// No such environment.
+    #[error("{env} is no virtual environment: it has no interpreter", env = .0.display())]
+    NoEnvironment(PathBuf),
+    /// It was not started, or stopped as asked.
+    #[error("{0}")]
+    Run(Failure),
     /// What it told of itself makes no sense.
     #[error("{program} does not seem to be Python: {told}", program = program.display())]
     Strange { program: PathBuf, told: String },
@@ -41,18 +45,16 @@ pub(crate) enum PythonError {
     /// A requirements file.
     #[error("could not read {file}: {reason}", file = file.display())]
     Requirements { file: PathBuf, reason: std::io::Error },
-    /// As asked.
-    #[error("stopped as asked")]
-    Stopped,
 }
 
 impl PythonError {
     /// The failure of a step in which nothing was changed, or perhaps something was.
     pub(crate) fn failure(self, clean: bool) -> Failure {
-        let message = self.to_string();
-        let tail = if let Self::Failed { tail, .. } = self { tail } else { Vec::new() };
-        let failure = if clean { Failure::clean(message) } else { Failure::dirty(message) };
-        failure.with_tail(tail)
+        match self {
+            Self::Run(failure) => Failure { clean: clean && failure.clean, ..failure },
+            Self::Failed { ref tail, .. } => Failure { clean, ..Failure::dirty(&self).with_tail(tail.clone()) },
+            error => Failure { clean, ..Failure::dirty(error) },
+        }
     }
 }
 
@@ -83,8 +85,8 @@ impl Python {
     /// # Errors
     /// There is none.
     pub(crate) fn find(cx: &Context, name: &str) -> Result<Self, PythonError> {
-        let found = if name.contains(['/', '\\']) { Some(cx.path(name)).filter(|path| path.is_file()) } else { which::which(name).ok() };
-        found.map(|program| Self { program }).ok_or_else(|| PythonError::Missing(name.to_owned()))
+        let base = &cx.run().plan_dir;
+        Ok(Self { program: process::resolve(name, base, base, &[])? })
     }
 
     /// The interpreter of the virtual environment in `env`.
@@ -94,7 +96,7 @@ impl Python {
     pub(crate) fn of(env: &Path) -> Result<Self, PythonError> {
         let known = [env.join("bin").join("python"), env.join("Scripts").join("python.exe")];
         let found = known.into_iter().find(|path| path.is_file());
-        found.map(|program| Self { program }).ok_or_else(|| PythonError::Missing(env.join("bin").join("python").display().to_string()))
+        found.map(|program| Self { program }).ok_or_else(|| PythonError::NoEnvironment(env.to_owned()))
     }
 
     /// The program.
@@ -107,11 +109,10 @@ impl Python {
     /// # Errors
     /// It does not run, or is no Python.
     pub(crate) async fn probe(&self, cx: &Context) -> Result<Interpreter, PythonError> {
-        let args = ["-I", "-c", PROBE].map(OsString::from);
-        let finished = run_program(cx, &self.program, &args, None, false).await?;
+        let finished = self.run(cx, &["-I", "-c", PROBE], None, false).await?;
         let strange = |told: String| PythonError::Strange { program: self.program.clone(), told };
-        if !finished.success {
-            return Err(strange(finished.tail.last().cloned().unwrap_or_else(|| "it says nothing".to_owned())));
+        if finished.ending != Ok(0) {
+            return Err(strange(finished.last.last().cloned().unwrap_or_else(|| "it says nothing".to_owned())));
         }
         serde_json::from_str(finished.stdout.trim()).map_err(|_| strange(finished.stdout))
     }
@@ -121,19 +122,17 @@ impl Python {
     /// # Errors
     /// It cannot; what is half made is left.
     pub(crate) async fn make_env(&self, cx: &Context, env: &Path) -> Result<(), PythonError> {
-        let args = [OsStr::new("-m"), OsStr::new("venv"), env.as_os_str()].map(OsString::from);
-        let finished = run_program(cx, &self.program, &args, None, true).await?;
-        finished.expect_success(|| format!("make the virtual environment {}", env.display())).map(drop)
+        let finished = self.run(cx, &["-m", "venv", &env.to_string_lossy()], None, true).await?;
+        printed(finished, &format!("make the virtual environment {}", env.display())).map(drop)
     }
 
-    /// Runs `pip` with `args` in `cwd` and gives what it printed; `what` is what is wanted of it, for the error.
+    /// Runs `pip` with `args` in `cwd`; `what` is what is wanted of it, for the error.
     ///
     /// # Errors
     /// It fails; the error has pip's own `ERROR` line.
-    pub(crate) async fn pip(&self, cx: &Context, what: &str, args: &[&OsStr], cwd: Option<&Path>) -> Result<String, PythonError> {
-        let always = ["-m", "pip", "--disable-pip-version-check", "--no-input", "--no-color"].map(OsString::from);
-        let args: Vec<OsString> = always.into_iter().chain(args.iter().map(OsString::from)).collect();
-        run_program(cx, &self.program, &args, cwd, true).await?.expect_success(|| what.to_owned())
+    pub(crate) async fn pip(&self, cx: &Context, what: &str, args: &[&str], cwd: Option<&Path>) -> Result<(), PythonError> {
+        let always = ["-m", "pip", "--disable-pip-version-check", "--no-input", "--no-color"];
+        printed(self.run(cx, &[&always, args].concat(), cwd, true).await?, what).map(drop)
     }
 
     /// `pip install -r file` with `options`, from `wheels` alone where there are some.
@@ -141,14 +140,11 @@ impl Python {
     /// # Errors
     /// pip fails.
     pub(crate) async fn install(&self, cx: &Context, file: &Path, wheels: Option<&Path>, options: &[&str]) -> Result<(), PythonError> {
-        let mut args: Vec<&OsStr> = vec!["install".as_ref()];
-        if let Some(wheels) = wheels {
-            args.extend(["--no-index".as_ref(), "--find-links".as_ref(), wheels.as_os_str()]);
-        }
-        args.extend(options.iter().map(OsStr::new));
-        args.extend(["-r".as_ref(), file.as_os_str()]);
+        let (name, wheels) = (file.to_string_lossy(), wheels.map(|wheels| wheels.to_string_lossy()));
+        let offline = wheels.as_ref().map(|wheels| ["--no-index", "--find-links", wheels]);
+        let offline = offline.as_ref().map_or(&[] as &[&str], |offline| offline);
         // Paths in a requirements file are relative to the current folder.
-        self.pip(cx, &format!("install {}", file.display()), &args, file.parent()).await.map(drop)
+        self.pip(cx, &format!("install {name}"), &[&["install"], offline, options, &["-r", &name]].concat(), file.parent()).await
     }
 
     /// `pip freeze --all`: what is installed, one requirement a line. Changes nothing.
@@ -156,82 +152,38 @@ impl Python {
     /// # Errors
     /// pip fails.
     pub(crate) async fn freeze(&self, cx: &Context) -> Result<String, PythonError> {
-        let args = ["-m", "pip", "--disable-pip-version-check", "freeze", "--all"].map(OsString::from);
-        run_program(cx, &self.program, &args, None, false).await?.expect_success(|| "list what is installed".to_owned())
+        let args = ["-m", "pip", "--disable-pip-version-check", "freeze", "--all"];
+        printed(self.run(cx, &args, None, false).await?, "list what is installed")
+    }
+
+    /// Runs it to its end, with its lines shown where `shown`.
+    async fn run(&self, cx: &Context, args: &[&str], cwd: Option<&Path>, shown: bool) -> Result<Finished, PythonError> {
+        let unset = MISLEADING.iter().map(|name| ((*name).to_owned(), None));
+        let launch = Launch {
+            program: self.program.clone(),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            cwd: cwd.unwrap_or(&cx.run().plan_dir).to_owned(),
+            env: unset.chain([("PYTHONIOENCODING".to_owned(), Some("utf-8".to_owned()))]).collect(),
+            stdout: Stdio::piped(),
+            stderr: Stdio::piped(),
+        };
+        let manner = Manner { name: &self.program.to_string_lossy(), grace: GRACE, shown, keep: LISTING };
+        process::run(cx, launch, manner).await.map_err(PythonError::Run)
     }
 }
 
-/// What a program did.
-#[derive(Debug)]
-struct Finished {
-    success: bool,
-    ending: String,
-    stdout: String,
-    tail: Vec<String>,
-}
-
-impl Finished {
-    fn expect_success(self, what: impl FnOnce() -> String) -> Result<String, PythonError> {
-        if self.success {
-            return Ok(self.stdout);
-        }
-        let error = self
-            .tail
-            .iter()
-            .rev()
-            .find(|line| line.starts_with("ERROR:"))
-            .or_else(|| self.tail.iter().rev().find(|line| !line.trim().is_empty()));
-        let reason = error.cloned().unwrap_or(self.ending);
-        Err(PythonError::Failed { what: what(), reason, tail: self.tail })
-    }
-}
-
-/// Runs `program` to its end, with its lines shown where `shown`; when the work is asked to stop, it is ended with everything below it.
-async fn run_program(cx: &Context, program: &Path, args: &[OsString], cwd: Option<&Path>, shown: bool) -> Result<Finished, PythonError> {
-    let mut command = tokio::process::Command::new(program);
-    command.args(args).current_dir(cwd.unwrap_or(&cx.run().plan_dir)).env("PYTHONIOENCODING", "utf-8");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    for name in MISLEADING {
-        command.env_remove(name);
-    }
-    let mut child = command.spawn().map_err(|reason| PythonError::Start { program: program.to_owned(), reason })?;
-    let tail = Arc::new(Mutex::new(VecDeque::new()));
-    let shown = shown.then_some(cx);
-    let stdout = pump(child.stdout.take(), Stream::Stdout, shown, &tail);
-    let stderr = pump(child.stderr.take(), Stream::Stderr, shown, &tail);
-    let pid = child.id();
-    let ended = async { tokio::join!(child.wait(), stdout, stderr) };
-    let (status, stdout, _) = tokio::select! {
-        ended = ended => ended,
-        () = cx.cancelled() => {
-            pid.into_iter().for_each(crate::ports::end_tree);
-            return Err(PythonError::Stopped);
-        }
+/// What a program printed that succeeded; else why it could not do `what`, in its own words where it said any.
+fn printed(finished: Finished, what: &str) -> Result<String, PythonError> {
+    let Finished { ending, stdout, stderr, last: tail } = finished;
+    let how = match ending {
+        Ok(0) => return Ok(stdout),
+        Ok(code) => format!("it ended with exit code {code}"),
+        Err(how) => format!("it {how}"),
     };
-    let status = status.map_err(|reason| PythonError::Start { program: program.to_owned(), reason })?;
-    let tail = std::mem::take(&mut *tail.lock().expect("no code panics while it holds this lock")).into();
-    Ok(Finished { success: status.success(), ending: status.to_string(), stdout, tail })
-}
-
-/// Reads `source` to its end: gives the text, shows its lines, and keeps the last ones in `tail`.
-async fn pump(source: Option<impl AsyncRead + Unpin>, stream: Stream, shown: Option<&Context>, tail: &Mutex<VecDeque<String>>) -> String {
-    let Some(source) = source else { return String::new() };
-    let (mut reader, mut raw, mut text) = (BufReader::new(source), Vec::new(), String::new());
-    while reader.read_until(b'\n', &mut raw).await.is_ok_and(|length| length > 0) {
-        let line = String::from_utf8_lossy(&raw).trim_end().to_owned();
-        raw.clear();
-        text.push_str(&line);
-        text.push('\n');
-        if let Some(cx) = shown {
-            cx.log(stream, line.clone());
-        }
-        let mut tail = tail.lock().expect("no code panics while it holds this lock");
-        if tail.len() == TAIL {
-            tail.pop_front();
-        }
-        tail.push_back(line);
-    }
-    text
+    let error = stderr.lines().rfind(|line| line.starts_with("ERROR:"));
+    let said = error.or_else(|| tail.iter().map(String::as_str).rfind(|line| !line.trim().is_empty()));
+    let reason = said.map_or(how, str::to_owned);
+    Err(PythonError::Failed { what: what.to_owned(), reason, tail })
 }
 
 /// One line of a requirements file that asks for something.
@@ -344,7 +296,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_python_is_said_to_be_none() {
         let folder = tempfile::tempdir().unwrap();
-        let cx = Context::standalone(folder.path(), Arc::new(|_| {}));
+        let cx = Context::standalone(folder.path(), std::sync::Arc::new(|_| {}));
         let error = Python::find(&cx, "echo").unwrap().probe(&cx).await.unwrap_err().to_string();
         assert!(error.contains("does not seem to be Python"), "{error}");
         let error = Python::find(&cx, "no-such-python-at-all").unwrap_err().to_string();
@@ -352,24 +304,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_is_asked_to_stop_is_gone_with_what_it_started() {
+    async fn an_interpreter_runs_only_once_it_is_known_and_is_gone_with_what_it_started_when_it_is_asked_to_stop() {
         let folder = tempfile::tempdir().unwrap();
         let run = crate::test_context::TestRun::default();
         let cx = run.context(folder.path());
         let note = folder.path().join("pid");
-        let args = ["-c", "sleep 600 & echo $! >pid.part && mv pid.part pid; wait"].map(OsString::from);
-        let (finished, pid) = tokio::join!(run_program(&cx, Path::new("/bin/sh"), &args, Some(folder.path()), true), async {
+        let shell = Python { program: "/bin/sh".into() };
+        let args = ["-c", "sleep 600 & echo $$ $! >pid.part && mv pid.part pid; wait"];
+        let (finished, pids) = tokio::join!(shell.run(&cx, &args, Some(folder.path()), true), async {
             while !note.exists() {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
+            let known: Vec<u32> = run.spawned.lock().unwrap().iter().map(|process| process.pid).collect();
+            let pids: Vec<u32> = std::fs::read_to_string(&note).unwrap().split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+            assert_eq!(known, pids[..1], "what runs is what was made durable");
             run.stop.cancel();
-            std::fs::read_to_string(&note).unwrap().trim().parse::<u32>().unwrap()
+            pids
         });
-        assert!(matches!(finished, Err(PythonError::Stopped)));
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while crate::ports::is_alive(pid) {
-            assert!(std::time::Instant::now() < deadline, "what it started still runs");
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        assert!(matches!(finished, Err(PythonError::Run(failure)) if failure.message == "stopped as asked"));
+        assert!(pids.iter().all(|pid| process::identify(*pid).is_none()), "what it started still runs");
+    }
+
+    #[tokio::test]
+    async fn an_interpreter_that_cannot_be_made_known_never_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = crate::test_context::TestRun { deaf: true, ..Default::default() };
+        let cx = run.context(folder.path());
+        let shell = Python { program: "/bin/sh".into() };
+        shell.run(&cx, &["-c", "echo >effect"], Some(folder.path()), true).await.unwrap_err();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

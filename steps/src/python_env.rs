@@ -9,7 +9,6 @@
 //! environment it has, and going back to an older version finds its own, untouched. Nothing here ever changes a complete environment.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration as Time, SystemTime};
 
@@ -17,7 +16,8 @@ use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits}
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ports::is_used;
+use crate::files::{FileError, Job, blocking, io_error, present, remove_file, remove_tree, sync_tree, write_atomically};
+use crate::process::is_used;
 use crate::python::{Interpreter, Python, PythonError, Requirement, requirements};
 
 /// The file that says that an environment is complete.
@@ -36,8 +36,9 @@ pub struct PythonEnv {
     /// The folder of the environments: outside of what is deployed.
     pub dir: PathBuf,
     /// How many environments stay, this one among them; those still needed or in use stay in any case.
-    #[serde(default = "keep")]
-    pub keep: usize,
+    #[serde(default)]
+    #[schemars(default = "keep")]
+    pub keep: Option<usize>,
     /// A folder of wheels: with it, nothing is fetched from the network.
     #[serde(default)]
     pub wheels: Option<PathBuf>,
@@ -58,17 +59,6 @@ fn keep() -> usize {
     3
 }
 
-/// What goes wrong beside Python.
-#[derive(Debug, thiserror::Error)]
-enum EnvError {
-    #[error("could not {what} {path}: {reason}", path = path.display())]
-    Files { what: &'static str, path: PathBuf, reason: std::io::Error },
-}
-
-fn files(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> EnvError {
-    move |reason| EnvError::Files { what, path: path.to_owned(), reason }
-}
-
 impl Step for PythonEnv {
     const KIND: &'static str = "python-env";
     const TRAITS: Traits =
@@ -84,7 +74,7 @@ impl Step for PythonEnv {
         let dir = cx.path(&self.dir);
         let env = dir.join(&key);
 
-        let (python, created) = match self.reuse(cx, &env).await {
+        let (python, created) = match reuse(cx, &env).await? {
             Some(python) => (python, false),
             None => (self.make(cx, &base, &env, &file).await?, true),
         };
@@ -93,65 +83,67 @@ impl Step for PythonEnv {
     }
 }
 
-impl PythonEnv {
-    /// The interpreter of `env` where that is complete and runs.
-    async fn reuse(&self, cx: &Context, env: &Path) -> Option<Python> {
-        let marker = env.join(MARKER);
-        if !marker.is_file() {
-            return None;
-        }
-        let python = Python::of(env).ok()?;
-        if let Err(error) = python.probe(cx).await {
+/// The interpreter of `env` where that is complete and runs.
+async fn reuse(cx: &Context, env: &Path) -> Result<Option<Python>, Failure> {
+    let marker = env.join(MARKER);
+    let Some(python) = Python::of(env).ok().filter(|_| marker.is_file()) else { return Ok(None) };
+    match python.probe(cx).await {
+        Ok(_) => {}
+        // Stopped before it could tell: no reason to build a complete environment again.
+        Err(error @ PythonError::Run(_)) if cx.is_cancelled() => return Err(error.failure(true)),
+        Err(error) => {
             cx.warn(format!("{} is complete, but does not run, and is built again: {error}", env.display()));
-            return None;
+            return Ok(None);
         }
-        // The time of the marker is when it was last wanted: `keep` goes by it. Losing it costs nothing but that.
-        let _ = fs::File::options().write(true).open(&marker).and_then(|file| file.set_modified(SystemTime::now()));
-        Some(python)
     }
+    // The time of the marker is when it was last wanted: `keep` goes by it. Losing it costs nothing but that.
+    let _ = fs::File::options().write(true).open(&marker).and_then(|file| file.set_modified(SystemTime::now()));
+    Ok(Some(python))
+}
 
+impl PythonEnv {
     /// Builds `env`; when that fails it is gone again.
     async fn make(&self, cx: &Context, base: &Python, env: &Path, file: &Path) -> Result<Python, Failure> {
         let half = env.to_owned();
-        let removed = tokio::task::spawn_blocking(move || remove(&half)).await.map_err(Failure::dirty)?;
-        removed.map_err(Failure::dirty)?;
-        fs::create_dir_all(env).map_err(|reason| Failure::clean(files("create", env)(reason)))?;
-        match self.build(cx, base, env, file).await {
-            Ok(python) => Ok(python),
-            Err(PythonError::Stopped) => Err(PythonError::Stopped.failure(false)),
-            Err(error) => {
-                let half = env.to_owned();
-                let gone = tokio::task::spawn_blocking(move || remove(&half)).await.is_ok_and(|removed| removed.is_ok());
-                Err(error.failure(gone))
-            }
+        blocking(cx, move |job| {
+            remove(job, &half)?;
+            fs::create_dir_all(&half).map_err(io_error("create", &half))
+        })
+        .await?;
+        let built = self.build(cx, base, env, file).await;
+        if built.is_ok() || cx.is_cancelled() {
+            return built;
         }
+        let half = env.to_owned();
+        let gone = blocking(cx, move |job| remove(job, &half)).await.is_ok();
+        built.map_err(|failure| Failure { clean: gone, ..failure })
     }
 
-    async fn build(&self, cx: &Context, base: &Python, env: &Path, file: &Path) -> Result<Python, PythonError> {
-        base.make_env(cx, env).await?;
-        let python = Python::of(env)?;
+    async fn build(&self, cx: &Context, base: &Python, env: &Path, file: &Path) -> Result<Python, Failure> {
+        let dirty = |error: PythonError| error.failure(false);
+        base.make_env(cx, env).await.map_err(dirty)?;
+        let python = Python::of(env).map_err(dirty)?;
         let wheels = self.wheels.as_ref().map(|wheels| cx.path(wheels));
-        python.install(cx, file, wheels.as_deref(), &[]).await?;
-        python.pip(cx, "install a set that fits together", &["check".as_ref()], None).await?;
+        python.install(cx, file, wheels.as_deref(), &[]).await.map_err(dirty)?;
+        python.pip(cx, "install a set that fits together", &["check"], None).await.map_err(dirty)?;
         let complete = env.to_owned();
-        let sealed = tokio::task::spawn_blocking(move || seal(&complete)).await;
-        let failed = |reason: String| PythonError::Failed { what: "finish the environment".to_owned(), reason, tail: Vec::new() };
-        sealed.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
+        blocking(cx, move |_| seal(&complete)).await?;
         Ok(python)
     }
 
     async fn prune(&self, cx: &Context, dir: PathBuf, current: PathBuf) {
-        let (keep, needed, cx_blocking) = (self.keep, cx.needed().to_vec(), cx.clone());
-        let pruned = tokio::task::spawn_blocking(move || {
+        let (keep, needed) = (self.keep.unwrap_or_else(keep), cx.needed());
+        let pruned = blocking(cx, move |job| {
             for old in superfluous(&dir, &current, keep, &needed).into_iter().filter(|old| !is_used(old)) {
-                match remove(&old) {
-                    Ok(()) => cx_blocking.info(format!("removed {}, which nothing needs any more", old.display())),
-                    Err(error) => cx_blocking.warn(error.to_string()),
-                }
+                remove(job, &old)?;
+                job.cx.info(format!("removed {}, which nothing needs any more", old.display()));
             }
+            Ok(())
         });
         // An old environment too many is no reason to fail.
-        let _ = pruned.await;
+        if let Err(failure) = pruned.await {
+            cx.warn(failure.message);
+        }
     }
 }
 
@@ -166,50 +158,20 @@ fn key(requirements: &[Requirement], interpreter: &Interpreter) -> String {
     hasher.finalize().to_hex()[..KEY].to_owned()
 }
 
-/// Marks `env` as complete, once everything in it is on the disk.
-fn seal(env: &Path) -> Result<(), EnvError> {
-    sync_tree(env);
+/// Marks `env` as complete, once everything in it is on the disk: the marker must not survive a power cut that they do not.
+fn seal(env: &Path) -> Result<(), FileError> {
+    sync_tree(env)?;
     let marker = env.join(MARKER);
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(env)?;
-        file.write_all(b"complete\n")?;
-        file.as_file().sync_all()?;
-        file.persist(&marker)?;
-        Ok(())
-    };
-    write().map_err(files("write", &marker))?;
-    sync_tree_entry(env);
-    Ok(())
-}
-
-/// Brings every file below `root` to the disk: the marker must not survive a power cut that they do not.
-fn sync_tree(root: &Path) {
-    let Ok(entries) = fs::read_dir(root) else { return };
-    for entry in entries.flatten() {
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => sync_tree(&entry.path()),
-            Ok(kind) if kind.is_file() => sync_tree_entry(&entry.path()),
-            // Links have no content of their own.
-            _ => {}
-        }
-    }
-    sync_tree_entry(root);
-}
-
-/// As far as the system allows: some sync neither folders nor files that may only be read.
-fn sync_tree_entry(path: &Path) {
-    let file = fs::File::options().read(true).write(true).open(path).or_else(|_| fs::File::open(path));
-    if let Ok(file) = file {
-        let _ = file.sync_all();
-    }
+    write_atomically(&marker, b"complete\n").map_err(io_error("write", &marker))
 }
 
 /// Removes `env`, its marker first: what is half removed is not complete.
-fn remove(env: &Path) -> Result<(), EnvError> {
-    let missing = |error: std::io::Error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) };
-    let marker = env.join(MARKER);
-    fs::remove_file(&marker).or_else(missing).map_err(files("remove", &marker))?;
-    fs::remove_dir_all(env).or_else(missing).map_err(files("remove", env))
+fn remove(job: &Job, env: &Path) -> Result<(), FileError> {
+    if present(env) {
+        job.touch();
+    }
+    remove_file(job, &env.join(MARKER))?;
+    remove_tree(job, env)
 }
 
 /// The environments in `dir` beyond the newest `keep` (`current` is one of these) that nothing in `needed` is part of.

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
-use crate::human::Duration;
-use crate::process::inputs::{Environment, Word, environment, null_is_default, texts};
+use crate::human::DurationOr;
+use crate::input::{Environment, OrDefault, Word, environment, texts};
 use crate::process::{self, Gentle, LastLines, Launch, Listening, Tree};
 
 /// Between two looks at the port: it is part of a downtime.
@@ -41,28 +41,24 @@ pub struct StartService {
     /// The program: a name to find in `PATH`, or a path from `cwd` or the plan's folder.
     pub program: Word,
     /// Its arguments, one each; numbers and booleans are written out.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub args: Vec<Word>,
+    #[serde(default)]
+    pub args: OrDefault<Vec<Word>>,
     /// The folder to run in; default: the plan's.
     #[serde(default)]
     pub cwd: Option<PathBuf>,
     /// Variables to set beside those that almaplan has; null unsets one.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub env: Environment,
+    #[serde(default)]
+    pub env: OrDefault<Environment>,
     /// The TCP port that it will listen on.
     pub port: u16,
     /// The file that everything it prints is appended to.
     pub log: PathBuf,
     /// Further log files that it writes itself; their sizes are noted, too.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub watch_logs: Vec<PathBuf>,
+    #[serde(default)]
+    pub watch_logs: OrDefault<Vec<PathBuf>>,
     /// How long it may take until it listens; then it is ended again.
-    #[serde(default = "deadline")]
-    pub deadline: Duration,
-}
-
-fn deadline() -> Duration {
-    Duration::s(30)
+    #[serde(default)]
+    pub deadline: DurationOr<30_000>,
 }
 
 /// What a started service leaves.
@@ -188,7 +184,7 @@ impl StartService {
     /// The sizes of all logs now.
     fn offsets(&self, cx: &Context) -> BTreeMap<String, u64> {
         let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
-        let paths = std::iter::once(&self.log).chain(&self.watch_logs).map(|path| cx.path(path));
+        let paths = std::iter::once(&self.log).chain(self.watch_logs.iter()).map(|path| cx.path(path));
         paths.map(|path| (path.to_string_lossy().into_owned(), size(&path))).collect()
     }
 

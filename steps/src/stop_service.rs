@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::human::Duration;
+use crate::human::DurationOr;
+use crate::input::OrDefault;
 use crate::process::{self, Description, Expect, Gentle, Tree};
 
 /// How often someone may come back to the port before we say that it is no use.
@@ -32,19 +33,15 @@ pub struct StopService {
     #[serde(default)]
     pub pid: Option<u32>,
     /// How long it may take to end by itself before it is killed.
-    #[serde(default = "grace")]
-    pub grace: Duration,
+    #[serde(default)]
+    pub grace: DurationOr<10_000>,
     /// The gentle request: `TERM`, or `INT` (Ctrl+C), which Waitress needs to end in order.
     #[serde(default)]
-    pub signal: Gentle,
+    pub signal: OrDefault<Gentle>,
     /// A part of its program, of its folder or of its command line, or several of which one must be found: anyone else on the
     /// port is left alone, and it is an error.
     #[serde(default)]
     pub expect: Option<Expect>,
-}
-
-fn grace() -> Duration {
-    Duration::s(10)
 }
 
 /// What was stopped; everything null where nobody was there.
@@ -159,7 +156,7 @@ impl StopService {
     async fn stop(&self, cx: &Context, root: &ProcessIdentity) -> Result<bool, Failure> {
         let mut tree = Tree::of(root);
         tokio::select! {
-            stopped = process::stop(&mut tree, self.signal, self.grace.0) => Ok(stopped.map_err(Failure::dirty)?.forced),
+            stopped = process::stop(&mut tree, *self.signal, self.grace.0) => Ok(stopped.map_err(Failure::dirty)?.forced),
             () = cx.cancelled() => Err(Failure::dirty("stopped as asked")),
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use almaplan_engine::event::{Answer, Part, RunId, StepId};
-use almaplan_engine::step::{Attempt, Context, Keep, RunInfo, Summary};
+use almaplan_engine::step::{Attempt, Context, Keep, ProcessIdentity, RunInfo, Summary};
 use almaplan_engine::update::{Level, Update};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
@@ -20,14 +20,17 @@ pub(crate) struct TestRun {
     pub(crate) stop: CancellationToken,
     pub(crate) notes: Arc<Mutex<Vec<(Level, String)>>>,
     pub(crate) kept: Arc<Mutex<Vec<String>>>,
+    pub(crate) spawned: Arc<Mutex<Vec<ProcessIdentity>>>,
+    /// Nothing can be made durable.
+    pub(crate) deaf: bool,
 }
 
 impl Default for TestRun {
     fn default() -> Self {
         let (answer, _) = watch::channel(None);
         let stop = CancellationToken::new();
-        let (summary, recorded, notes, kept) = Default::default();
-        Self { lang: "en", summary, recorded, answer, stop, notes, kept }
+        let (summary, recorded, notes, kept, spawned) = Default::default();
+        Self { lang: "en", summary, recorded, answer, stop, notes, kept, spawned, deaf: false }
     }
 }
 
@@ -35,11 +38,15 @@ impl TestRun {
     /// The context of an attempt; the plan is in `folder`, the state in `folder/state`.
     pub(crate) fn context(&self, folder: &Path) -> Context {
         let (requests, mut inbox) = mpsc::unbounded_channel::<almaplan_engine::step::Request>();
-        let (kept, notes) = (self.kept.clone(), self.notes.clone());
+        let (kept, notes, spawned, deaf) = (self.kept.clone(), self.notes.clone(), self.spawned.clone(), self.deaf);
         tokio::spawn(async move {
             while let Some(request) = inbox.recv().await {
-                if let Keep::Outputs(outputs) = &request.keep {
-                    kept.lock().unwrap().extend(outputs.iter().map(|(name, value)| format!("{name}={value}")));
+                match request.keep {
+                    _ if deaf => continue,
+                    Keep::Outputs(outputs) => {
+                        kept.lock().unwrap().extend(outputs.iter().map(|(name, value)| format!("{name}={value}")));
+                    }
+                    Keep::Process(process) => spawned.lock().unwrap().push(process),
                 }
                 let _ = request.done.send(());
             }

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::human::{Bytes, Duration};
+use crate::human::{Bytes, DurationOr};
 use crate::process::{self, Prober, Tree};
 
 /// How many bad looks in a row are a failure.
@@ -34,11 +34,11 @@ pub struct Watch {
     #[serde(default)]
     pub pid: Option<u32>,
     /// How long to watch.
-    #[serde(rename = "for", default = "quarter")]
-    pub length: Duration,
+    #[serde(rename = "for", default)]
+    pub length: DurationOr<900_000>,
     /// The pause between two looks.
-    #[serde(default = "interval")]
-    pub interval: Duration,
+    #[serde(default)]
+    pub interval: DurationOr<5_000>,
     /// The processor time that it may take, in percent of one core.
     #[serde(default)]
     pub max_cpu: Option<f64>,
@@ -48,14 +48,6 @@ pub struct Watch {
     /// A URL that must answer, with any status below 500.
     #[serde(default)]
     pub url: Option<String>,
-}
-
-fn quarter() -> Duration {
-    Duration::s(15 * 60)
-}
-
-fn interval() -> Duration {
-    Duration::s(5)
 }
 
 /// What was seen; null where it was not looked at.
@@ -175,6 +167,7 @@ struct Load {
 
 impl Watched {
     fn new(pid: u32) -> Result<Self, Failure> {
+        process::supported().map_err(|error| Failure::clean(format!("process {pid} cannot be watched: {error}")))?;
         let gone = || Failure::clean(format!("process {pid}, which was to be watched, does not run"));
         let identity = process::identify(pid).ok_or_else(gone)?;
         let name = process::describe(pid).ok_or_else(gone)?.to_string();

@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 pub use self::atomic::write_atomically;
-pub use self::swap::{SwapError, fit_for_swap};
+pub use self::swap::{SwapError, fit_for_swap, writable};
 pub use self::walk::tree_size;
 
 pub(crate) use self::atomic::sync_folder;

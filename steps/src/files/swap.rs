@@ -1,6 +1,8 @@
 //! Folders that will be swapped for others beside them: what can be, and the names around them.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::platform;
@@ -12,18 +14,22 @@ pub enum SwapError {
     #[error("{} is the root of a drive or a mount: nothing can be built beside it; deploy to a folder inside it", .0.display())]
     Mount(PathBuf),
     /// Nothing may be made beside it.
-    #[error("{} cannot be written, so nothing can be built beside {}; grant it to this user", parent.display(), target.display())]
+    #[error("{} cannot be written ({source}), so nothing can be built beside {}; grant it to this user", parent.display(), target.display())]
     Parent {
         /// The folder above.
         parent: PathBuf,
         /// The folder that would be swapped.
         target: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// Something that must stay would be swapped away.
-    #[error("{} is inside {}, which will be swapped; move it out", inner.display(), target.display())]
+    #[error("{}{what} is inside {}, which will be swapped; move it out", inner.display(), target.display())]
     Inside {
         /// What must stay.
         inner: PathBuf,
+        /// What that is, in parentheses after a space; or nothing.
+        what: String,
         /// The folder that would be swapped.
         target: PathBuf,
     },
@@ -36,15 +42,16 @@ pub enum SwapError {
         /// What was looked at.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
-/// Whether `target` (which may not exist yet) can be renamed away and replaced, with none of `outside` inside it.
+/// Whether `target` (which may not exist yet) can be renamed away and replaced, with none of `outside` (a path, and what it is)
+/// inside it.
 ///
 /// # Errors
 /// It cannot; the error says why and what to do.
-pub fn fit_for_swap(target: &Path, outside: &[PathBuf]) -> Result<(), SwapError> {
+pub fn fit_for_swap(target: &Path, outside: &[(PathBuf, &str)]) -> Result<(), SwapError> {
     let target = real_target(target);
     let Some(parent) = target.parent() else { return Err(SwapError::Mount(target)) };
     if target.exists() {
@@ -55,14 +62,38 @@ pub fn fit_for_swap(target: &Path, outside: &[PathBuf]) -> Result<(), SwapError>
             return Err(SwapError::Mount(target));
         }
     }
-    let existing = parent.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(parent);
-    if !platform::may_write(existing) {
-        return Err(SwapError::Parent { parent: existing.to_owned(), target });
-    }
-    match outside.iter().find(|path| contains(&target, path)) {
-        Some(inner) => Err(SwapError::Inside { inner: inner.clone(), target }),
+    writable(parent).map_err(|source| SwapError::Parent { parent: parent.to_owned(), target: target.clone(), source })?;
+    match outside.iter().find(|(path, _)| contains(&target, path)) {
+        Some((inner, what)) => Err(SwapError::Inside { inner: inner.clone(), what: (*what).to_owned(), target }),
         None => Ok(()),
     }
+}
+
+/// Tries whether `path`, a file or folder, can be written; of what does not exist yet, the nearest folder above it. In a folder a
+/// file is made and removed again.
+///
+/// # Errors
+/// It cannot.
+pub fn writable(path: &Path) -> io::Result<()> {
+    let place = path.ancestors().find(|place| place.exists()).ok_or(io::ErrorKind::NotFound)?;
+    let tried = if place.is_dir() {
+        tempfile::Builder::new()
+            .prefix(".almaplan-")
+            .tempfile_in(place)
+            .and_then(tempfile::NamedTempFile::close)
+            .map_err(|error| plain(&error))
+    } else if place == path {
+        File::options().append(true).open(place).map(drop)
+    } else {
+        return Err(io::Error::other(format!("{} is no folder", place.display())));
+    };
+    // Above a folder that does not exist yet, say where it failed.
+    tried.map_err(|error| if place == path { error } else { io::Error::new(error.kind(), format!("{error} ({})", place.display())) })
+}
+
+/// An error of the system without the path of the file that was only tried.
+fn plain(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), error.to_string().split(" at path ").next().unwrap_or_default().to_owned())
 }
 
 /// `path` with `suffix` at the end of its last component.
@@ -116,8 +147,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("app");
         std::fs::create_dir(&target).unwrap();
-        fit_for_swap(&target, &[folder.path().join("apples")]).unwrap();
-        assert!(matches!(fit_for_swap(&target, &[target.join("x/.almaplan")]), Err(SwapError::Inside { .. })));
+        fit_for_swap(&target, &[(folder.path().join("app-backups"), "")]).unwrap();
+        let error = fit_for_swap(&target, &[(target.join("x/.almaplan"), " (the state)")]).unwrap_err();
+        assert!(matches!(error, SwapError::Inside { .. }));
+        assert!(error.to_string().contains("app/x/.almaplan (the state) is inside"), "{error}");
         fit_for_swap(&folder.path().join("not/yet/there"), &[]).unwrap();
     }
 

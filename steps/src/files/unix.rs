@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{Access, AtFlags, CWD, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::walk::Fingerprint;
@@ -129,9 +129,4 @@ pub(crate) fn is_mount(path: &Path) -> io::Result<bool> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let at = path.to_string_lossy().replace(' ', "\\040");
     Ok(mounts.lines().any(|line| line.split(' ').nth(4) == Some(&at)))
-}
-
-/// Whether this user may make and remove files in `folder`.
-pub(crate) fn may_write(folder: &Path) -> bool {
-    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }

@@ -108,7 +108,7 @@ pub(crate) fn holders(_: &Path) -> Vec<String> {
 pub(crate) fn free_space(path: &Path) -> io::Result<u64> {
     let path = path.canonicalize()?;
     let text = path.to_string_lossy().trim_start_matches(r"\\?\").to_lowercase();
-    let disks = sysinfo::Disks::new_with_refreshed_list();
+    let disks = sysinfo::Disks::new_with_refreshed_list().map_err(io::Error::other)?;
     let of = disks.iter().filter(|disk| text.starts_with(&disk.mount_point().to_string_lossy().to_lowercase()));
     of.max_by_key(|disk| disk.mount_point().as_os_str().len())
         .map(sysinfo::Disk::available_space)
@@ -122,12 +122,7 @@ pub(crate) fn is_mount(path: &Path) -> io::Result<bool> {
         return Ok(true);
     }
     let text = path.to_string_lossy().trim_start_matches(r"\\?\").trim_end_matches('\\').to_lowercase();
-    let disks = sysinfo::Disks::new_with_refreshed_list();
+    let disks = sysinfo::Disks::new_with_refreshed_list().map_err(io::Error::other)?;
     let at = |disk: &sysinfo::Disk| disk.mount_point().to_string_lossy().trim_end_matches('\\').to_lowercase();
     Ok(disks.iter().any(|disk| at(disk) == text))
-}
-
-/// Whether this user may make and remove files in `folder`: nothing but trying tells.
-pub(crate) fn may_write(folder: &Path) -> bool {
-    tempfile::Builder::new().prefix(".almaplan-").tempfile_in(folder).is_ok()
 }

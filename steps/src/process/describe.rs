@@ -33,6 +33,16 @@ pub fn describe(pid: u32) -> Option<Description> {
     Some(Description { pid, program, executable, args, cwd })
 }
 
+/// Whether any process runs a program of `folder`, or works in it; `true` also where the system does not tell.
+pub fn is_used(folder: &Path) -> bool {
+    let uses = |pid: u32| {
+        // The program of a virtual environment is a link to one elsewhere: only the command line names it.
+        let named = system::arguments(pid).and_then(|args| args.into_iter().next()).map(PathBuf::from);
+        [system::executable(pid), system::folder(pid), named].into_iter().flatten().any(|path| path.starts_with(folder))
+    };
+    system::supported().is_err() || system::entries().into_iter().any(|entry| !entry.ended && uses(entry.pid))
+}
+
 /// The list is empty for a moment while a process becomes another program.
 fn arguments(pid: u32) -> Vec<String> {
     for _ in 0..5 {
@@ -68,5 +78,23 @@ impl fmt::Display for Description {
             Some(cwd) => write!(f, ", in {}", cwd.display()),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_folder_is_used_while_a_process_works_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap();
+        assert!(!is_used(&path));
+        let mut child = std::process::Command::new("sleep").arg("600").current_dir(&path).spawn().unwrap();
+        assert!(is_used(&path));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!is_used(&path));
     }
 }

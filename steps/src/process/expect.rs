@@ -1,21 +1,18 @@
 //! How a plan tells its own processes from anybody else's.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::Description;
+use crate::input::{OneOrMany, Word, texts};
 
 /// One text, or several of which one is enough.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Expect {
-    /// One.
-    One(String),
-    /// Any of these.
-    Any(Vec<String>),
-}
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Expect(pub OneOrMany<Word>);
 
 /// An expectation that anything would meet.
 #[derive(Debug, thiserror::Error)]
@@ -23,26 +20,25 @@ pub enum Expect {
 pub struct EmptyExpectation;
 
 impl Expect {
-    fn texts(&self) -> &[String] {
-        match self {
-            Self::One(text) => std::slice::from_ref(text),
-            Self::Any(texts) => texts,
-        }
-    }
-
     /// Refuses an empty list and empty texts.
     ///
     /// # Errors
     /// There is nothing to compare with.
     pub fn check(&self) -> Result<(), EmptyExpectation> {
-        let texts = self.texts();
-        if texts.is_empty() || texts.iter().any(|text| text.trim().is_empty()) { Err(EmptyExpectation) } else { Ok(()) }
+        if self.0.is_empty() || self.0.iter().any(|text| text.trim().is_empty()) { Err(EmptyExpectation) } else { Ok(()) }
     }
 
     /// Whether a text is part of the program, the folder or the command line of `process`. A text that is a path below
     /// `base` which exists matches also by the folder it leads to, as the system shows folders without their links.
     pub fn matches(&self, process: &Description, base: &Path) -> bool {
-        self.texts().iter().any(|text| matches(text, process, base))
+        self.0.iter().any(|text| matches(text, process, base))
+    }
+}
+
+/// `/srv/app, waitress`.
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&texts(&self.0).join(", "))
     }
 }
 
@@ -63,6 +59,10 @@ fn looks_like_path(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn expect(texts: &[&str]) -> Expect {
+        Expect(OneOrMany(texts.iter().map(|text| Word((*text).to_owned())).collect()))
+    }
+
     fn service() -> Description {
         Description {
             pid: 7,
@@ -77,16 +77,16 @@ mod tests {
     fn program_folder_and_command_line_are_looked_at() {
         let base = Path::new("/nowhere");
         for text in ["venv/bin", "python3.14", "-m waitress", "/srv/app"] {
-            assert!(Expect::One(text.to_owned()).matches(&service(), base), "{text}");
+            assert!(expect(&[text]).matches(&service(), base), "{text}");
         }
-        assert!(!Expect::One("gunicorn".to_owned()).matches(&service(), base));
-        assert!(Expect::Any(vec!["gunicorn".to_owned(), "waitress".to_owned()]).matches(&service(), base));
+        assert!(!expect(&["gunicorn"]).matches(&service(), base));
+        assert!(expect(&["gunicorn", "waitress"]).matches(&service(), base));
     }
 
     #[test]
     fn an_empty_expectation_is_refused() {
-        assert!(Expect::One(" ".to_owned()).check().is_err());
-        assert!(Expect::Any(Vec::new()).check().is_err());
-        assert!(Expect::One("app".to_owned()).check().is_ok());
+        assert!(expect(&[" "]).check().is_err());
+        assert!(expect(&[]).check().is_err());
+        assert!(expect(&["app"]).check().is_ok());
     }
 }

@@ -31,7 +31,8 @@ pub(super) fn identity(pid: u32, started: u64, program: PathBuf) -> ProcessIdent
 }
 
 /// Whether `process` still runs: this pid, started then, in this boot. Its program is for messages only (a process changes it
-/// when it leaves its gate).
+/// when it leaves its gate). Where the system does not tell, nothing of this boot counts as gone.
 pub fn is_alive(process: &ProcessIdentity) -> bool {
-    process.boot == boot() && running(process.pid).is_some_and(|entry| entry.started == process.started)
+    let runs = || running(process.pid).is_some_and(|entry| entry.started == process.started);
+    process.boot == boot() && (system::supported().is_err() || runs())
 }

@@ -14,10 +14,10 @@ mod describe;
 mod expect;
 mod gate;
 mod identity;
-pub mod inputs;
 mod output;
 mod port;
 mod resolve;
+mod run;
 mod stop;
 mod tree;
 
@@ -26,17 +26,18 @@ mod tree;
 mod system;
 
 pub use answer::Prober;
-pub use describe::{Description, describe};
+pub use describe::{Description, describe, is_used};
 pub use expect::{EmptyExpectation, Expect};
 pub use gate::{Gate, GateError, Launch, launch};
 pub use identity::{boot, identify, is_alive, set_boot};
 pub use output::{LastLines, pump};
 pub use port::{Listening, PortError, is_listened_on, listeners, listening};
 pub use resolve::{ResolveError, resolve};
+pub use run::{Finished, Manner, run};
 pub use stop::{Gentle, StopError, Stopped, kill_now, stop};
 pub use tree::{NotOurs, Tree, came_through_a_gate, root_of};
 
-pub(crate) use system::{bound_to, ending, shell};
+pub(crate) use system::{bound_to, ending, shell, supported};
 
 /// The variable that every process started through a gate carries, and hands down to what it starts: `<pid>.<start time>`
 /// of the process that was let go. It tells what belongs to whom even after the parents between are gone.

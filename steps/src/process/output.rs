@@ -9,8 +9,6 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Longest line that is shown whole, in bytes.
 const LINE: usize = 64 << 10;
-/// How much of the end of a stream is kept, in bytes.
-const TAIL: usize = 64 << 10;
 /// How many lines a failure shows.
 const LAST: usize = 20;
 
@@ -39,14 +37,17 @@ impl LastLines {
     }
 }
 
-/// Shows each line of `source` through `cx` until it ends, and returns the end of it. Bytes that are no UTF-8 are replaced.
-pub async fn pump(mut source: impl AsyncRead + Unpin, stream: Stream, cx: Context, last: LastLines) -> String {
-    let mut tail = Tail::default();
+/// Shows each line of `source` through `cx` (where there is one) until it ends, and returns its last `keep` bytes. Bytes that are
+/// no UTF-8 are replaced.
+pub async fn pump(mut source: impl AsyncRead + Unpin, stream: Stream, cx: Option<Context>, last: LastLines, keep: usize) -> String {
+    let mut tail = Tail { keep, bytes: Vec::new() };
     let mut lines = Lines::default();
     let mut show = |line: &[u8]| {
         let line = String::from_utf8_lossy(line).into_owned();
         last.push(line.clone());
-        cx.log(stream, line);
+        if let Some(cx) = &cx {
+            cx.log(stream, line);
+        }
     };
     let mut chunk = vec![0; 32 << 10];
     // A read that fails says no more than its end would.
@@ -59,20 +60,22 @@ pub async fn pump(mut source: impl AsyncRead + Unpin, stream: Stream, cx: Contex
 }
 
 /// The end of a stream.
-#[derive(Default)]
-struct Tail(Vec<u8>);
+struct Tail {
+    keep: usize,
+    bytes: Vec<u8>,
+}
 
 impl Tail {
     fn push(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-        if self.0.len() > 2 * TAIL {
-            self.0.drain(..self.0.len() - TAIL);
+        self.bytes.extend_from_slice(bytes);
+        if self.bytes.len() > 2 * self.keep {
+            self.bytes.drain(..self.bytes.len() - self.keep);
         }
     }
 
     fn into_text(self) -> String {
-        let from = self.0.len().saturating_sub(TAIL);
-        let kept = &self.0[from..];
+        let from = self.bytes.len().saturating_sub(self.keep);
+        let kept = &self.bytes[from..];
         // The rest of a character whose beginning was cut off; the beginning of a text has none.
         let rest = kept.iter().take_while(|&&byte| byte & 0xC0 == 0x80).count().min(3);
         String::from_utf8_lossy(&kept[rest..]).into_owned()
@@ -148,11 +151,12 @@ mod tests {
 
     #[test]
     fn the_tail_is_the_end_and_no_broken_character() {
-        let mut tail = Tail::default();
-        let text = "é".repeat(TAIL);
+        const KEEP: usize = 64 << 10;
+        let mut tail = Tail { keep: KEEP, bytes: Vec::new() };
+        let text = "é".repeat(KEEP);
         text.as_bytes().chunks(7).for_each(|chunk| tail.push(chunk));
         tail.push(b"!");
         let kept = tail.into_text();
-        assert!(kept.len() <= TAIL && kept.ends_with("é!") && kept.starts_with('é'), "{:?}", &kept[..8]);
+        assert!(kept.len() <= KEEP && kept.ends_with("é!") && kept.starts_with('é'), "{:?}", &kept[..8]);
     }
 }

@@ -1,5 +1,7 @@
 //! Who listens on a port.
 
+use std::collections::HashSet;
+
 use super::{Tree, is_alive, system};
 
 /// Why it cannot be told who listens.
@@ -34,9 +36,9 @@ pub fn listeners(port: u16) -> Result<Vec<u32>, PortError> {
         if sockets.is_empty() {
             return Ok(Vec::new());
         }
-        let (holders, _) = system::holders(&sockets, None);
+        let holders = system::holders(&sockets, None);
         if !holders.is_empty() {
-            return Ok(holders);
+            return Ok(holders.into_iter().map(|(pid, _)| pid).collect());
         }
     }
     Err(PortError::Hidden { port })
@@ -55,9 +57,9 @@ pub fn is_listened_on(port: u16) -> Result<bool, PortError> {
 pub enum Listening {
     /// Nobody.
     Nobody,
-    /// This process of the tree: the proof that an answer comes from it.
+    /// This process of the tree and nobody else: the proof that an answer comes from it.
     Member(u32),
-    /// Somebody, but none of the tree.
+    /// Somebody of no such tree, be it beside one of it.
     Other,
 }
 
@@ -72,12 +74,55 @@ pub fn listening(tree: &mut Tree, port: u16) -> Result<Listening, PortError> {
     }
     // The root alone first: usually it is the one, and looking for its children takes longer.
     let root = Some(tree.root()).filter(|root| is_alive(root)).map(|root| root.pid);
-    if let Some(root) = root.filter(|root| !system::holders(&sockets, Some(&[*root])).0.is_empty()) {
-        return Ok(Listening::Member(root));
-    }
-    Ok(system::holders(&sockets, Some(&tree.refresh())).0.first().map_or(Listening::Other, |pid| Listening::Member(*pid)))
+    let member = root.and_then(|root| sole_holder(&sockets, &[root])).or_else(|| sole_holder(&sockets, &tree.refresh()));
+    Ok(member.map_or(Listening::Other, Listening::Member))
 }
 
-fn sockets(port: u16) -> Result<std::collections::HashSet<u64>, PortError> {
+/// One of `pids` that holds a socket, where every socket is held by one of them: who shares a port with others proves nothing.
+fn sole_holder(sockets: &HashSet<u64>, pids: &[u32]) -> Option<u32> {
+    let holders = system::holders(sockets, Some(pids));
+    let held: HashSet<u64> = holders.iter().flat_map(|(_, held)| held.iter().copied()).collect();
+    holders.first().map(|(pid, _)| *pid).filter(|_| held == *sockets)
+}
+
+fn sockets(port: u16) -> Result<HashSet<u64>, PortError> {
     system::listening(port).map_err(|source| PortError::Unreadable { port, source })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::process::identify;
+
+    #[test]
+    fn the_listener_of_a_port_is_found() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(listeners(port).unwrap().contains(&std::process::id()));
+        drop(listener);
+        // A child that another test starts just now may hold it for a moment longer.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !listeners(port).unwrap().is_empty() {
+            assert!(std::time::Instant::now() < deadline, "a closed socket still counts as listening");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn who_shares_a_port_with_a_stranger_does_not_prove_anything() {
+        let ours = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = ours.local_addr().unwrap().port();
+        let mut tree = Tree::of(&identify(std::process::id()).unwrap());
+        assert_eq!(listening(&mut tree, port).unwrap(), Listening::Member(std::process::id()));
+        // Another address of the same port, as a socket that is shared would look.
+        let code = format!("import socket,sys; s=socket.create_server(('127.0.0.2',{port})); print(flush=True); sys.stdin.read()");
+        let mut stranger = std::process::Command::new("python3");
+        stranger.args(["-c", &code]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut stranger = stranger.spawn().unwrap();
+        std::io::Read::read(stranger.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        assert_eq!(listening(&mut tree, port).unwrap(), Listening::Other);
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
 }

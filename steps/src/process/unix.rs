@@ -25,6 +25,11 @@ mod sockets;
 
 pub use sockets::listening;
 
+/// Whether processes can be seen and signalled here: where not, that none is found says nothing.
+pub fn supported() -> io::Result<()> {
+    Ok(())
+}
+
 /// The boot id, which is another one after each boot.
 pub fn boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
@@ -97,30 +102,18 @@ pub fn variable(pid: u32, name: &str) -> Option<OsString> {
     })
 }
 
-/// Which of the processes `among` (`None`: all) hold one of `sockets`, and whether some of them may not be looked into.
-pub fn holders(sockets: &HashSet<u64>, among: Option<&[u32]>) -> (Vec<u32>, bool) {
-    let mut hidden = false;
-    let mut found = Vec::new();
-    for pid in among.map_or_else(pids, <[u32]>::to_vec) {
-        match holds(pid, sockets) {
-            Ok(true) => found.push(pid),
-            Ok(false) => {}
-            Err(error) => hidden |= error.kind() == io::ErrorKind::PermissionDenied,
-        }
-    }
-    (found, hidden)
+/// Which of the processes `among` (`None`: all) hold which of `sockets`, as far as this user may look into them.
+pub fn holders(sockets: &HashSet<u64>, among: Option<&[u32]>) -> Vec<(u32, HashSet<u64>)> {
+    let pids = among.map_or_else(pids, <[u32]>::to_vec);
+    pids.into_iter().map(|pid| (pid, held(pid, sockets))).filter(|(_, held)| !held.is_empty()).collect()
 }
 
-fn holds(pid: u32, sockets: &HashSet<u64>) -> io::Result<bool> {
-    for descriptor in fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
-        // One that was closed meanwhile holds nothing.
-        let Ok(target) = fs::read_link(descriptor.path()) else { continue };
-        let inode = target.to_str().and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-        if inode.is_some_and(|inode| sockets.contains(&inode)) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+fn held(pid: u32, sockets: &HashSet<u64>) -> HashSet<u64> {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return HashSet::new() };
+    // One that was closed meanwhile holds nothing.
+    let targets = descriptors.flatten().filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+    let inodes = targets.filter_map(|target| target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+    inodes.filter(|inode| sockets.contains(inode)).collect()
 }
 
 /// Sends `signal` to the process that has `pid` and started at `started`; `false` where that one has ended.

@@ -17,6 +17,11 @@ fn unsupported<T>() -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "not supported on Windows yet"))
 }
 
+/// Whether processes can be seen and signalled here: where not, that none is found says nothing.
+pub fn supported() -> io::Result<()> {
+    unsupported()
+}
+
 /// When the machine was booted, in seconds: the nearest thing to a boot id.
 pub fn boot() -> String {
     sysinfo::System::boot_time().map(|at| at.to_string()).unwrap_or_default()
@@ -57,9 +62,9 @@ pub fn listening(_port: u16) -> io::Result<HashSet<u64>> {
     unsupported()
 }
 
-/// Which processes hold one of `sockets`.
-pub fn holders(_sockets: &HashSet<u64>, _among: Option<&[u32]>) -> (Vec<u32>, bool) {
-    (Vec::new(), true)
+/// Which processes hold which of `sockets`; never asked, as [`listening`] tells of none.
+pub fn holders(_sockets: &HashSet<u64>, _among: Option<&[u32]>) -> Vec<(u32, HashSet<u64>)> {
+    Vec::new()
 }
 
 /// Sends `signal`.

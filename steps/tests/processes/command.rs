@@ -72,7 +72,7 @@ async fn a_stopped_command_takes_its_grandchildren_along_even_those_that_tried_t
     let command: Command = kind(sh(
         "(sh -c 'echo $$ > stubborn; trap \"\" TERM; while :; do sleep 1; done') & (env -i sh -c 'echo $$ > forgetful; exec /bin/sleep 60') & setsid sh -c 'echo $$ > runaway; exec sleep 60' & wait",
     ));
-    let command = Command { grace: almaplan_steps::human::Duration::ms(300), ..command };
+    let command = Command { grace: almaplan_steps::human::DurationOr(std::time::Duration::from_millis(300)), ..command };
     let work = tokio::spawn(async move { command.run(&cx).await });
     let mut children = Vec::new();
     for name in ["stubborn", "forgetful", "runaway"] {
