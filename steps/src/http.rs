@@ -4,8 +4,8 @@
 //! What an answer means is left to the kinds.
 
 use std::error::Error as _;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use reqwest::cookie::{CookieStore, Jar};
 use reqwest::header::HeaderValue;
@@ -16,6 +16,8 @@ use reqwest::{Client, ClientBuilder, RequestBuilder, Response, Url};
 const MOST_REDIRECTS: usize = 10;
 /// How much of a body is read: enough for any page that a check looks into.
 const MOST_BODY: usize = 8 << 20;
+/// How much of it where only that it answers counts.
+const LEAST_BODY: usize = 1 << 20;
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -30,9 +32,9 @@ pub enum HttpError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The client cannot be made.
-    #[error("could not set up http: {0}")]
-    Setup(String),
+    /// An answer that says that the service itself has failed.
+    #[error("it answered {0}")]
+    Server(u16),
     /// Nothing was sent: nobody listens there, or the name is unknown.
     #[error("no connection ({0})")]
     Connect(String),
@@ -47,7 +49,7 @@ pub enum HttpError {
 impl HttpError {
     /// Whether the request certainly never reached anyone.
     pub fn was_not_sent(&self) -> bool {
-        !matches!(self, Self::Timeout | Self::Broken(_))
+        matches!(self, Self::Address { .. } | Self::Connect(_))
     }
 }
 
@@ -104,17 +106,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session for `base`; proxies of the environment are used unless `base` is this machine.
-    ///
-    /// # Errors
-    /// TLS cannot be set up.
-    pub fn new(base: &Url) -> Result<Self, HttpError> {
+    /// A session for `base`.
+    pub fn new(base: &Url) -> Self {
         let jar = Arc::new(Cookies::default());
-        let client = |redirects: Policy| {
-            let builder = builder(base)?.cookie_provider(jar.clone()).redirect(redirects);
-            builder.build().map_err(|error| HttpError::Setup(innermost(&error.without_url())))
-        };
-        Ok(Self { following: client(Policy::limited(MOST_REDIRECTS))?, staying: client(Policy::none())? })
+        let client = |redirects: Policy| built(builder(Some(base)).cookie_provider(jar.clone()).redirect(redirects));
+        Self { following: client(Policy::limited(MOST_REDIRECTS)), staying: client(Policy::none()) }
     }
 
     /// The client that follows redirects, or the one that shows them.
@@ -123,26 +119,56 @@ impl Session {
     }
 }
 
-fn builder(base: &Url) -> Result<ClientBuilder, HttpError> {
-    let builder = Client::builder()
-        .tls_backend_preconfigured(tls()?)
-        .connect_timeout(CONNECT)
-        .user_agent(concat!("almaplan/", env!("CARGO_PKG_VERSION")));
-    Ok(if is_loopback(base) { builder.no_proxy() } else { builder })
+/// Asks whether a service answers, any number of times. Each question is a connection of its own: what is kept open would hide
+/// that nobody new is let in. Redirects are not followed.
+#[derive(Debug, Clone)]
+pub struct Prober(Client);
+
+impl Prober {
+    /// One that asks no proxy, whomever it asks.
+    pub fn direct() -> Self {
+        Self::with(builder(None))
+    }
+
+    fn with(builder: ClientBuilder) -> Self {
+        Self(built(builder.redirect(Policy::none()).pool_max_idle_per_host(0)))
+    }
+
+    /// How long the answer took.
+    ///
+    /// # Errors
+    /// None came within `patience`, or one with status 500 or above.
+    pub async fn ask(&self, url: &str, patience: Duration) -> Result<Duration, HttpError> {
+        let begun = Instant::now();
+        let mut response = self.0.get(url).timeout(patience).send().await?;
+        let took = begun.elapsed();
+        // Read, so that the service sees its client leave in peace.
+        read(&mut response, LEAST_BODY).await?;
+        let status = response.status();
+        if status.is_server_error() { Err(HttpError::Server(status.as_u16())) } else { Ok(took) }
+    }
 }
 
-fn tls() -> Result<rustls::ClientConfig, HttpError> {
-    static CONFIG: OnceLock<rustls::ClientConfig> = OnceLock::new();
-    if let Some(config) = CONFIG.get() {
-        return Ok(config.clone());
-    }
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| HttpError::Setup(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(CONFIG.get_or_init(|| config).clone())
+/// What all clients have in common; proxies of the environment are used unless `base` is this machine, or not told.
+fn builder(base: Option<&Url>) -> ClientBuilder {
+    // The provider is chosen here, not installed for the process: a program that embeds us may have its own.
+    static TLS: LazyLock<rustls::ClientConfig> = LazyLock::new(|| {
+        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider supports the versions that rustls thinks safe")
+            .with_root_certificates(roots)
+            .with_no_client_auth()
+    });
+    let builder = Client::builder()
+        .tls_backend_preconfigured(TLS.clone())
+        .connect_timeout(CONNECT)
+        .user_agent(concat!("almaplan/", env!("CARGO_PKG_VERSION")));
+    if base.is_none_or(is_loopback) { builder.no_proxy() } else { builder }
+}
+
+fn built(builder: ClientBuilder) -> Client {
+    builder.build().expect("nothing in these settings can be refused")
 }
 
 /// A cookie jar that treats this machine as browsers do: what it marks `Secure` is sent back to it without TLS too.
@@ -189,37 +215,29 @@ pub struct Answered {
 pub async fn ask(request: RequestBuilder, timeout: Duration) -> Result<Answered, HttpError> {
     let mut response = request.timeout(timeout).send().await?;
     let (status, path) = (response.status().as_u16(), response.url().path().to_owned());
-    let body = read(&mut response).await?;
+    let body = read(&mut response, MOST_BODY).await?;
     Ok(Answered { status, path, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
-async fn read(response: &mut Response) -> Result<Vec<u8>, HttpError> {
+/// At most the first `most` bytes of the body.
+async fn read(response: &mut Response, most: usize) -> Result<Vec<u8>, HttpError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
+    while body.len() < most
+        && let Some(chunk) = response.chunk().await?
+    {
         body.extend_from_slice(&chunk);
-        if body.len() >= MOST_BODY {
-            body.truncate(MOST_BODY);
-            break;
-        }
     }
+    body.truncate(most);
     Ok(body)
 }
 
-/// Whether `url` answers within `timeout`, with any status below 500; else why not.
+/// Whether `url` answers within `timeout`.
 ///
 /// # Errors
-/// It does not.
-pub async fn answers(url: &str, timeout: Duration) -> Result<(), String> {
-    let status = async {
-        let url = address(url)?;
-        let request = Session::new(&url)?.client(false).get(url).timeout(timeout);
-        Ok(request.send().await?.status())
-    };
-    match status.await {
-        Ok(status) if status.is_server_error() => Err(format!("it answered {}", status.as_u16())),
-        Ok(_) => Ok(()),
-        Err(error) => Err(HttpError::to_string(&error)),
-    }
+/// It does not, or with a status of 500 or above.
+pub async fn answers(url: &str, timeout: Duration) -> Result<(), HttpError> {
+    let base = address(url)?;
+    Prober::with(builder(Some(&base))).ask(url, timeout).await.map(drop)
 }
 
 #[cfg(test)]
@@ -240,7 +258,7 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         drop(taken);
-        let error = answers(&format!("http://127.0.0.1:{port}/hooks/s3cr3t"), CONNECT).await.unwrap_err();
+        let error = answers(&format!("http://127.0.0.1:{port}/hooks/s3cr3t"), CONNECT).await.unwrap_err().to_string();
         assert!(error.contains("refused") && !error.contains("s3cr3t"), "{error}");
     }
 

@@ -180,7 +180,7 @@ impl HttpCheck {
         if self.checks.is_empty() {
             return Err(CheckError::Nothing);
         }
-        let session = Session::new(&base)?;
+        let session = Session::new(&base);
         let tree = self.pid.map(|pid| {
             process::supported().map_err(|reason| CheckError::Unseen { pid, reason })?;
             process::identify(pid).map(|process| Tree::of(&process)).ok_or(CheckError::Dead(pid))

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use almaplan_engine::step::{BoxFuture, Failure, Host, ProcessIdentity};
 
-use crate::process::{self, Gentle, Prober, Tree};
+use crate::http::Prober;
+use crate::process::{self, Gentle, Tree};
 
 /// What a process of an earlier attempt gets to end by itself.
 const GRACE: Duration = Duration::from_secs(5);
@@ -24,7 +25,7 @@ impl Machine {
         if let Some(boot) = boot {
             process::set_boot(boot);
         }
-        Self { prober: Prober::new() }
+        Self { prober: Prober::direct() }
     }
 }
 
@@ -43,6 +44,6 @@ impl Host for Machine {
     }
 
     fn answers<'a>(&'a self, url: &'a str) -> BoxFuture<'a, bool> {
-        Box::pin(async move { self.prober.ask(url, PATIENCE).await.is_some() })
+        Box::pin(async move { self.prober.ask(url, PATIENCE).await.is_ok() })
     }
 }

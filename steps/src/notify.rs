@@ -171,7 +171,7 @@ impl Webhook {
         let host = url.host_str().unwrap_or_default().to_owned();
         let failed = |reason: HttpError| NotifyError::Webhook { host: host.clone(), reason };
         // A redirected POST would arrive as a GET without the message: it counts as refused.
-        let request = Session::new(&url).map_err(failed)?.client(false).post(url).json(&self.format.body(cx, message));
+        let request = Session::new(&url).client(false).post(url).json(&self.format.body(cx, message));
         match ask(request, WITHIN).await.map_err(failed)?.status {
             200..300 => Ok(true),
             status => Err(NotifyError::Refused { host, status }),

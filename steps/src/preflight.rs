@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::files::{self, SwapError, fit_for_swap, tree_size, writable};
-use crate::http;
+use crate::http::{self, HttpError};
 use crate::human::Bytes;
 use crate::input::{OneOrMany, Word, texts};
 use crate::process::{self, Description, EmptyExpectation, Expect, Launch, Manner, PortError, ResolveError};
@@ -149,7 +149,7 @@ enum Problem {
     Port(#[from] PortError),
     /// The address itself may be a secret, so only its host is told.
     #[error("{host} cannot be reached: {reason}")]
-    Unreachable { host: String, reason: String },
+    Unreachable { host: String, reason: HttpError },
     #[error(transparent)]
     Swap(#[from] SwapError),
 }

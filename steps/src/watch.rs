@@ -11,8 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::http::Prober;
 use crate::human::{Bytes, DurationOr};
-use crate::process::{self, Prober, Tree};
+use crate::process::{self, Tree};
 
 /// How many bad looks in a row are a failure.
 const STRIKES: u32 = 3;
@@ -79,7 +80,7 @@ impl Step for Watch {
             return Err(Failure::clean("there is nothing to watch: give `pid`, `url` or both"));
         }
         let mut service = self.pid.map(Watched::new).transpose()?;
-        let prober = Prober::new();
+        let prober = Prober::direct();
         let (mut cpu, mut memory, mut answers) = (Gauge::default(), Gauge::default(), Gauge::default());
         let begun = Instant::now();
         let end = begun + self.length.0;
@@ -99,8 +100,8 @@ impl Step for Watch {
             }
             if let Some(url) = &self.url {
                 match prober.ask(url, PATIENCE).await {
-                    Some(took) => answers.add(took.as_secs_f64() * 1000.0, false),
-                    None => answers.strikes += 1,
+                    Ok(took) => answers.add(took.as_secs_f64() * 1000.0, false),
+                    Err(_) => answers.strikes += 1,
                 }
             }
             samples += 1;

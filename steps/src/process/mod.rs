@@ -9,7 +9,6 @@
 //! ended; we never signal ourselves, what started us, or pid 1. What differs between systems is in `unix.rs` and
 //! `windows.rs`, behind the same functions. Which process a step may touch is the kinds' business, not this room's.
 
-mod answer;
 mod describe;
 mod expect;
 mod gate;
@@ -25,7 +24,6 @@ mod tree;
 #[cfg_attr(windows, path = "windows.rs")]
 mod system;
 
-pub use answer::Prober;
 pub use describe::{Description, describe, is_used};
 pub use expect::{EmptyExpectation, Expect};
 pub use gate::{Gate, GateError, Launch, launch};
