@@ -175,9 +175,10 @@ fn a_version_that_ignores_a_gentle_stop_is_rolled_back_all_the_same() {
 #[test]
 fn a_strangers_program_on_the_port_is_left_alone() {
     let server = Server::new();
+    let folder = tempfile::tempdir().unwrap();
     let stranger = std::process::Command::new("python3")
         .args(["-m", "http.server", "--bind", "127.0.0.1", &server.port.to_string()])
-        .current_dir(std::env::temp_dir())
+        .current_dir(folder.path())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn();
