@@ -6,7 +6,9 @@ use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits}
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::files::{Deployed, FileError, Job, Patterns, Staging, beside, blocking, discard, inside, overlap, present, real_target, stage};
+use crate::files::{
+    Deployed, FileError, Job, Patterns, Staging, beside, blocking, discard, discard_staged, inside, overlap, present, real_target, stage,
+};
 
 /// Builds the new release in a folder beside the target, every copy verified by its hash, while the service runs.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -60,8 +62,8 @@ impl Work {
         check_source(&self.from, &self.to)?;
         // One name for all runs, so that what a failed one left is replaced by the next instead of piling up.
         let dir: PathBuf = job.record("dir", &beside(&self.to, ".almaplan-staged"))?;
-        // Whatever is there is half of an earlier attempt, or a whole one of a source that may have changed.
-        discard(job, &dir)?;
+        // Whatever is there is half of an earlier attempt, or what an earlier run left.
+        discard_staged(job, &dir)?;
         let staging = Staging { from: &self.from, to: &self.to, dir: &dir, exclude: &self.exclude, whole: true };
         let staged = stage(job, &staging);
         if staged.is_err() && !job.cx.is_cancelled() {

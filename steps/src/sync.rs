@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::{
     Deployed, FileError, Found, Job, Kept, Kind, MANIFEST, Manifest, Patterns, Placement, StagedNote, Staging, beside, blocking, copy_file,
-    copy_link, discard, dress_folder, each, inside, io_error, is_own, overlap, place, plan, present, real_target, stage, sync_folder,
-    sync_tree, walk, write_atomically,
+    copy_link, discard, discard_staged, dress_folder, each, inside, io_error, is_own, overlap, place, plan, present, real_target, stage,
+    sync_folder, sync_tree, walk, write_atomically,
 };
 use crate::stage::check_source;
 
@@ -100,7 +100,7 @@ impl Work {
         // In the target itself: whatever volume that is on, what follows are renames.
         let dir = self.to.join(".almaplan-staged");
         let is_new = !present(&self.to);
-        discard(job, &dir)?;
+        discard_staged(job, &dir)?;
         let staging = Staging { from, to: &self.to, dir: &dir, exclude: &self.exclude, whole: false };
         let placed = stage(job, &staging).and_then(|_| self.place(job, &dir));
         if placed.is_ok() || !(job.touched() || job.cx.is_cancelled()) {

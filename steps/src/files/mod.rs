@@ -47,7 +47,7 @@ pub(crate) use self::patterns::Patterns;
 pub(crate) use self::place::{Deployed, Placement, move_in, place, plan};
 pub(crate) use self::prune::{prune, same_shape};
 pub(crate) use self::remove::{discard, remove_file, remove_tree};
-pub(crate) use self::stage::{StagedNote, Staging, stage};
+pub(crate) use self::stage::{StagedNote, Staging, discard_staged, stage};
 pub(crate) use self::swap::{beside, overlap, real_target};
 pub(crate) use self::walk::{Found, Kind, walk};
 

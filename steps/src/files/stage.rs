@@ -15,8 +15,8 @@ use super::copy::{Copied, sync_tree};
 use super::manifest::Item;
 use super::walk::Fingerprint;
 use super::{
-    FileError, Found, Job, Kind, MANIFEST, Manifest, Patterns, copy_file, copy_link, dress_folder, each, hash_file, inside, io_error,
-    is_own, platform, present, sync_folder, walk, write_atomically,
+    FileError, Found, Job, Kind, MANIFEST, Manifest, Patterns, copy_file, copy_link, discard, dress_folder, each, hash_file, inside,
+    io_error, is_own, platform, present, sync_folder, walk, write_atomically,
 };
 
 /// What is to be staged.
@@ -64,6 +64,29 @@ impl StagedNote {
     pub fn load(dir: &Path) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(dir.join(Self::NAME)).ok()?).ok()
     }
+
+    fn save(&self, dir: &Path) -> Result<(), FileError> {
+        let at = dir.join(Self::NAME);
+        let bytes = serde_json::to_vec(self).expect("a note is plain data with text keys");
+        write_atomically(&at, &bytes).map_err(io_error("write", &at))
+    }
+}
+
+/// Removes what an earlier staging left in `dir`, whole or half.
+///
+/// # Errors
+/// What is there was made by somebody else: it is left alone.
+pub(crate) fn discard_staged(job: &Job, dir: &Path) -> Result<(), FileError> {
+    let is_folder = || dir.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+    // Killed at its very beginning, it holds nothing, or half of the note.
+    let is_own = |entry: std::fs::DirEntry| is_own(&entry.file_name().to_string_lossy());
+    let holds_nothing = || std::fs::read_dir(dir).is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(is_own)));
+    let is_ours = || is_folder() && (present(&dir.join(StagedNote::NAME)) || holds_nothing());
+    if present(dir) && !is_ours() {
+        let dir = dir.display();
+        return Err(FileError::Refused(format!("{dir} is where releases are staged, but was made by somebody else; move it away")));
+    }
+    discard(job, dir)
 }
 
 /// Builds the release. Durable when it returns; on an error `dir` is to be removed.
@@ -73,6 +96,9 @@ impl StagedNote {
 pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileError> {
     let found = source(job, staging)?;
     std::fs::create_dir_all(staging.dir).map_err(io_error("create", staging.dir))?;
+    let mut note = StagedNote { target: staging.to.to_owned(), unchanged: BTreeMap::new(), exclude: staging.exclude.texts().to_vec() };
+    // First of all, so that whatever a crash leaves here is known as ours.
+    note.save(staging.dir)?;
     for folder in found.iter().filter(|found| found.kind == Kind::Folder) {
         let at = inside(staging.dir, &folder.name);
         std::fs::create_dir_all(&at).map_err(io_error("create", &at))?;
@@ -84,14 +110,8 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
         dress_folder(&inside(staging.dir, &folder.name), folder.mode(), Some(&folder.meta))?;
     }
     let manifest = tally.manifest(&found);
-    let note = StagedNote {
-        target: staging.to.to_owned(),
-        unchanged: tally.unchanged.into_inner().expect("the threads have ended"),
-        exclude: staging.exclude.texts().to_vec(),
-    };
-    let at = staging.dir.join(StagedNote::NAME);
-    let bytes = serde_json::to_vec(&note).expect("a note is plain data with text keys");
-    write_atomically(&at, &bytes).map_err(io_error("write", &at))?;
+    note.unchanged = tally.unchanged.into_inner().expect("the threads have ended");
+    note.save(staging.dir)?;
     manifest.save(staging.dir, MANIFEST)?;
     sync_tree(staging.dir)?;
     let parent = staging.dir.parent().unwrap_or(staging.dir);

@@ -108,6 +108,43 @@ async fn a_release_that_was_begun_and_abandoned_leaves_nothing_behind() {
     check_deployed(&world);
 }
 
+// All runs stage under one name: a folder that somebody keeps there must not be taken for a leftover.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_somebody_made_where_releases_are_staged_is_left_alone() {
+    for (kept, with) in
+        [("app.almaplan-staged", json!({ "from": "dev", "to": "app" })), ("app/.almaplan-staged", json!({ "from": "dev", "to": "app" }))]
+    {
+        let world = World::new();
+        world.write("dev/app.py", "v1");
+        world.write(&format!("{kept}/photo.png"), "by hand");
+        let failure = match kept.starts_with("app.") {
+            true => world.run::<Stage>("r1", "stage", with).await.unwrap_err(),
+            false => world.run::<Sync>("r1", "sync", with).await.unwrap_err(),
+        };
+        assert!(failure.clean && failure.message.contains(&format!("{kept} is where releases are staged")), "{failure}");
+        assert_eq!(world.read(&format!("{kept}/photo.png")), "by hand");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_staging_that_was_stopped_anywhere_is_replaced_by_the_next_run() {
+    let mut left = 0;
+    for stop_at in 1.. {
+        let world = deployed().await;
+        let with = json!({ "from": "dev", "to": "app", "exclude": ["*.db", ".venv/"] });
+        let first = world.run_with::<Stage>("r2", "stage", with, Vec::new(), Some(stop_at)).await;
+        world.write("dev/app.py", "v3");
+        left += usize::from(first.is_err() && world.has("app.almaplan-staged"));
+        let staged = stage(&world, "r3").await;
+        world.run::<Sync>("r3", "sync", json!({ "staged": staged.dir, "to": "app" })).await.unwrap();
+        check_deployed(&world);
+        if first.is_ok() {
+            break;
+        }
+    }
+    assert!(left > 2, "{left} times something was left");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_deploy_deletes_nothing() {
     let world = World::new();
