@@ -11,8 +11,10 @@
 //! saga, and so in the journal.
 
 mod attempt;
+mod launch;
 mod mask;
 mod meter;
+mod note;
 #[cfg(test)]
 mod tests;
 
@@ -28,17 +30,16 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{Answer, Downtime, Event, Fact, Part, RunFact, StepId};
+use crate::event::{Answer, Event, Fact, Part, RunFact, StepId};
 use crate::graph::Graph;
 use crate::journal::{Demand, Journal, JournalError, Record};
 
-use crate::plan::{Action, Plan, Retry, Scope, Templates};
+use crate::plan::{Plan, Retry, Templates};
 use crate::saga::{IllegalEvent, Index, Phase, Saga, Shape, Task};
-use crate::step::{Attempt, Context, Failure, Host, Keep, Kind, Prepared, Registry, Request, RunInfo, Summary};
-use crate::update::{self, Ending, State, StepUpdate, Update, Updates};
+use crate::step::{Failure, Host, Keep, Prepared, Registry, Request, RunInfo};
+use crate::update::{self, Ending, State, Update, Updates};
 use attempt::{Limits, Verdict};
 pub use mask::Mask;
-use meter::Pulse;
 
 /// How often the journal is asked for what other processes want of this run.
 const DEMANDS_EVERY: Duration = Duration::from_millis(100);
@@ -296,343 +297,6 @@ impl<J: Journal> Executor<J> {
         Some(Ending::Paused)
     }
 
-    // ---- what is wanted -------------------------------------------------------------------------------------------------
-
-    /// Notes the beginning of everything that is wanted and has room.
-    fn launch(&mut self) {
-        while !self.halted {
-            let (room, still) = (self.room(), self.still());
-            let now = Instant::now();
-            let task = self.saga.wanted().find(|task| match *task {
-                Task::Drop(_) => true,
-                Task::Run(i) => room && !self.busy.contains(&i) && self.pauses.get(&i).is_none_or(|&(_, until)| until <= now),
-                Task::Probe(i) => room && !self.busy.contains(&i) && !self.unprobeable.contains(&i),
-                Task::Undo(i) => still && room && !self.busy.contains(&i) && self.pauses.get(&i).is_none_or(|&(_, until)| until <= now),
-            });
-            match task {
-                None => return,
-                Some(Task::Drop(i)) => self.step_happened(i, Fact::NotRun),
-                Some(Task::Run(i)) => self.prepare_action(i),
-                Some(Task::Probe(i)) => self.prepare_probe(i),
-                Some(Task::Undo(i)) => self.prepare_undo(i),
-            }
-        }
-    }
-
-    /// Whether one more may be live.
-    fn room(&self) -> bool {
-        self.live.len() + self.prepared.len() < self.job.plan.max_parallel
-    }
-
-    /// Whether compensations may begin (rule 4): to the saga neither a probe nor a `finally` step is live work.
-    fn still(&self) -> bool {
-        self.parts().all(|(part, _)| matches!(part, Part::Compensation(_)))
-    }
-
-    fn prepare_action(&mut self, i: Index) {
-        let plan = Arc::clone(&self.job.plan);
-        let step = planned(&plan, i);
-        let part = self.saga.action_part(i);
-        let state = self.saga.step(i);
-        if state.attempt == 0 || part == Part::Finally {
-            match self.holds(step.when.as_deref(), part) {
-                Ok(true) => {}
-                Ok(false) => return self.step_happened(i, Fact::Skipped),
-                Err(failure) => return self.cannot_begin(i, part, failure),
-            }
-        }
-        let attempt = state.attempt + 1;
-        match self.prepare(&step.action, part) {
-            Ok(work) => {
-                let on_interrupt = work.on_interrupt();
-                self.step_happened(i, Fact::Started { attempt, on_interrupt });
-                let timeout = step.timeout.or_else(|| work.default_timeout());
-                self.line_up(i, part, attempt, work, timeout);
-            }
-            Err(failure) => self.cannot_begin(i, part, failure),
-        }
-    }
-
-    fn prepare_probe(&mut self, i: Index) {
-        let plan = Arc::clone(&self.job.plan);
-        let Some(probe) = planned(&plan, i).probe.as_ref() else { return };
-        match self.prepare(probe, Part::Probe) {
-            Ok(work) => {
-                let timeout = work.default_timeout();
-                self.line_up(i, Part::Probe, 1, work, timeout);
-            }
-            Err(failure) => self.cannot_ask(i, &failure),
-        }
-    }
-
-    fn cannot_ask(&mut self, i: Index, failure: &Failure) {
-        self.unprobeable.insert(i);
-        let message = format!("its probe cannot be asked: {failure}");
-        self.show(Update::Note { step: self.id(i), level: update::Level::Warning, message });
-    }
-
-    fn prepare_undo(&mut self, i: Index) {
-        let plan = Arc::clone(&self.job.plan);
-        let at = self.saga.undo_part(i);
-        let part = Part::Compensation(at);
-        let compensation = &planned(&plan, i).compensate[at];
-        match self.holds(compensation.when.as_deref(), part) {
-            Ok(true) => {}
-            Ok(false) => return self.step_happened(i, Fact::Undone { part: at }),
-            Err(failure) => return self.cannot_begin(i, part, failure),
-        }
-        let attempt = self.saga.step(i).undo_attempt + 1;
-        match self.prepare(&compensation.action, part) {
-            Ok(work) => {
-                self.undo_since.entry(i).or_insert_with(Instant::now);
-                self.step_happened(i, Fact::UndoStarted { part: at, attempt });
-                let timeout = compensation.timeout.or_else(|| work.default_timeout());
-                self.line_up(i, part, attempt, work, timeout);
-            }
-            Err(failure) => self.cannot_begin(i, part, failure),
-        }
-    }
-
-    fn cannot_begin(&mut self, i: Index, part: Part, failure: Failure) {
-        match part {
-            Part::Compensation(part) => {
-                self.step_happened(i, Fact::UndoFailed { part, failure });
-                self.pause_if_tried_again(i, Part::Compensation(part));
-            }
-            Part::Action | Part::Probe | Part::Finally => self.step_happened(i, Fact::Failed(failure)),
-        }
-    }
-
-    fn line_up(&mut self, i: Index, part: Part, attempt: u32, work: Box<dyn Prepared>, timeout: Option<Duration>) {
-        let limits = Limits { timeout, grace: self.job.grace };
-        self.busy.insert(i);
-        self.prepared.push(Launch { i, part, attempt, work, limits, stop: CancellationToken::new() });
-    }
-
-    fn prepare(&self, action: &Action, part: Part) -> Result<Box<dyn Prepared>, Failure> {
-        let outputs = |id: &str| self.outputs(id, part);
-        let scope = Scope { outputs: &outputs, outcome: self.saga.outcome() };
-        let with = self.job.templates.render(&action.with, &scope).map_err(Failure::clean)?;
-        self.kind(action).prepare(with).map_err(|error| Failure::clean(format!("the inputs of `{}` do not fit: {error}", action.uses)))
-    }
-
-    fn holds(&self, when: Option<&str>, part: Part) -> Result<bool, Failure> {
-        let Some(when) = when else { return Ok(true) };
-        let outputs = |id: &str| self.outputs(id, part);
-        let scope = Scope { outputs: &outputs, outcome: self.saga.outcome() };
-        self.job.templates.truth(when, &scope).map_err(|error| Failure::clean(format!("`when` cannot be decided: {error}")))
-    }
-
-    fn outputs(&self, id: &str, part: Part) -> Value {
-        let Some(i) = self.saga.find(&StepId::new(id)) else { return Value::Null };
-        match part {
-            Part::Action => self.saga.outputs(i),
-            Part::Probe | Part::Compensation(_) | Part::Finally => self.saga.known(i),
-        }
-    }
-
-    fn kind(&self, action: &Action) -> &Kind {
-        self.job.registry.get(&action.uses).expect("a plan that uses an unknown kind does not pass its check")
-    }
-
-    // ---- what happens ---------------------------------------------------------------------------------------------------
-
-    /// Folds an event that this executor caused: one that cannot happen is a bug of ours.
-    fn happened(&mut self, event: Event) {
-        self.note(event).expect("the executor only does what the saga wants");
-    }
-
-    fn step_happened(&mut self, i: Index, fact: Fact) {
-        self.happened(Event::Step(self.id(i), fact));
-    }
-
-    /// Folds an event, to be durable with the next commit, and derives what is to be shown.
-    fn note(&mut self, event: Event) -> Result<(), IllegalEvent> {
-        let event = self.job.mask.event(event);
-        let unwinding = self.saga.unwinding();
-        self.saga.apply(&event)?;
-        if let Event::Step(id, fact) = &event {
-            let i = self.saga.find(id).expect("the saga just found it");
-            self.show_step(i, fact);
-            // Not `passed`: an irreversible pivot is passed when it starts, and is not live before it succeeded.
-            if planned(&self.job.plan, i).pivot && matches!(fact, Fact::Succeeded(_) | Fact::Skipped | Fact::Resolved(Answer::Done { .. }))
-            {
-                self.shown.push(Update::Live { downtime: self.saga.downtime() });
-            }
-        }
-        if self.saga.unwinding() && !unwinding {
-            self.begin_unwinding(&event);
-        }
-        self.batch.push(event);
-        Ok(())
-    }
-
-    fn begin_unwinding(&mut self, event: &Event) {
-        let (because, failure) = match event {
-            Event::Step(id, _) => {
-                let failure = self.saga.find(id).and_then(|i| self.saga.step(i).failure.clone());
-                (Some(id.clone()), failure)
-            }
-            Event::Run(RunFact::Aborted { .. }) => (None, None),
-            // An interrupted step that counts as failed.
-            Event::Run(_) => {
-                let failed = |&i: &Index| self.saga.step(i).phase == Phase::Failed && !planned(&self.job.plan, i).continue_on_failure;
-                let i = self.saga.forward().find(failed);
-                (i.map(|i| self.id(i)), i.and_then(|i| self.saga.step(i).failure.clone()))
-            }
-        };
-        let owes = self.saga.owed().next().is_some();
-        self.shown.push(Update::Unwinding { because, failure, owes });
-        // The pauses were those of attempts that will not come: an outage must not last for them.
-        self.pauses.clear();
-        // What is lined up beside a step that could not begin is stopped before it does anything.
-        for (_, stop) in self.parts() {
-            stop.cancel();
-        }
-    }
-
-    /// All that is live or lined up, and what asks it to stop.
-    fn parts(&self) -> impl Iterator<Item = (Part, &CancellationToken)> {
-        let live = self.lives.values().map(|live| (live.part, &live.stop));
-        live.chain(self.prepared.iter().map(|launch| (launch.part, &launch.stop)))
-    }
-
-    fn show_step(&mut self, i: Index, fact: &Fact) {
-        let state = self.saga.step(i);
-        let phase = self.saga.action_part(i).phase();
-        let undo = update::Phase::Undo;
-        let (phase, shown) = match fact {
-            Fact::Started { .. } => (phase, State::Started),
-            Fact::Succeeded(_) | Fact::Resolved(Answer::Done { .. }) => (phase, State::Succeeded),
-            Fact::Failed(_) if state.phase == Phase::Retrying => (phase, State::Retrying),
-            Fact::Failed(_) => (phase, State::Failed),
-            Fact::Skipped => (phase, State::Skipped),
-            Fact::NotRun => (phase, State::NotRun),
-            Fact::Unknown => (phase, State::Unknown),
-            Fact::UndoStarted { part: 0, .. } => (undo, State::UndoStarted),
-            Fact::Undone { .. } if state.phase == Phase::Undone => (undo, State::Undone),
-            Fact::UndoFailed { part, .. } => match state.phase {
-                Phase::UndoDue(due) if due == *part => (undo, State::UndoRetrying),
-                Phase::UndoFailed(_) => (undo, State::UndoFailed),
-                Phase::Undone => (undo, State::Undone),
-                _ => return,
-            },
-            Fact::UndoStarted { .. }
-            | Fact::Undone { .. }
-            | Fact::Recorded { .. }
-            | Fact::Spawned { .. }
-            | Fact::Resolved(Answer::NotDone { .. }) => return,
-        };
-        let mut update = self.step_update(i, phase, shown);
-        if let (Update::Step(update), Fact::Succeeded(outputs)) = (&mut update, fact) {
-            update.outputs = Some(outputs.clone());
-        }
-        self.shown.push(update);
-    }
-
-    fn step_update(&self, i: Index, phase: update::Phase, state: State) -> Update {
-        let known = self.saga.step(i);
-        let since = match phase {
-            update::Phase::Undo => self.undo_since.get(&i).copied(),
-            update::Phase::Forward | update::Phase::Finally => self.lives.values().find(|live| live.i == i).map(|live| live.since),
-        };
-        let ended = !matches!(state, State::Started | State::UndoStarted | State::Skipped | State::NotRun);
-        let failure = match state {
-            State::Failed | State::Retrying => known.failure.clone(),
-            State::UndoRetrying | State::UndoFailed => known.undo_failure.clone(),
-            State::Undone => known.written_off.last().cloned(),
-            _ => None,
-        };
-        Update::Step(StepUpdate {
-            step: self.id(i),
-            phase,
-            state,
-            attempt: if phase == update::Phase::Undo { known.undo_attempt } else { known.attempt },
-            seconds: since.filter(|_| ended).map(|since| since.elapsed().as_secs_f64()),
-            outputs: None,
-            failure,
-        })
-    }
-
-    /// Makes everything noted so far durable in one commit, then shows it, then spawns what waits for it.
-    fn commit(&mut self) {
-        let batch = std::mem::take(&mut self.batch);
-        if !batch.is_empty()
-            && self.journal_error.is_none()
-            && let Err(error) = self.journal.append(&batch)
-        {
-            tracing::error!(%error, "the journal cannot be written");
-            self.journal_error = Some(error);
-            self.halted = true;
-        }
-        let (shown, prepared) = (std::mem::take(&mut self.shown), std::mem::take(&mut self.prepared));
-        if self.journal_error.is_some() {
-            for launch in prepared {
-                self.busy.remove(&launch.i);
-            }
-            return;
-        }
-        for update in shown {
-            self.show(update);
-        }
-        for launch in prepared {
-            self.spawn(launch);
-        }
-    }
-
-    // ---- live work ------------------------------------------------------------------------------------------------------
-
-    fn spawn(&mut self, launch: Launch) {
-        let Launch { i, part, attempt, work, limits, stop } = launch;
-        let (answer, answers) = watch::channel(None);
-        let since = Instant::now();
-        let attempt = Attempt {
-            step: self.id(i),
-            part,
-            number: attempt,
-            deadline: limits.timeout.map(|timeout| since + timeout),
-            recorded: self.saga.recorded(i, part),
-            processes: self.saga.processes(i, part).to_vec(),
-            run: Arc::new(self.job.info.clone()),
-            summary: Arc::new(self.summary(part)),
-            needed: Arc::clone(&self.needed),
-        };
-        let cx = Context::new(attempt, stop.clone(), answers, self.requests.0.clone(), self.job.updates.clone());
-        let leftovers = self.leftovers(i, part);
-        let host = Arc::clone(&self.job.host);
-        let (token, kill) = (stop.clone(), self.kill.clone());
-        let task = self.live.spawn(async move { attempt::run(work, cx, limits, leftovers, host, token, kill).await });
-        self.lives.insert(task.id(), Live { i, part, stop, answer, since });
-    }
-
-    /// What earlier attempts of a step left running, and nobody adopts (rule 18).
-    fn leftovers(&self, i: Index, part: Part) -> Vec<crate::step::ProcessIdentity> {
-        let step = planned(&self.job.plan, i);
-        let mut parts = vec![(self.saga.action_part(i), &step.action)];
-        parts.extend(step.probe.iter().map(|probe| (Part::Probe, probe)));
-        parts.extend(step.compensate.iter().enumerate().map(|(at, compensation)| (Part::Compensation(at), &compensation.action)));
-        parts
-            .into_iter()
-            // What a compensation started belongs to the compensations after it.
-            .filter(|(of, action)| !self.kind(action).traits.adopts && (*of == part || !matches!(of, Part::Compensation(_))))
-            .flat_map(|(of, _)| self.saga.processes(i, of).to_vec())
-            .collect()
-    }
-
-    fn summary(&self, part: Part) -> Summary {
-        let mut summary = Summary { outcome: self.saga.outcome(), downtime: self.saga.downtime(), ..Summary::default() };
-        if part == Part::Finally {
-            let failure = |i: Index| self.saga.step(i).failure.clone().map(|failure| (self.id(i), failure));
-            summary.failed = self.saga.forward().filter_map(failure).collect();
-            summary.unwound = self.saga.unwound();
-            if self.saga.unwinding() {
-                let written_off = self.saga.forward().filter(|&i| !self.saga.step(i).written_off.is_empty());
-                summary.owed = self.saga.owed().chain(written_off).map(|i| self.id(i)).collect();
-            }
-        }
-        summary
-    }
-
     async fn ended(&mut self, joined: Result<(Id, Verdict), JoinError>) {
         let (id, verdict) = match joined {
             Ok(ended) => ended,
@@ -739,8 +403,6 @@ impl<J: Journal> Executor<J> {
         }
     }
 
-    // ---- what others want -----------------------------------------------------------------------------------------------
-
     fn obey(&mut self, order: Order) {
         self.halted = true;
         match order {
@@ -781,54 +443,6 @@ impl<J: Journal> Executor<J> {
                     tracing::warn!(%error, "an answer that nobody waits for");
                 }
             }
-        }
-    }
-
-    // ---- downtime -------------------------------------------------------------------------------------------------------
-
-    fn start_meter(&self, pulses: mpsc::UnboundedSender<Pulse>) -> Option<tokio::task::JoinHandle<()>> {
-        let url = self.measured_url()?;
-        let host = Arc::clone(&self.job.host);
-        Some(tokio::spawn(meter::run(host, url, self.saga.down(), pulses)))
-    }
-
-    fn measured_url(&self) -> Option<String> {
-        let scope = Scope { outputs: &|_| Value::Null, outcome: None };
-        self.job.templates.text(self.job.plan.measure.as_ref()?, &scope).ok()
-    }
-
-    fn measured(&mut self, pulse: Pulse) {
-        match pulse {
-            Pulse::Down { since } if !self.saga.down() => {
-                self.down_since = Some(since);
-                self.happened(Event::Run(RunFact::Unreachable));
-                self.shown.push(Update::Reachable(false));
-            }
-            Pulse::Up { at } if self.saga.down() => {
-                let downtime = match (self.down_since.take(), self.unreachable_at) {
-                    (Some(since), _) => Downtime { ms: millis(at.saturating_duration_since(since)), approximate: false },
-                    (None, Some(since)) => {
-                        let ms = Timestamp::now().as_millisecond().saturating_sub(since.as_millisecond());
-                        Downtime { ms: u64::try_from(ms).unwrap_or(0), approximate: true }
-                    }
-                    (None, None) => Downtime { ms: 0, approximate: true },
-                };
-                self.happened(Event::Run(RunFact::Reachable(downtime)));
-                self.shown.push(Update::Reachable(true));
-            }
-            Pulse::Down { .. } | Pulse::Up { .. } => {}
-        }
-    }
-
-    /// Before the downtime is reported, the measured service is looked at once more: the meter may not have seen it come back yet.
-    async fn look_once(&mut self) {
-        if !self.saga.down() {
-            return;
-        }
-        if let Some(url) = self.measured_url()
-            && self.job.host.answers(&url).await
-        {
-            self.measured(Pulse::Up { at: Instant::now() });
         }
     }
 
@@ -874,10 +488,6 @@ fn remember_paths(needed: &Mutex<Vec<PathBuf>>, value: &Value) {
         Value::Object(values) => values.values().for_each(|value| remember_paths(needed, value)),
         Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn sleep_until(instant: Option<Instant>) {

@@ -1,0 +1,154 @@
+//! What happened is noted: folded into the saga, made durable with everything that belongs together, and only then shown.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Executor, planned};
+use crate::event::{Answer, Event, Fact, Part, RunFact};
+use crate::journal::Journal;
+use crate::saga::{IllegalEvent, Index, Phase};
+use crate::update::{self, State, StepUpdate, Update};
+
+impl<J: Journal> Executor<J> {
+    /// Folds an event that this executor caused: one that cannot happen is a bug of ours.
+    pub(super) fn happened(&mut self, event: Event) {
+        self.note(event).expect("the executor only does what the saga wants");
+    }
+
+    pub(super) fn step_happened(&mut self, i: Index, fact: Fact) {
+        self.happened(Event::Step(self.id(i), fact));
+    }
+
+    /// Folds an event, to be durable with the next commit, and derives what is to be shown.
+    pub(super) fn note(&mut self, event: Event) -> Result<(), IllegalEvent> {
+        let event = self.job.mask.event(event);
+        let unwinding = self.saga.unwinding();
+        self.saga.apply(&event)?;
+        if let Event::Step(id, fact) = &event {
+            let i = self.saga.find(id).expect("the saga just found it");
+            self.show_step(i, fact);
+            // Not `passed`: an irreversible pivot is passed when it starts, and is not live before it succeeded.
+            if planned(&self.job.plan, i).pivot && matches!(fact, Fact::Succeeded(_) | Fact::Skipped | Fact::Resolved(Answer::Done { .. }))
+            {
+                self.shown.push(Update::Live { downtime: self.saga.downtime() });
+            }
+        }
+        if self.saga.unwinding() && !unwinding {
+            self.begin_unwinding(&event);
+        }
+        self.batch.push(event);
+        Ok(())
+    }
+
+    fn begin_unwinding(&mut self, event: &Event) {
+        let (because, failure) = match event {
+            Event::Step(id, _) => {
+                let failure = self.saga.find(id).and_then(|i| self.saga.step(i).failure.clone());
+                (Some(id.clone()), failure)
+            }
+            Event::Run(RunFact::Aborted { .. }) => (None, None),
+            // An interrupted step that counts as failed.
+            Event::Run(_) => {
+                let failed = |&i: &Index| self.saga.step(i).phase == Phase::Failed && !planned(&self.job.plan, i).continue_on_failure;
+                let i = self.saga.forward().find(failed);
+                (i.map(|i| self.id(i)), i.and_then(|i| self.saga.step(i).failure.clone()))
+            }
+        };
+        let owes = self.saga.owed().next().is_some();
+        self.shown.push(Update::Unwinding { because, failure, owes });
+        // The pauses were those of attempts that will not come: an outage must not last for them.
+        self.pauses.clear();
+        // What is lined up beside a step that could not begin is stopped before it does anything.
+        for (_, stop) in self.parts() {
+            stop.cancel();
+        }
+    }
+
+    /// All that is live or lined up, and what asks it to stop.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (Part, &CancellationToken)> {
+        let live = self.lives.values().map(|live| (live.part, &live.stop));
+        live.chain(self.prepared.iter().map(|launch| (launch.part, &launch.stop)))
+    }
+
+    fn show_step(&mut self, i: Index, fact: &Fact) {
+        let state = self.saga.step(i);
+        let phase = self.saga.action_part(i).phase();
+        let undo = update::Phase::Undo;
+        let (phase, shown) = match fact {
+            Fact::Started { .. } => (phase, State::Started),
+            Fact::Succeeded(_) | Fact::Resolved(Answer::Done { .. }) => (phase, State::Succeeded),
+            Fact::Failed(_) if state.phase == Phase::Retrying => (phase, State::Retrying),
+            Fact::Failed(_) => (phase, State::Failed),
+            Fact::Skipped => (phase, State::Skipped),
+            Fact::NotRun => (phase, State::NotRun),
+            Fact::Unknown => (phase, State::Unknown),
+            Fact::UndoStarted { part: 0, .. } => (undo, State::UndoStarted),
+            Fact::Undone { .. } if state.phase == Phase::Undone => (undo, State::Undone),
+            Fact::UndoFailed { part, .. } => match state.phase {
+                Phase::UndoDue(due) if due == *part => (undo, State::UndoRetrying),
+                Phase::UndoFailed(_) => (undo, State::UndoFailed),
+                Phase::Undone => (undo, State::Undone),
+                _ => return,
+            },
+            Fact::UndoStarted { .. }
+            | Fact::Undone { .. }
+            | Fact::Recorded { .. }
+            | Fact::Spawned { .. }
+            | Fact::Resolved(Answer::NotDone { .. }) => return,
+        };
+        let mut update = self.step_update(i, phase, shown);
+        if let (Update::Step(update), Fact::Succeeded(outputs)) = (&mut update, fact) {
+            update.outputs = Some(outputs.clone());
+        }
+        self.shown.push(update);
+    }
+
+    pub(super) fn step_update(&self, i: Index, phase: update::Phase, state: State) -> Update {
+        let known = self.saga.step(i);
+        let since = match phase {
+            update::Phase::Undo => self.undo_since.get(&i).copied(),
+            update::Phase::Forward | update::Phase::Finally => self.lives.values().find(|live| live.i == i).map(|live| live.since),
+        };
+        let ended = !matches!(state, State::Started | State::UndoStarted | State::Skipped | State::NotRun);
+        let failure = match state {
+            State::Failed | State::Retrying => known.failure.clone(),
+            State::UndoRetrying | State::UndoFailed => known.undo_failure.clone(),
+            State::Undone => known.written_off.last().cloned(),
+            _ => None,
+        };
+        Update::Step(StepUpdate {
+            step: self.id(i),
+            phase,
+            state,
+            attempt: if phase == update::Phase::Undo { known.undo_attempt } else { known.attempt },
+            seconds: since.filter(|_| ended).map(|since| since.elapsed().as_secs_f64()),
+            outputs: None,
+            failure,
+        })
+    }
+
+    /// Makes everything noted so far durable in one commit, then shows it, then spawns what waits for it.
+    pub(super) fn commit(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        if !batch.is_empty()
+            && self.journal_error.is_none()
+            && let Err(error) = self.journal.append(&batch)
+        {
+            tracing::error!(%error, "the journal cannot be written");
+            self.journal_error = Some(error);
+            self.halted = true;
+        }
+        let (shown, prepared) = (std::mem::take(&mut self.shown), std::mem::take(&mut self.prepared));
+        if self.journal_error.is_some() {
+            for launch in prepared {
+                self.busy.remove(&launch.i);
+            }
+            return;
+        }
+        for update in shown {
+            self.show(update);
+        }
+        for launch in prepared {
+            self.spawn(launch);
+        }
+    }
+}
