@@ -85,15 +85,18 @@ impl Session {
         }
         let dir = machine::state_dir_for_apply(globals);
         let store = Store::create(&dir).map_err(|error| machine::journal_refused(globals, &dir, &error))?;
+        // Whatever may refuse comes before the record: a run that is refused must not be one that is left unsettled.
+        let keep = still_needed(globals, &store, &parts)?;
         let holder = holder(&parts, &store, lock);
         held.record(&holder).map_err(|error| machine::lock_refused(globals, &error))?;
         let opened = Event::Run(RunFact::Opened(Box::new(parts.opened.clone())));
         let mut journal = store
             .begin(&parts.run, &parts.plan.name, &holder.lock, opened.clone())
+            .inspect_err(|_| drop(held.clear()))
             .map_err(|error| machine::journal_refused(globals, store.dir(), &error))?;
         crash_where_a_test_wants_it(&mut journal);
         let records = [Record { seq: 1, at: parts.opened.started_at, event: opened }];
-        Self::assemble(globals, Asked::Forward, registry, parts, held, holder, store, journal, &records)
+        Self::assemble(globals, Asked::Forward, registry, parts, keep, held, holder, store, journal, &records)
     }
 
     /// A run that an earlier process left.
@@ -114,10 +117,11 @@ impl Session {
         let (mut journal, records) = store.resume(&row.run).map_err(|error| refused(&error))?;
         let registry = Arc::new(almaplan_steps::registry());
         let parts = old_run(globals, &records, &row, &registry)?;
+        let keep = still_needed(globals, &store, &parts)?;
         let holder = holder(&parts, &store, row.lock.clone());
         held.record(&holder).map_err(|error| machine::lock_refused(globals, &error))?;
         crash_where_a_test_wants_it(&mut journal);
-        Self::assemble(globals, asked, registry, parts, held, holder, store, journal, &records)
+        Self::assemble(globals, asked, registry, parts, keep, held, holder, store, journal, &records)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the one place where everything that a run needs comes together")]
@@ -126,6 +130,7 @@ impl Session {
         asked: Asked,
         registry: Arc<Registry>,
         parts: Parts,
+        keep: Vec<PathBuf>,
         held: Held,
         holder: Holder,
         store: Store,
@@ -147,7 +152,7 @@ impl Session {
             lang: parts.opened.lang.clone(),
         };
         let job = Job {
-            keep: still_needed(globals, &store, &parts)?,
+            keep,
             mask: Mask::new(parts.secrets.values().flatten().map(String::as_str)),
             plan: Arc::new(parts.plan),
             graph,
