@@ -134,6 +134,14 @@ pub fn holder_pid(globals: &Globals, row: &RunRow) -> Result<Option<u32>, Refusa
     Ok(claims.holder(&row.lock).map_err(refused)?.filter(|holder| holder.run == row.run).map(|holder| holder.pid))
 }
 
+/// Whether a process has a run now.
+///
+/// # Errors
+/// See [`holder_pid`].
+pub fn is_running(globals: &Globals, row: &RunRow) -> Result<bool, Refusal> {
+    holder_pid(globals, row).map(|pid| pid.is_some())
+}
+
 /// The run called `run`, in the state folder or on the machine's records.
 ///
 /// # Errors
@@ -171,6 +179,15 @@ pub fn find_open(globals: &Globals) -> Result<Option<Found>, Refusal> {
 
 fn open(globals: &Globals, dir: &Path) -> Result<Store, Refusal> {
     Store::open(dir).map_err(|error| journal_refused(globals, dir, &error))
+}
+
+/// The same run as it is now.
+///
+/// # Errors
+/// It is gone, or the journal cannot be read.
+pub fn again(globals: &Globals, found: Found) -> Result<Found, Refusal> {
+    let run = found.row.run;
+    in_store(globals, found.store, &run)?.ok_or_else(|| globals.refusal(Reason::UnknownRun, &[("run", run.as_str().into())]))
 }
 
 fn in_store(globals: &Globals, store: Store, run: &RunId) -> Result<Option<Found>, Refusal> {

@@ -99,14 +99,22 @@ impl Session {
         Self::assemble(globals, Asked::Forward, registry, parts, keep, held, holder, store, journal, &records)
     }
 
-    /// A run that an earlier process left.
+    /// A run that an earlier process left, if `may` agrees once nobody else can change it any more: what was looked at before may
+    /// have gone on meanwhile.
     ///
     /// # Errors
-    /// Nothing was touched: a live process has it, its journal is damaged, or a secret is missing.
-    pub fn take_over(globals: &Globals, found: Found, asked: Asked) -> Result<Self, Refusal> {
-        let Found { store, row } = found;
+    /// Nothing was touched: a live process has it, `may` refuses, its journal is damaged, or a secret is missing.
+    pub fn take_over(
+        globals: &Globals,
+        found: Found,
+        asked: Asked,
+        may: impl FnOnce(&Globals, &Found) -> Result<(), Refusal>,
+    ) -> Result<Self, Refusal> {
         let claims = machine::claims(globals)?;
-        let held = claims.acquire(&row.lock, Duration::ZERO).map_err(|error| machine::lock_refused(globals, &error))?;
+        let held = claims.acquire(&found.row.lock, Duration::ZERO).map_err(|error| machine::lock_refused(globals, &error))?;
+        let found = machine::again(globals, found)?;
+        may(globals, &found)?;
+        let Found { store, row } = found;
         if let Some(other) = held.record_of().map_err(|error| machine::lock_refused(globals, &error))?
             && other.run != row.run
             && in_the_way(globals, &other)?

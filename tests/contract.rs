@@ -102,3 +102,73 @@ fn an_apply_that_a_damaged_run_refuses_leaves_no_run_behind() {
     assert_eq!(place.records(), Vec::<PathBuf>::new());
     place.say(&["apply", "plan.toml"]).expect(7);
 }
+
+#[test]
+fn an_abort_goes_on_when_the_process_that_was_asked_dies() {
+    // It reported the run as interrupted, and the next resume knew nothing of the abort.
+    let place = Place::new();
+    place.waiting("plan", false);
+    let mut first = place.started("plan.toml", 1);
+    signal(first.id(), "-STOP");
+    let abort = start(&mut place.almaplan(&["abort", "--yes", "--progress", "json"]));
+    let state = rusqlite::Connection::open(place.path(".almaplan/state.db")).unwrap();
+    let asked = || state.query_row("SELECT count(*) FROM demands", [], |row| row.get::<_, i64>(0)).unwrap() == 1;
+    wait_until("the abort is asked for", 20, asked);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let aborted = said(abort.wait_with_output().unwrap()).expect(0);
+    assert_eq!(aborted.outcome(), "compensated");
+    assert_eq!((place.lines("undone"), place.lines("after")), (1, 0));
+    assert_eq!(place.status()["outcome"], "compensated");
+}
+
+#[test]
+fn an_abort_that_another_process_did_is_told_to_programs_too() {
+    let place = Place::new();
+    place.waiting("plan", false);
+    let first = place.started("plan.toml", 1);
+    let aborted = place.say(&["abort", "--yes", "--progress", "json"]).expect(0);
+    assert_eq!(aborted.outcome(), "compensated");
+    said(first.wait_with_output().unwrap()).expect(3);
+}
+
+#[test]
+fn an_abort_that_comes_too_late_is_refused_instead_of_undoing_a_finished_run() {
+    // Its process died between its last event and the note that it was over: as long as that was missing, abort undid a success.
+    let place = Place::new();
+    place.waiting("plan", true);
+    place.write("go", "");
+    // The run's events: opened; started, spawned, succeeded of each step, some of them in one append; settled.
+    let crashed = (1..20).find(|appends| {
+        let _ = fs::remove_dir_all(place.path(".almaplan"));
+        let _ = fs::remove_dir_all(place.path("machine"));
+        run(place.almaplan(&["apply", "plan.toml"]).env("ALMAPLAN_CRASH_AFTER_APPEND", appends.to_string()));
+        place.status()["outcome"] == "succeeded"
+    });
+    assert!(crashed.is_some_and(|appends| appends < 19));
+    assert_eq!(place.records().len(), 1, "it was to crash before the record was cleared");
+    let refused = place.say(&["abort", "--yes", "--progress", "json"]).expect(2);
+    assert_eq!(refused.events()[0]["code"], "already-settled");
+    assert_eq!(place.lines("undone"), 0);
+    place.say(&["resume"]).expect(0);
+    assert_eq!(place.records().len(), 0);
+}
+
+#[test]
+fn an_abort_of_a_run_that_succeeds_first_is_no_success() {
+    // It ended with 0, "compensated as asked".
+    let place = Place::new();
+    place.waiting("plan", false);
+    let first = place.started("plan.toml", 1);
+    signal(first.id(), "-STOP");
+    let abort = start(&mut place.almaplan(&["abort", "--yes", "--progress", "json"]));
+    let state = rusqlite::Connection::open(place.path(".almaplan/state.db")).unwrap();
+    // As if the run had been past its last look at what is asked of it.
+    wait_until("the abort is asked for", 20, || state.execute("DELETE FROM demands", []).unwrap() == 1);
+    place.write("go", "");
+    signal(first.id(), "-CONT");
+    said(first.wait_with_output().unwrap()).expect(0);
+    let refused = said(abort.wait_with_output().unwrap()).expect(2);
+    assert_eq!(refused.events()[0]["code"], "already-settled");
+    assert_eq!((place.lines("undone"), place.lines("after")), (0, 1));
+}

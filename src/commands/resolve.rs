@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::cli::{Assignment, Became, ResolveArgs};
 use crate::diagnose::{Asked, Exit, Reason, Refusal};
-use crate::machine;
+use crate::machine::{self, Found};
 use crate::session::{self, Session};
 
 use super::Globals;
@@ -19,25 +19,28 @@ use super::Globals;
 pub fn run(args: &ResolveArgs, globals: &Globals) -> Result<Exit, Refusal> {
     let found = machine::find(globals, &args.run)?;
     let about = || [("run", args.run.as_str().into()), ("step", args.step.as_str().into())];
-    let saga = session::saga_of(globals, &found)?;
-    let step = saga.find(&args.step).ok_or_else(|| globals.refusal(Reason::UnknownStep, &about()))?;
+    let may_answer = |globals: &Globals, found: &Found| {
+        let saga = session::saga_of(globals, found)?;
+        let step = saga.find(&args.step).ok_or_else(|| globals.refusal(Reason::UnknownStep, &about()))?;
+        // What is live has no verdict yet: it waits for an answer, or it is lost with the process that ran it.
+        match saga.step(step).phase {
+            Phase::Unknown | Phase::Started if !saga.unwinding() => Ok(()),
+            _ => Err(globals.refusal(Reason::NotAsked, &about())),
+        }
+    };
+    may_answer(globals, &found)?;
     let by = machine::user();
     let answer = match args.answer {
         Became::Done => Answer::Done { outputs: outputs(&args.output), by },
         Became::NotDone => Answer::NotDone { by },
     };
-    // What is live has no verdict yet: it waits for an answer, or it is lost with the process that ran it.
-    if saga.unwinding() || !matches!(saga.step(step).phase, Phase::Unknown | Phase::Started) {
-        return Err(globals.refusal(Reason::NotAsked, &about()));
-    }
-    let claims = machine::claims(globals)?;
-    if claims.is_held(&found.row.lock).map_err(|error| machine::lock_refused(globals, &error))? {
+    if machine::is_running(globals, &found.row)? {
         let demand = Demand::Resolve { step: args.step.clone(), answer };
         found.store.demand(&args.run, &demand).map_err(|error| machine::journal_refused(globals, found.store.dir(), &error))?;
         globals.tell("resolve-told", &about());
         return Ok(Exit::Ok);
     }
-    let mut session = Session::take_over(globals, found, Asked::Forward)?;
+    let mut session = Session::take_over(globals, found, Asked::Forward, may_answer)?;
     session.resumed(globals)?;
     session.answer(globals, &args.step, answer)?;
     session.save(globals)?;

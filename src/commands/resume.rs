@@ -20,7 +20,7 @@ pub fn run(args: &ResumeArgs, globals: &Globals) -> Result<Exit, Refusal> {
         globals.tell("nothing-to-resume", &[]);
         return Ok(Exit::Ok);
     };
-    let mut session = Session::take_over(globals, found, Asked::Forward)?;
+    let mut session = Session::take_over(globals, found, Asked::Forward, |_, _| Ok(()))?;
     session.resumed(globals)?;
     session.go_on(globals)
 }

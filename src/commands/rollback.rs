@@ -20,6 +20,19 @@ pub fn run(args: &UndoArgs, globals: &Globals) -> Result<Exit, Refusal> {
         Some(run) => machine::find(globals, run)?,
         None => newest_success(globals)?,
     };
+    may_roll_back(globals, &found)?;
+    if !args.yes {
+        let command = format!("almaplan rollback {}", found.row.run);
+        confirm(globals, Question::Rollback, found.row.run.as_str(), &found.row.plan_name, &command)?;
+    }
+    let mut session = Session::take_over(globals, found, Asked::Undo, may_roll_back)?;
+    session.undo(globals)?;
+    session.resumed(globals)?;
+    session.go_on(globals)
+}
+
+/// Only what succeeded, stands on top, and can be undone.
+fn may_roll_back(globals: &Globals, found: &Found) -> Result<(), Refusal> {
     if !is_success(&found.row) || !found.row.finished {
         let outcome = found.row.outcome.map_or("-", Outcome::as_str);
         let args = [("run", found.row.run.as_str().into()), ("outcome", outcome.into())];
@@ -32,15 +45,7 @@ pub fn run(args: &UndoArgs, globals: &Globals) -> Result<Exit, Refusal> {
         let args = [("run", found.row.run.as_str().into()), ("newer", newer.run.as_str().into())];
         return Err(globals.refusal(Reason::NewerRun, &args));
     }
-    abort::refuse_irreversible(globals, &found)?;
-    if !args.yes {
-        let command = format!("almaplan rollback {}", found.row.run);
-        confirm(globals, Question::Rollback, found.row.run.as_str(), &found.row.plan_name, &command)?;
-    }
-    let mut session = Session::take_over(globals, found, Asked::Undo)?;
-    session.undo(globals)?;
-    session.resumed(globals)?;
-    session.go_on(globals)
+    abort::refuse_irreversible(globals, found)
 }
 
 fn newest_success(globals: &Globals) -> Result<Found, Refusal> {
