@@ -359,6 +359,7 @@ fn recap(holder: &Holder, finished: &Finished, next: Vec<String>) -> Recap {
         plan: holder.plan_name.clone(),
         steps: steps.collect(),
         downtime: saga.downtime(),
+        down: saga.down(),
         owed: owed(saga),
         questions: saga.questions().map(id).collect(),
         seconds: finished.seconds,

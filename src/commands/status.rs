@@ -68,6 +68,8 @@ pub struct StatusView {
     pub next: Vec<String>,
     /// The measured downtime.
     pub downtime: Option<Downtime>,
+    /// The measured service did not answer when it was last looked at.
+    pub down: bool,
 }
 
 /// Whether a run goes on.
@@ -156,6 +158,7 @@ impl StatusView {
             questions: saga.questions().map(id).collect(),
             next: if state == RunState::Running { Vec::new() } else { session::next_commands(&found.row.run, ending, &saga) },
             downtime: saga.downtime(),
+            down: saga.down(),
             owed,
         })
     }
@@ -171,8 +174,8 @@ impl StatusView {
         if let Some(pid) = self.pid {
             rows.push((lang.text("status-pid"), pid.to_string()));
         }
-        if let Some(downtime) = self.downtime {
-            rows.push((lang.text("status-downtime"), crate::view::downtime(words, downtime)));
+        if let Some(downtime) = crate::view::downtime_so_far(words, self.downtime, self.down) {
+            rows.push((lang.text("status-downtime"), downtime));
         }
         for (key, ids) in [("status-owed", &self.owed), ("status-questions", &self.questions)] {
             if !ids.is_empty() {
@@ -211,6 +214,7 @@ impl StatusView {
             "questions": self.questions,
             "next": self.next,
             "downtime_ms": self.downtime.map(|downtime| downtime.ms),
+            "down": self.down,
         })
     }
 }
@@ -292,6 +296,7 @@ mod tests {
                 "almaplan resolve 20260206-141502-k3f9 migração not-done".to_owned(),
             ],
             downtime: Some(Downtime { ms: 12_300, approximate: true }),
+            down: true,
         }
     }
 

@@ -120,8 +120,18 @@ pub(super) fn live(words: &Words, downtime: Option<Downtime>) -> String {
     }
 }
 
+/// How long the measured service was down, and whether it still is; `None` where it always answered.
+pub fn downtime_so_far(words: &Words, known: Option<Downtime>, down: bool) -> Option<String> {
+    match (known, down) {
+        (None, false) => None,
+        (None, true) => Some(words.lang.text("down-still")),
+        (Some(known), false) => Some(downtime(words, known)),
+        (Some(known), true) => Some(words.lang.with("down-so-far", &[("downtime", downtime(words, known).into())])),
+    }
+}
+
 /// A measured downtime, marked where it is approximate.
-pub fn downtime(words: &Words, downtime: Downtime) -> String {
+fn downtime(words: &Words, downtime: Downtime) -> String {
     let duration = words.duration(downtime.ms as f64 / 1000.0);
     if downtime.approximate { words.lang.with("approximately", &[("duration", duration.into())]) } else { duration }
 }

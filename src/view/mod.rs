@@ -9,7 +9,7 @@
 
 pub mod json;
 mod lines;
-pub use lines::downtime;
+pub use lines::downtime_so_far;
 pub mod live;
 pub mod plain;
 pub mod quiet;

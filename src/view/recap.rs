@@ -21,6 +21,8 @@ pub struct Recap {
     pub steps: Vec<RecapStep>,
     /// The measured downtime, where the plan measures it.
     pub downtime: Option<Downtime>,
+    /// The measured service did not answer when it was last looked at, so the downtime goes on.
+    pub down: bool,
     /// The steps that owe a compensation.
     pub owed: Vec<StepId>,
     /// The steps that a person is asked about.
@@ -66,8 +68,8 @@ impl Recap {
         let shown: Vec<_> = rows.iter().filter(|row| row.always || !row.steps.is_empty()).collect();
         let label_width = shown.iter().map(|row| measure_text_width(&words.lang.text(row.key))).max().unwrap_or(0);
         lines.extend(shown.iter().flat_map(|row| row.lines(words, label_width)));
-        if let Some(downtime) = self.downtime {
-            let text = words.lang.with("recap-downtime", &[("downtime", lines::downtime(words, downtime).into())]);
+        if let Some(downtime) = lines::downtime_so_far(words, self.downtime, self.down) {
+            let text = words.lang.with("recap-downtime", &[("downtime", downtime.into())]);
             lines.extend([String::new(), format!("  {text}")]);
         }
         lines.extend(next_lines(words, &self.next));

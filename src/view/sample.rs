@@ -141,5 +141,16 @@ pub(crate) fn recap(ending: Ending) -> Recap {
         }
     }
     let downtime = Some(Downtime { ms: 12_300, approximate: ending == Ending::Interrupted });
-    Recap { ending, run, plan: "almareia-producao".to_owned(), steps, downtime, owed, questions, seconds: 63.0, next }
+    Recap {
+        ending,
+        run,
+        plan: "almareia-producao".to_owned(),
+        steps,
+        downtime,
+        down: ending == Ending::Settled(Outcome::Stuck),
+        owed,
+        questions,
+        seconds: 63.0,
+        next,
+    }
 }
