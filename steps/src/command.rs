@@ -11,6 +11,7 @@ use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits}
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::files::sync_folder;
 use crate::human::DurationOr;
 use crate::input::{Environment, OrDefault, Word, environment, texts};
 use crate::process::{self, Finished, Launch, Manner};
@@ -141,8 +142,7 @@ impl Capture {
             }
             self.file.sync_all()?;
             fs::rename(&self.partial, &self.path)?;
-            // The new name is durable only with its folder; where folders cannot be opened, they need not be synced.
-            self.path.parent().and_then(|folder| File::open(folder).ok()).map_or(Ok(()), |folder| folder.sync_all())
+            self.path.parent().map_or(Ok(()), sync_folder)
         };
         kept().map_err(|error| format!("{} cannot be replaced: {error}", self.path.display()))
     }

@@ -262,7 +262,7 @@ impl Work {
         job.cx.warn(format!("{why}; its content is copied to {} and the archive restored in place", failed.display()));
         let partial = beside(failed, ".partial");
         discard(job, &partial)?;
-        copy_tree(job, &self.to, &partial, &Patterns::default())?;
+        copy_tree(job, &walk(&self.to, &Patterns::default())?, &partial)?;
         sync_tree(&partial)?;
         job.patiently("rename", &partial, || std::fs::rename(&partial, failed))
     }
@@ -309,7 +309,7 @@ impl Work {
         for (name, _) in contents.iter().rev().filter(|(_, kind)| **kind == Kind::Folder) {
             let meta = inside(&self.built, name).metadata().ok();
             if let Some(meta) = meta {
-                dress_folder(&inside(&self.to, name), crate::files::mode(&meta), Some(&meta))?;
+                dress_folder(&inside(&self.to, name), crate::files::mode(&meta), meta.modified().ok())?;
             }
         }
         sync_tree(&self.to)?;

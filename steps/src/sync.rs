@@ -12,9 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::files::{
-    Deployed, FileError, Found, Job, Kept, Kind, MANIFEST, Manifest, Patterns, Placement, StagedNote, Staging, beside, blocking, copy_file,
-    copy_link, discard, discard_staged, dress_folder, each, inside, io_error, is_own, overlap, place, plan, present, real_target, stage,
-    sync_folder, sync_tree, walk, write_atomically,
+    Deployed, FileError, Job, Kept, MANIFEST, Manifest, Patterns, Placement, StagedNote, Staging, beside, blocking, copy_tree, discard,
+    discard_staged, io_error, is_own, overlap, place, plan, present, real_target, stage, sync_folder, sync_tree, walk, write_atomically,
 };
 use crate::stage::check_source;
 
@@ -166,30 +165,7 @@ impl Work {
 const KEPT: &str = ".almaplan-kept";
 
 fn copy_data(job: &Job, from: &Path, to: &Path, is_data: impl Fn(&str) -> bool) -> Result<(), FileError> {
-    std::fs::create_dir_all(to).map_err(io_error("create", to))?;
-    if !present(from) {
-        return Ok(());
-    }
-    let mut found = walk(from, &Patterns::default())?;
+    let mut found = if present(from) { walk(from, &Patterns::default())? } else { Vec::new() };
     found.retain(|found| is_data(&found.name));
-    job.expect_bytes(found.iter().filter(|found| found.kind == Kind::File).map(|file| file.meta.len()).sum());
-    each(
-        &found,
-        || Ok(()),
-        |(): &mut (), found: &Found| {
-            let at = inside(to, &found.name);
-            let parent = if found.kind == Kind::Folder { Some(at.as_path()) } else { at.parent() };
-            let parent = parent.unwrap_or(to);
-            std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
-            match found.kind {
-                Kind::File => copy_file(job, &found.path, &at, &found.meta).map(drop),
-                Kind::Link => copy_link(found, &at),
-                Kind::Folder | Kind::Other => Ok(()),
-            }
-        },
-    )?;
-    for folder in found.iter().rev().filter(|found| found.kind == Kind::Folder) {
-        dress_folder(&inside(to, &folder.name), folder.mode(), Some(&folder.meta))?;
-    }
-    Ok(())
+    copy_tree(job, &found, to)
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::archive::{Archive, Entry};
 use super::{
-    FileError, Found, Job, Kind, Listing, copy_file, copy_link, date_folder, dress_folder, each, free_space, inside, io_error, make_link,
-    set_file_mode, sync_tree,
+    FileError, Found, Job, Kind, Listing, copy_files, dress_folder, dress_folders, each, free_space, inside, io_error, make_link,
+    set_file_mode, size, sync_tree,
 };
 
 /// What the restored folder will have.
@@ -47,7 +47,7 @@ impl Choice<'_> {
     /// There is not.
     pub fn check_space(&self, parent: &Path) -> Result<(), FileError> {
         let archived: u64 = self.archived.iter().map(|entry| entry.size).sum();
-        let current: u64 = self.current.iter().filter(|found| found.kind == Kind::File).map(|found| found.meta.len()).sum();
+        let current = size(&self.current);
         let free = free_space(parent).unwrap_or(u64::MAX);
         if free < archived.saturating_add(current) {
             let needed = archived.saturating_add(current);
@@ -73,18 +73,9 @@ impl Choice<'_> {
         self.archived.iter().try_for_each(|entry| folder(&entry.name, entry.kind == Kind::Folder))?;
         self.current.iter().try_for_each(|found| folder(&found.name, found.kind == Kind::Folder))?;
         let archived: u64 = self.archived.iter().map(|entry| entry.size).sum();
-        let current: u64 = self.current.iter().filter(|found| found.kind == Kind::File).map(|found| found.meta.len()).sum();
-        job.expect_bytes(archived + current);
+        job.expect_bytes(archived + size(&self.current));
         each(&self.archived, || Ok(archive.handle()?), |file: &mut File, entry| extract(job, archive, file, entry, at))?;
-        each(
-            &self.current,
-            || Ok(()),
-            |(): &mut (), found| match found.kind {
-                Kind::File => copy_file(job, &found.path, &inside(at, &found.name), &found.meta).map(drop),
-                Kind::Link => copy_link(found, &inside(at, &found.name)),
-                Kind::Folder | Kind::Other => Ok(()),
-            },
-        )?;
+        copy_files(job, &self.current, at)?;
         self.dress_folders(at)?;
         sync_tree(at)?;
         let archived = self.archived.iter().filter(|entry| entry.kind != Kind::Folder).count();
@@ -93,13 +84,11 @@ impl Choice<'_> {
     }
 
     fn dress_folders(&self, at: &Path) -> Result<(), FileError> {
-        for folder in self.current.iter().rev().filter(|found| found.kind == Kind::Folder) {
-            dress_folder(&inside(at, &folder.name), folder.mode(), Some(&folder.meta))?;
-        }
+        dress_folders(&self.current, at)?;
         let mut folders: Vec<&&Entry> = self.archived.iter().filter(|entry| entry.kind == Kind::Folder).collect();
         folders.sort_by(|a, b| b.name.cmp(&a.name));
         for folder in folders {
-            date_folder(&inside(at, &folder.name), time(folder.modified_s), folder.mode)?;
+            dress_folder(&inside(at, &folder.name), folder.mode, Some(time(folder.modified_s)))?;
         }
         Ok(())
     }
@@ -109,7 +98,10 @@ fn extract(job: &Job, archive: &Archive, file: &mut File, entry: &Entry, root: &
     job.check()?;
     let path = inside(root, &entry.name);
     match (&entry.kind, &entry.link) {
-        (Kind::Link, Some(target)) => return make_link(target, &path, entry.modified_s),
+        (Kind::Link, Some(target)) => {
+            let to_folder = path.parent().is_some_and(|parent| inside(parent, target).is_dir());
+            return make_link(target, &path, entry.modified_s, to_folder);
+        }
         (Kind::File, _) => {}
         _ => return Ok(()),
     }

@@ -3,6 +3,7 @@
 use std::fs::{File, FileTimes, Metadata, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::{FileError, Found, Job, Kind, Patterns, each, inside, io_error, platform, walk};
 
@@ -37,17 +38,27 @@ pub(crate) fn copy_file(job: &Job, from: &Path, to: &Path, meta: &Metadata) -> R
 
 /// Copies a link as a link.
 pub(crate) fn copy_link(link: &Found, to: &Path) -> Result<(), FileError> {
-    let text = link.link_text()?;
-    platform::symlink(&text, to, link.path.is_dir()).map_err(io_error("create the link", to))?;
-    platform::set_link_time(to, link.modified_s()).map_err(io_error("set the time of", to))
+    make_link(&link.link_text()?, to, link.modified_s(), link.path.is_dir())
 }
 
-/// Gives a folder the mode and time of another, after everything is in it.
-pub(crate) fn dress_folder(path: &Path, mode: u32, meta: Option<&Metadata>) -> Result<(), FileError> {
-    if let Some(modified) = meta.and_then(|meta| meta.modified().ok()) {
+/// Makes a link at `path`, with a time in seconds since 1970.
+pub(crate) fn make_link(target: &str, path: &Path, modified_s: i64, to_folder: bool) -> Result<(), FileError> {
+    platform::symlink(target, path, to_folder).map_err(io_error("create the link", path))?;
+    platform::set_link_time(path, modified_s).map_err(io_error("set the time of", path))
+}
+
+/// Gives a folder a mode and a time, after everything is in it.
+pub(crate) fn dress_folder(path: &Path, mode: u32, modified: Option<SystemTime>) -> Result<(), FileError> {
+    if let Some(modified) = modified {
         platform::set_folder_time(path, modified).map_err(io_error("set the time of", path))?;
     }
     platform::set_mode(path, mode).map_err(io_error("set the permissions of", path))
+}
+
+/// Gives the copies in `to` of the folders among `found` their modes and times, the inner ones first.
+pub(crate) fn dress_folders(found: &[Found], to: &Path) -> Result<(), FileError> {
+    let mut folders = found.iter().rev().filter(|found| found.kind == Kind::Folder);
+    folders.try_for_each(|folder| dress_folder(&inside(to, &folder.name), folder.mode(), folder.meta.modified().ok()))
 }
 
 /// The hash and length of a file.
@@ -59,28 +70,36 @@ pub(crate) fn hash_file(job: &Job, path: &Path) -> Result<Copied, FileError> {
     pump(job, &mut file, path, |_| Ok(()))
 }
 
-/// Copies everything in `from` but what `exclude` covers to the new folder `to`. Not synced. Returns how many files.
+/// Copies `found` to the folder `to`, which is created. Not synced.
 ///
 /// # Errors
 /// Something cannot be copied; `to` is then to be removed.
-pub(crate) fn copy_tree(job: &Job, from: &Path, to: &Path, exclude: &Patterns) -> Result<u64, FileError> {
-    let found = walk(from, exclude)?;
+pub(crate) fn copy_tree(job: &Job, found: &[Found], to: &Path) -> Result<(), FileError> {
     std::fs::create_dir_all(to).map_err(io_error("create", to))?;
-    for folder in found.iter().filter(|found| found.kind == Kind::Folder) {
-        let at = inside(to, &folder.name);
-        std::fs::create_dir_all(&at).map_err(io_error("create", &at))?;
+    for found in found {
+        let at = inside(to, &found.name);
+        // The folder above may not be among them.
+        let folder = if found.kind == Kind::Folder { Some(at.as_path()) } else { at.parent() }.unwrap_or(to);
+        std::fs::create_dir_all(folder).map_err(io_error("create", folder))?;
     }
-    job.expect_bytes(found.iter().filter(|found| found.kind == Kind::File).map(|file| file.meta.len()).sum());
-    let work = |(): &mut (), found: &Found| match found.kind {
+    job.expect_bytes(size(found));
+    copy_files(job, found, to)?;
+    dress_folders(found, to)
+}
+
+/// Copies the files and links among `found` into folders that are there.
+pub(crate) fn copy_files(job: &Job, found: &[Found], to: &Path) -> Result<(), FileError> {
+    let copy = |(): &mut (), found: &Found| match found.kind {
         Kind::File => copy_file(job, &found.path, &inside(to, &found.name), &found.meta).map(drop),
         Kind::Link => copy_link(found, &inside(to, &found.name)),
         Kind::Folder | Kind::Other => Ok(()),
     };
-    each(&found, || Ok(()), work)?;
-    for folder in found.iter().rev().filter(|found| found.kind == Kind::Folder) {
-        dress_folder(&inside(to, &folder.name), folder.mode(), Some(&folder.meta))?;
-    }
-    Ok(found.iter().filter(|found| matches!(found.kind, Kind::File | Kind::Link)).count() as u64)
+    each(found, || Ok(()), copy)
+}
+
+/// The bytes of the files among `found`.
+pub(crate) fn size(found: &[Found]) -> u64 {
+    found.iter().filter(|found| found.kind == Kind::File).map(|file| file.meta.len()).sum()
 }
 
 /// Makes a whole tree that was just written durable: by one call where the system has it, else file by file.

@@ -30,7 +30,6 @@ mod platform;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 pub use self::atomic::write_atomically;
 pub use self::swap::{SwapError, fit_for_swap, writable};
@@ -39,7 +38,9 @@ pub use self::walk::tree_size;
 pub(crate) use self::atomic::sync_folder;
 pub(crate) use self::carry::{Carry, Keep, Listing};
 pub(crate) use self::choice::Choice;
-pub(crate) use self::copy::{copy_file, copy_link, copy_tree, dress_folder, hash_file, sync_tree};
+pub(crate) use self::copy::{
+    copy_file, copy_files, copy_link, copy_tree, dress_folder, dress_folders, hash_file, make_link, size, sync_tree,
+};
 pub(crate) use self::job::{Job, blocking, each};
 pub(crate) use self::live::{Live, READS, Reading, is_database};
 pub(crate) use self::manifest::{Kept, MANIFEST, Manifest, NEXT, is_own};
@@ -155,19 +156,6 @@ pub(crate) fn present(path: &Path) -> bool {
 }
 
 pub(crate) use self::platform::{mode, set_file_mode};
-
-/// Makes a link at `path`, with a time in seconds since 1970.
-pub(crate) fn make_link(target: &str, path: &Path, modified_s: i64) -> Result<(), FileError> {
-    let is_folder = path.parent().is_some_and(|parent| inside(parent, target).is_dir());
-    platform::symlink(target, path, is_folder).map_err(io_error("create the link", path))?;
-    platform::set_link_time(path, modified_s).map_err(io_error("set the time of", path))
-}
-
-/// Gives a folder a time and a mode, after everything is in it.
-pub(crate) fn date_folder(path: &Path, modified: SystemTime, mode: u32) -> Result<(), FileError> {
-    platform::set_folder_time(path, modified).map_err(io_error("set the time of", path))?;
-    platform::set_mode(path, mode).map_err(io_error("set the permissions of", path))
-}
 
 /// Whether a folder could not be renamed although what is in it can be replaced.
 pub(crate) fn cannot_be_renamed(error: &FileError) -> bool {

@@ -15,8 +15,8 @@ use super::copy::{Copied, sync_tree};
 use super::manifest::Item;
 use super::walk::Fingerprint;
 use super::{
-    FileError, Found, Job, Kind, MANIFEST, Manifest, Patterns, copy_file, copy_link, discard, dress_folder, each, hash_file, inside,
-    io_error, is_own, platform, present, sync_folder, walk, write_atomically,
+    FileError, Found, Job, Kind, MANIFEST, Manifest, Patterns, copy_file, copy_link, discard, dress_folders, each, hash_file, inside,
+    io_error, is_own, platform, present, size, sync_folder, walk, write_atomically,
 };
 
 /// What is to be staged.
@@ -103,12 +103,10 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
         let at = inside(staging.dir, &folder.name);
         std::fs::create_dir_all(&at).map_err(io_error("create", &at))?;
     }
-    job.expect_bytes(found.iter().filter(|found| found.kind == Kind::File).map(|file| file.meta.len()).sum());
+    job.expect_bytes(size(&found));
     let tally = Tally::default();
     each(&found, || Ok(()), |(): &mut (), found| tally.take(found, one(job, staging, found)?))?;
-    for folder in found.iter().rev().filter(|found| found.kind == Kind::Folder) {
-        dress_folder(&inside(staging.dir, &folder.name), folder.mode(), Some(&folder.meta))?;
-    }
+    dress_folders(&found, staging.dir)?;
     let manifest = tally.manifest(&found);
     note.unchanged = tally.unchanged.into_inner().expect("the threads have ended");
     note.save(staging.dir)?;
