@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::human::DurationOr;
 use crate::input::OrDefault;
+use crate::process;
 
 /// How many of the lines that should not be there are shown.
 const SHOWN: usize = 20;
@@ -48,6 +49,9 @@ pub struct LogCheck {
     /// Regular expressions of lines that are all right although they match; a traceback belongs to the line before it.
     #[serde(default)]
     pub allow: OrDefault<Vec<String>>,
+    /// The process that writes them, which must still run when they have been read.
+    #[serde(default)]
+    pub pid: Option<u32>,
     /// How long to wait before reading, for lines that are still on their way to the file.
     #[serde(default)]
     pub settle: DurationOr<1_000>,
@@ -73,6 +77,8 @@ enum LogError {
     Pattern { pattern: String, reason: String },
     #[error("could not read {file}: {reason}", file = file.display())]
     Read { file: PathBuf, reason: std::io::Error },
+    #[error("process {0} has ended although its logs have no errors")]
+    Ended(u32),
     #[error("stopped as asked")]
     Stopped,
 }
@@ -90,7 +96,12 @@ impl Step for LogCheck {
             () = cx.cancelled() => return Err(Failure::dirty(LogError::Stopped)),
         }
         let scanned = tokio::task::spawn_blocking(move || scan.read()).await.map_err(Failure::clean)?;
-        scanned.map_err(Failure::clean)?.verdict()
+        let output = scanned.map_err(Failure::clean)?.verdict()?;
+        // What it said is all right, but it is gone: nothing after this would notice in time.
+        match self.pid.filter(|pid| process::supported().is_ok() && process::identify(*pid).is_none()) {
+            Some(pid) => Err(Failure::clean(LogError::Ended(pid))),
+            None => Ok(output),
+        }
     }
 }
 
@@ -447,6 +458,20 @@ mod tests {
         let offsets = from(&folder, "app.log");
         append(&folder, "app.log", "INFO going on\n");
         assert_eq!(check(&folder, json!({ "files": ["app.log"], "from": offsets })).await.unwrap().lines, 1);
+    }
+
+    // A service that answered the last check and died a moment later left no error behind, and nothing undid its release.
+    #[tokio::test]
+    async fn a_writer_that_has_ended_is_no_success_although_its_logs_are_clean() {
+        let folder = tempdir().unwrap();
+        append(&folder, "app.log", "INFO started\n");
+        let mut writer = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let with = json!({ "files": ["app.log"], "pid": writer.id() });
+        assert_eq!(check(&folder, with.clone()).await.unwrap().lines, 1);
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        let failure = check(&folder, with).await.unwrap_err();
+        assert!(failure.clean && failure.message.contains("has ended"), "{failure}");
     }
 
     #[tokio::test]
