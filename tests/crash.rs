@@ -9,7 +9,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use support::{Said, Server, is_runtime, processes_of, run, signal, tree, wait_until};
+use support::{Said, Server, is_runtime, run, signal, tree, wait_until};
 
 /// More appends than any run of the plan makes: whoever reaches it did not crash.
 const MOST_APPENDS: u32 = 200;
@@ -252,13 +252,13 @@ fn a_command_that_outlived_its_almaplan_is_ended_before_it_is_run_again() {
         [steps.long]
         uses = "command"
         compensate = "none"
-        with = { program = "sh", args = ["-c", "echo begun >> begun.txt; while [ ! -e go.txt ]; do sleep 0.05; done; echo done"], cwd = "{{ plan.dir }}", idempotent = true }
+        with = { program = "sh", args = ["-c", "echo begun >> begun.txt; while [ ! -e go.txt ]; do sleep 0.05; done; echo done", "{{ plan.dir }}"], cwd = "{{ plan.dir }}", idempotent = true }
         "#,
     )
     .unwrap();
     let mut child = support::start(&mut server.almaplan(&["apply", "long.toml", "--progress", "json"]));
     wait_until("the command runs", 20, || server.path("begun.txt").exists());
-    let before = processes_of("begun.txt");
+    let before: Vec<_> = server.processes().into_iter().filter(|(_, line)| line.contains("begun.txt")).collect();
     assert_eq!(before.len(), 1, "{before:?}");
     child.kill().unwrap();
     child.wait().unwrap();

@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 
 use serde_json::Value;
-use support::{Server, processes_of, run, said, signal, start, wait_until};
+use support::{Server, run, said, signal, start, wait_until};
 
 /// A plan whose one step runs until a file appears.
 fn waiting(server: &Server, idempotent: bool) {
@@ -19,7 +19,7 @@ fn waiting(server: &Server, idempotent: bool) {
         [steps.wait]
         uses = "command"
         compensate = "none"
-        with = {{ program = "sh", args = ["-c", "echo $$ >> begun.txt; while [ ! -e go.txt ]; do sleep 0.05; done"], cwd = "{{{{ plan.dir }}}}", idempotent = {idempotent} }}
+        with = {{ program = "sh", args = ["-c", "echo $$ >> begun.txt; while [ ! -e go.txt ]; do sleep 0.05; done", "{{{{ plan.dir }}}}"], cwd = "{{{{ plan.dir }}}}", idempotent = {idempotent} }}
         [steps.after]
         uses = "command"
         needs = ["wait"]
@@ -48,7 +48,7 @@ fn ctrl_c_stops_the_step_and_resume_finishes() {
         assert_eq!(stopped.outcome(), "interrupted");
         assert_eq!(stopped.states("wait"), ["started", "unknown"]);
         assert!(stopped.stderr.contains("almaplan resume"), "{}", stopped.stderr);
-        assert!(processes_of("begun.txt").is_empty(), "a child is left: {:?}", processes_of("begun.txt"));
+        assert!(server.processes().is_empty(), "a child is left: {:?}", server.processes());
         fs::write(server.path("go.txt"), "").unwrap();
         server.say(&["resume"]).expect(0);
         assert_eq!(begun(&server), 2);
@@ -64,7 +64,7 @@ fn termination_and_hangup_count_as_ctrl_c() {
         wait_until("the step runs", 20, || begun(&server) == 1);
         signal(child.id(), name);
         said(child.wait_with_output().unwrap()).expect(5);
-        assert!(processes_of("begun.txt").is_empty(), "a child is left after {name}");
+        assert!(server.processes().is_empty(), "a child is left after {name}: {:?}", server.processes());
     }
 }
 
@@ -300,14 +300,19 @@ fn a_secret_that_is_gone_refuses_the_resume_and_is_never_kept() {
         [steps.use]
         uses = "command"
         compensate = "none"
-        with = { program = "sh", args = ["-c", "echo token $T; echo $T >> begun.txt; while [ ! -e go.txt ]; do sleep 0.05; done"], env = { T = "{{ secrets.token }}" }, cwd = "{{ plan.dir }}", idempotent = true }
+        with = { program = "sh", args = ["-c", "echo token $T; echo $T >> begun.txt; while [ ! -e go.txt ]; do sleep 0.05; done", "{{ plan.dir }}"], env = { T = "{{ secrets.token }}" }, cwd = "{{ plan.dir }}", idempotent = true }
         "#,
     )
     .unwrap();
     let refused = server.say(&["apply", "secret.toml"]).expect(2);
     assert!(refused.stderr.contains("token"), "{}", refused.stderr);
     let child = start(server.almaplan(&["apply", "secret.toml", "--progress", "json"]).env("TEST_TOKEN", CANARY));
-    wait_until("the step runs", 20, || begun(&server) == 1);
+    wait_until("the step has printed it", 20, || {
+        let shown = server.path(".almaplan/runs").read_dir().is_ok_and(|mut runs| {
+            runs.any(|run| fs::read_to_string(run.unwrap().path().join("use.log")).is_ok_and(|log| log.contains("token ")))
+        });
+        shown && begun(&server) == 1
+    });
     signal(child.id(), "-KILL");
     let killed = said(child.wait_with_output().unwrap());
     assert!(killed.stdout.contains("token ***") && !killed.all().contains(CANARY), "{}", killed.all());
@@ -326,7 +331,7 @@ fn logs_are_followed_until_the_run_ends() {
     let server = Server::new();
     waiting(&server, true);
     let plan = fs::read_to_string(server.path("waiting.toml")).unwrap();
-    fs::write(server.path("waiting.toml"), plan.replace("; do sleep", "; do echo tick; sleep").replace("done\"]", "done; echo last\"]"))
+    fs::write(server.path("waiting.toml"), plan.replace("; do sleep", "; do echo tick; sleep").replace("; done\"", "; done; echo last\""))
         .unwrap();
     let child = start(&mut server.almaplan(&["apply", "waiting.toml", "--progress", "json"]));
     wait_until("the step runs", 20, || begun(&server) == 1);

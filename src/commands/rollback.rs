@@ -6,7 +6,7 @@ use almaplan_engine::sqlite::RunRow;
 use crate::cli::UndoArgs;
 use crate::diagnose::{Asked, Exit, Reason, Refusal};
 use crate::machine::{self, Found};
-use crate::session::Session;
+use crate::session::{self, Session};
 
 use super::confirm::{Question, confirm};
 use super::{Globals, abort};
@@ -33,7 +33,9 @@ pub fn run(args: &UndoArgs, globals: &Globals) -> Result<Exit, Refusal> {
 
 /// Only what succeeded, stands on top, and can be undone.
 fn may_roll_back(globals: &Globals, found: &Found) -> Result<(), Refusal> {
-    if !is_success(&found.row) || !found.row.finished {
+    // Not by the row alone: who ran it may have died before it could note that it was over.
+    let over = found.row.finished || session::saga_of(globals, found)?.finished();
+    if !is_success(&found.row) || !over {
         let outcome = found.row.outcome.map_or("-", Outcome::as_str);
         let args = [("run", found.row.run.as_str().into()), ("outcome", outcome.into())];
         return Err(globals.refusal(Reason::NothingToRollBack, &args));
