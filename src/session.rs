@@ -7,7 +7,7 @@
 //! The machine's record is durable before the run is: a crash in between leaves a record of a run that never began, which
 //! [`Session::begin`] recognises.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use almaplan_engine::lock::{Claims, Held, Holder};
 use almaplan_engine::plan::{self, Plan, PlannedStep, Scope, Secret, SecretSource, Templates, ValueInputs};
 use almaplan_engine::saga::{Phase, Saga};
 use almaplan_engine::sqlite::{RunJournal, RunRow, Store};
-use almaplan_engine::step::{Effect, Host as _, Registry, RunInfo, timestamp};
+use almaplan_engine::step::{Host as _, Registry, RunInfo, timestamp};
 use almaplan_engine::update::{Ending, State};
 use almaplan_steps::machine::Machine;
 use jiff::Timestamp;
@@ -40,6 +40,17 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// A secret that is shorter could not be masked without masking innocent text.
 const SHORTEST_SECRET: usize = 4;
+
+/// What a run that an earlier process left is taken over for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To go on with it.
+    GoOn,
+    /// To undo it.
+    Undo,
+    /// To note what a person says, without doing anything.
+    Answer,
+}
 
 type Secrets = BTreeMap<String, Option<String>>;
 
@@ -107,7 +118,7 @@ impl Session {
     pub fn take_over(
         globals: &Globals,
         found: Found,
-        asked: Asked,
+        purpose: Purpose,
         may: impl FnOnce(&Globals, &Found) -> Result<(), Refusal>,
     ) -> Result<Self, Refusal> {
         let claims = machine::claims(globals)?;
@@ -124,11 +135,12 @@ impl Session {
         let refused = |error: &JournalError| machine::journal_refused(globals, store.dir(), error);
         let (mut journal, records) = store.resume(&row.run).map_err(|error| refused(&error))?;
         let registry = Arc::new(almaplan_steps::registry());
-        let parts = old_run(globals, &records, &row, &registry)?;
+        let parts = old_run(globals, purpose, &records, &row, &registry)?;
         let keep = still_needed(globals, &store, &parts)?;
         let holder = holder(&parts, &store, row.lock.clone());
         held.record(&holder).map_err(|error| machine::lock_refused(globals, &error))?;
         crash_where_a_test_wants_it(&mut journal);
+        let asked = if purpose == Purpose::Undo { Asked::Undo } else { Asked::Forward };
         Self::assemble(globals, asked, registry, parts, keep, held, holder, store, journal, &records)
     }
 
@@ -375,7 +387,7 @@ fn new_run(globals: &Globals, plan: Plan, path: &Path, args: &ApplyArgs) -> Resu
         let text: Vec<_> = errors.iter().map(ToString::to_string).collect();
         globals.refusal(Reason::BadVariable, &[("error", text.join("\n").into())])
     })?;
-    let secrets = read_secrets(globals, &plan, &|_| true)?;
+    let secrets = read_secrets(globals, &plan, None)?;
     let started_at = Timestamp::now();
     let timestamp = timestamp(started_at);
     let run = RunId::new(format!("{}-{}", timestamp.replace('_', "-"), random_tail()));
@@ -397,25 +409,37 @@ fn new_run(globals: &Globals, plan: Plan, path: &Path, args: &ApplyArgs) -> Resu
     Ok(Parts { plan, opened, secrets, run })
 }
 
-fn old_run(globals: &Globals, records: &[Record], row: &RunRow, registry: &Registry) -> Result<Parts, Refusal> {
+fn old_run(globals: &Globals, purpose: Purpose, records: &[Record], row: &RunRow, registry: &Registry) -> Result<Parts, Refusal> {
     let (plan, opened, saga) = replay(globals, records, registry)?;
     if fs::read_to_string(&opened.plan_path).is_ok_and(|text| text != opened.plan_text) {
         globals.tell("plan-edited", &[("file", opened.plan_path.as_str().into())]);
     }
-    let wanted = remaining_secrets(&plan, &saga);
-    let secrets =
-        read_secrets(globals, &plan, &|name| wanted.iter().any(|wanted| wanted == name) && opened.secrets.iter().any(|had| had == name))?;
+    let mut needed = match purpose {
+        Purpose::Answer => BTreeSet::new(),
+        Purpose::GoOn | Purpose::Undo => remaining_secrets(&plan, &taken_over(globals, saga, purpose)?),
+    };
+    // What the run was started without it goes on without.
+    needed.retain(|name| opened.secrets.contains(name));
+    let secrets = read_secrets(globals, &plan, Some(&needed))?;
     Ok(Parts { plan, opened, secrets, run: row.run.clone() })
 }
 
+/// The state of the run once this process has it: a reboot makes work remain that was done, and who undoes a run does not go on with it.
+fn taken_over(globals: &Globals, mut saga: Saga, purpose: Purpose) -> Result<Saga, Refusal> {
+    let mut facts = vec![RunFact::Resumed { pid: std::process::id(), user: machine::user() }];
+    let boot = host().boot();
+    if boot != saga.boot() && !saga.finished() {
+        facts.push(RunFact::Rebooted { boot });
+    }
+    if purpose == Purpose::Undo {
+        facts.push(RunFact::Aborted { by: machine::user() });
+    }
+    facts.into_iter().try_for_each(|fact| saga.apply(&Event::Run(fact))).map_err(|error| internal(globals, &error))?;
+    Ok(saga)
+}
+
 /// The secrets that the work still to be done, or perhaps to be undone, refers to.
-fn remaining_secrets(plan: &Plan, saga: &Saga) -> Vec<String> {
-    let rebooted = host().boot() != saga.boot();
-    let done = |i: usize| {
-        let again = rebooted && saga.shape().steps[i].effect != Effect::Changes;
-        let ended = matches!(saga.step(i).phase, Phase::Succeeded | Phase::Skipped | Phase::NotRun);
-        saga.unwinding() || (ended && !again)
-    };
+fn remaining_secrets(plan: &Plan, saga: &Saga) -> BTreeSet<String> {
     let forward = |step: &PlannedStep| {
         let actions = std::iter::once((&step.action, step.when.as_deref())).chain(step.probe.iter().map(|probe| (probe, None)));
         actions.flat_map(|(action, when)| plan::secrets_in(action, when)).collect::<Vec<_>>()
@@ -424,30 +448,37 @@ fn remaining_secrets(plan: &Plan, saga: &Saga) -> Vec<String> {
         let each = step.compensate.iter().flat_map(|compensation| plan::secrets_in(&compensation.action, compensation.when.as_deref()));
         each.collect::<Vec<_>>()
     };
-    let mut names: Vec<String> = plan.finally.iter().flat_map(forward).collect();
+    let owed: BTreeSet<usize> = saga.owed().collect();
+    let mut names: BTreeSet<String> = plan.finally.iter().flat_map(forward).collect();
     for (i, step) in plan.steps.iter().enumerate() {
-        if !done(i) {
+        let runs = !saga.unwinding() && matches!(saga.step(i).phase, Phase::Pending | Phase::Started | Phase::Retrying | Phase::Unknown);
+        if runs {
             names.extend(forward(step));
         }
-        if saga.step(i).phase != Phase::Undone {
+        if saga.reversible() && (runs || owed.contains(&i)) {
             names.extend(undo(step));
         }
     }
     names
 }
 
-/// Every secret that can be had; one that is `wanted` and cannot is a refusal.
-fn read_secrets(globals: &Globals, plan: &Plan, wanted: &dyn Fn(&str) -> bool) -> Result<Secrets, Refusal> {
+/// Every secret that can be had. One that is `needed` and cannot is a refusal; for a new run (`None`) that is every one that is not
+/// optional, and an optional one that is there and does not fit.
+fn read_secrets(globals: &Globals, plan: &Plan, needed: Option<&BTreeSet<String>>) -> Result<Secrets, Refusal> {
     let mut secrets = Secrets::new();
     for (name, secret) in &plan.secrets {
+        let (must_be, must_fit) = match needed {
+            Some(needed) => (needed.contains(name), needed.contains(name)),
+            None => (!secret.optional, true),
+        };
         let value = match read_secret(plan, secret) {
             Ok(Some(value)) if value.chars().count() < SHORTEST_SECRET => Err(format!("shorter than {SHORTEST_SECRET} characters")),
-            Ok(None) if !secret.optional => Err("not set".to_owned()),
+            Ok(None) if must_be => Err("not set".to_owned()),
             other => other,
         };
         match value {
             Ok(value) => drop(secrets.insert(name.clone(), value)),
-            Err(error) if wanted(name) => {
+            Err(error) if must_fit => {
                 return Err(globals.refusal(Reason::SecretMissing, &[("secret", name.as_str().into()), ("error", error.into())]));
             }
             Err(_) => drop(secrets.insert(name.clone(), None)),

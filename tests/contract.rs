@@ -172,3 +172,72 @@ fn an_abort_of_a_run_that_succeeds_first_is_no_success() {
     assert_eq!(refused.events()[0]["code"], "already-settled");
     assert_eq!((place.lines("undone"), place.lines("after")), (0, 1));
 }
+
+/// A plan with an optional secret that a volatile step and a later one refer to, begun with it and killed in between.
+fn killed_with_a_secret() -> (Place, String) {
+    let place = Place::new();
+    let port = support::free_port();
+    let plan = format!(
+        r#"
+        format = 1
+        [plan]
+        name = "plan"
+        [secrets]
+        early = {{ env = "EARLY_SECRET" }}
+        late = {{ env = "LATE_SECRET", optional = true }}
+        [steps.stop]
+        uses = "stop-service"
+        compensate = "none"
+        with = {{ port = {port}, expect = "{{{{ secrets.early }}}}" }}
+        [steps.wait]
+        uses = "command"
+        needs = ["stop"]
+        with = {{ program = "sh", args = ["-c", "echo >> begun; until [ -e go ]; do sleep 0.02; done"] }}
+        [steps.wait.compensate]
+        uses = "command"
+        with = {{ program = "sh", args = ["-c", "echo >> undone"] }}
+        [steps.after]
+        uses = "command"
+        needs = ["wait"]
+        compensate = "none"
+        with = {{ program = "sh", args = ["-c", "echo $T >> after"], env = {{ T = "{{{{ secrets.late }}}}" }} }}
+        "#
+    );
+    place.write("plan.toml", &plan);
+    let mut command = place.almaplan(&["apply", "plan.toml", "--progress", "json"]);
+    let mut first = start(command.env("EARLY_SECRET", "early-bird").env("LATE_SECRET", "latecomer").env("ALMAPLAN_BOOT_ID", "one"));
+    wait_until("the step runs", 20, || place.lines("begun") == 1);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let run = place.status()["run"].as_str().unwrap().to_owned();
+    (place, run)
+}
+
+#[test]
+fn a_resume_is_refused_without_the_secrets_of_what_remains() {
+    // An optional secret that the run had was taken for one that it never had; one of a step that a reboot undid for one of the past.
+    let (place, run_id) = killed_with_a_secret();
+    let resume = |boot: &str, secrets: &[(&str, &str)]| {
+        run(place.almaplan(&["resume", "--progress", "json"]).env("ALMAPLAN_BOOT_ID", boot).envs(secrets.iter().copied()))
+    };
+    let (early, late) = (("EARLY_SECRET", "early-bird"), ("LATE_SECRET", "latecomer"));
+    let refused = |said: Said, secret: &str| {
+        let line = said.expect(2).events().remove(0);
+        assert_eq!(line["code"], "secret-missing");
+        assert!(line["message"].as_str().unwrap().contains(secret), "{line}");
+    };
+    refused(resume("one", &[early]), "late");
+    refused(resume("two", &[late]), "early");
+    assert_eq!(place.status()["steps"][1]["state"], "unknown");
+    // Nothing is run to note an answer.
+    run(place.almaplan(&["resolve", &run_id, "wait", "done"]).env("ALMAPLAN_BOOT_ID", "one")).expect(0);
+    resume("one", &[late]).expect(0);
+    assert_eq!((place.lines("begun"), place.lines("after")), (1, 1));
+}
+
+#[test]
+fn an_abort_needs_no_secret_of_what_it_will_not_do() {
+    let (place, _) = killed_with_a_secret();
+    run(place.almaplan(&["abort", "--yes"]).env("ALMAPLAN_BOOT_ID", "one")).expect(0);
+    assert_eq!((place.lines("undone"), place.lines("after")), (1, 0));
+}

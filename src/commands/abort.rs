@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::cli::UndoArgs;
 use crate::diagnose::{Asked, Exit, Reason, Refusal};
 use crate::machine::{self, Found};
-use crate::session::{self, Session};
+use crate::session::{self, Purpose, Session};
 
 use super::Globals;
 use super::confirm::{Question, confirm};
@@ -42,7 +42,7 @@ pub fn run(args: &UndoArgs, globals: &Globals) -> Result<Exit, Refusal> {
     {
         return Ok(exit);
     }
-    let mut session = Session::take_over(globals, found, Asked::Undo, may_abort)?;
+    let mut session = Session::take_over(globals, found, Purpose::Undo, may_abort)?;
     session.resumed(globals)?;
     session.undo(globals)?;
     session.go_on(globals)

@@ -6,9 +6,9 @@ use almaplan_engine::saga::Phase;
 use serde_json::{Map, Value};
 
 use crate::cli::{Assignment, Became, ResolveArgs};
-use crate::diagnose::{Asked, Exit, Reason, Refusal};
+use crate::diagnose::{Exit, Reason, Refusal};
 use crate::machine::{self, Found};
-use crate::session::{self, Session};
+use crate::session::{self, Purpose, Session};
 
 use super::Globals;
 
@@ -40,7 +40,7 @@ pub fn run(args: &ResolveArgs, globals: &Globals) -> Result<Exit, Refusal> {
         globals.tell("resolve-told", &about());
         return Ok(Exit::Ok);
     }
-    let mut session = Session::take_over(globals, found, Asked::Forward, may_answer)?;
+    let mut session = Session::take_over(globals, found, Purpose::Answer, may_answer)?;
     session.resumed(globals)?;
     session.answer(globals, &args.step, answer)?;
     session.save(globals)?;

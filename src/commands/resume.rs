@@ -1,9 +1,9 @@
 //! `almaplan resume [RUN]`.
 
 use crate::cli::ResumeArgs;
-use crate::diagnose::{Asked, Exit, Refusal};
+use crate::diagnose::{Exit, Refusal};
 use crate::machine;
-use crate::session::Session;
+use crate::session::{Purpose, Session};
 
 use super::Globals;
 
@@ -20,7 +20,7 @@ pub fn run(args: &ResumeArgs, globals: &Globals) -> Result<Exit, Refusal> {
         globals.tell("nothing-to-resume", &[]);
         return Ok(Exit::Ok);
     };
-    let mut session = Session::take_over(globals, found, Asked::Forward, |_, _| Ok(()))?;
+    let mut session = Session::take_over(globals, found, Purpose::GoOn, |_, _| Ok(()))?;
     session.resumed(globals)?;
     session.go_on(globals)
 }

@@ -4,9 +4,9 @@ use almaplan_engine::event::Outcome;
 use almaplan_engine::sqlite::RunRow;
 
 use crate::cli::UndoArgs;
-use crate::diagnose::{Asked, Exit, Reason, Refusal};
+use crate::diagnose::{Exit, Reason, Refusal};
 use crate::machine::{self, Found};
-use crate::session::{self, Session};
+use crate::session::{self, Purpose, Session};
 
 use super::confirm::{Question, confirm};
 use super::{Globals, abort};
@@ -25,7 +25,7 @@ pub fn run(args: &UndoArgs, globals: &Globals) -> Result<Exit, Refusal> {
         let command = format!("almaplan rollback {}", found.row.run);
         confirm(globals, Question::Rollback, found.row.run.as_str(), &found.row.plan_name, &command)?;
     }
-    let mut session = Session::take_over(globals, found, Asked::Undo, may_roll_back)?;
+    let mut session = Session::take_over(globals, found, Purpose::Undo, may_roll_back)?;
     session.undo(globals)?;
     session.resumed(globals)?;
     session.go_on(globals)
