@@ -140,7 +140,12 @@ impl StatusView {
             let failure = known.undo_failure.as_ref().filter(|_| known.phase != Phase::Undone).or(known.failure.as_ref());
             StatusStep {
                 id: id(i),
-                state: session::shown_state(known.phase),
+                state: session::shown_state(match known.phase {
+                    // Without a process that has the run nothing is live, and this is what `resume` will find.
+                    Phase::Started if pid.is_none() && saga.shape().steps[i].finally => Phase::Pending,
+                    Phase::Started if pid.is_none() => Phase::Unknown,
+                    phase => phase,
+                }),
                 attempts: known.attempt,
                 error: failure.map(|failure| failure.message.clone()),
                 owes: owed.contains(&id(i)),
