@@ -73,10 +73,25 @@ pub fn unsettled(globals: &Globals, holder: &Holder) -> Refusal {
     let args = [
         ("run", holder.run.as_str().into()),
         ("lock", holder.lock.as_str().into()),
+        ("user", holder.user.as_str().into()),
         ("state", holder.state_dir.display().to_string().into()),
         ("next", holder.next.as_str().into()),
     ];
     globals.refusal(Reason::Unsettled, &args)
+}
+
+/// A refusal because the state of a run on record is not where it was.
+pub fn state_gone(globals: &Globals, holder: &Holder) -> Refusal {
+    let record = match claims(globals) {
+        Ok(claims) => claims.record_file(&holder.lock),
+        Err(refusal) => return refusal,
+    };
+    let args = [
+        ("run", holder.run.as_str().into()),
+        ("folder", holder.state_dir.display().to_string().into()),
+        ("record", record.display().to_string().into()),
+    ];
+    globals.refusal(Reason::StateGone, &args)
 }
 
 /// A refusal because of a journal that cannot be used.
@@ -153,7 +168,7 @@ pub fn find(globals: &Globals, run: &RunId) -> Result<Found, Refusal> {
     }
     let holders = claims(globals)?.unsettled().map_err(|error| lock_refused(globals, &error))?;
     let holder = holders.into_iter().find(|holder| holder.run == *run).ok_or_else(unknown)?;
-    in_store(globals, open(globals, &holder.state_dir)?, run)?.ok_or_else(unknown)
+    on_record(globals, &holder)?.ok_or_else(unknown)
 }
 
 /// The only run that is open: in the state folder, else on the machine's records.
@@ -172,13 +187,18 @@ pub fn find_open(globals: &Globals) -> Result<Option<Found>, Refusal> {
     let holders = claims(globals)?.unsettled().map_err(|error| lock_refused(globals, &error))?;
     match holders.as_slice() {
         [] => Ok(None),
-        [holder] => in_store(globals, open(globals, &holder.state_dir)?, &holder.run),
+        [holder] => on_record(globals, holder),
         _ => Err(many(holders.iter().map(|holder| holder.run.as_str()).collect())),
     }
 }
 
-fn open(globals: &Globals, dir: &Path) -> Result<Store, Refusal> {
-    Store::open(dir).map_err(|error| journal_refused(globals, dir, &error))
+/// The run of a record, where it ever began.
+fn on_record(globals: &Globals, holder: &Holder) -> Result<Option<Found>, Refusal> {
+    match Store::open(&holder.state_dir) {
+        Ok(store) => in_store(globals, store, &holder.run),
+        Err(JournalError::NotFound(_)) => Err(state_gone(globals, holder)),
+        Err(error) => Err(journal_refused(globals, &holder.state_dir, &error)),
+    }
 }
 
 /// The same run as it is now.

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -492,7 +493,7 @@ fn read_secret(plan: &Plan, secret: &Secret) -> Result<Option<String>, String> {
         SecretSource::Env(name) => Ok(std::env::var(name).ok().filter(|value| !value.is_empty())),
         SecretSource::File(file) => match fs::read_to_string(plan_dir(&plan.path).join(file)) {
             Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()).filter(|text| !text.is_empty())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(format!("{}: {error}", file.display())),
         },
     }
@@ -560,7 +561,9 @@ fn in_the_way(globals: &Globals, holder: &Holder) -> Result<bool, Refusal> {
     let store = match Store::open(&holder.state_dir) {
         Ok(store) => store,
         // The state may be on a drive that is not there now: it counts as unsettled until somebody says otherwise.
-        Err(JournalError::NotFound(_)) => return Ok(true),
+        Err(JournalError::NotFound(_)) => return Err(machine::state_gone(globals, holder)),
+        // Another user's, who alone can look into it. Who settles a run takes its record away.
+        Err(JournalError::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => return Ok(true),
         Err(error) => return Err(machine::journal_refused(globals, &holder.state_dir, &error)),
     };
     let Some(row) = machine::rows(globals, &store)?.into_iter().find(|row| row.run == holder.run && machine::is_open(row)) else {

@@ -241,3 +241,54 @@ fn an_abort_needs_no_secret_of_what_it_will_not_do() {
     run(place.almaplan(&["abort", "--yes"]).env("ALMAPLAN_BOOT_ID", "one")).expect(0);
     assert_eq!((place.lines("undone"), place.lines("after")), (1, 0));
 }
+
+#[test]
+fn what_another_user_left_unsettled_is_in_the_way() {
+    // Their state cannot be looked into: that was an internal error instead.
+    let place = Place::new();
+    place.waiting("plan", true);
+    let mut first = place.started("plan.toml", 1);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let output = |program: &str, args: &[&str]| String::from_utf8(Command::new(program).args(args).output().unwrap().stdout).unwrap();
+    let root = place.path("").to_str().unwrap().to_owned();
+    let other = |args: &[&str]| {
+        // Nobody keeps root out of a folder, so it becomes somebody else; others are kept out of their own.
+        if output("id", &["-u"]).trim() == "0" {
+            output("chmod", &["755", &root]);
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_almaplan")]).args(args);
+            command.current_dir(&root).env("ALMAPLAN_MACHINE_DIR", place.path("machine")).env("ALMAPLAN_LANG", "en").stdin(Stdio::null());
+            run(&mut command)
+        } else {
+            output("chmod", &["0", place.path(".almaplan").to_str().unwrap()]);
+            let said = place.say(args);
+            output("chmod", &["700", place.path(".almaplan").to_str().unwrap()]);
+            said
+        }
+    };
+    let refused = other(&["apply", "plan.toml", "--progress", "json"]).expect(6).events().remove(0);
+    assert_eq!(refused["code"], "unsettled");
+    assert!(refused["hint"].as_str().unwrap().contains("almaplan resume"), "{refused}");
+    assert_eq!(place.lines("begun"), 1);
+    place.write("go", "");
+    place.say(&["resume"]).expect(0);
+}
+
+#[test]
+fn a_run_whose_state_is_gone_says_what_to_do() {
+    let place = Place::new();
+    place.waiting("plan", true);
+    let mut first = place.started("plan.toml", 1);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    fs::rename(place.path(".almaplan"), place.path("elsewhere")).unwrap();
+    for command in [&["apply", "plan.toml"][..], &["resume"], &["abort", "--yes"], &["status"]] {
+        let said = place.say(command).expect(6);
+        assert!(said.stderr.contains(place.records()[0].to_str().unwrap()), "{}", said.stderr);
+    }
+    assert!(!place.path(".almaplan").exists(), "it must touch nothing");
+    fs::rename(place.path("elsewhere"), place.path(".almaplan")).unwrap();
+    place.write("go", "");
+    place.say(&["resume"]).expect(0);
+}

@@ -224,7 +224,8 @@ impl Claims {
         self.folder.join(format!("{}.lock", stem(lock)))
     }
 
-    fn record_file(&self, lock: &str) -> PathBuf {
+    /// Where the record of an unsettled run on `lock` is, if there is one.
+    pub fn record_file(&self, lock: &str) -> PathBuf {
         self.folder.join(format!("{}.json", stem(lock)))
     }
 

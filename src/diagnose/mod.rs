@@ -83,8 +83,10 @@ pub enum Reason {
     SecretMissing,
     /// `run`, `lock`, `pid`, `user`: a run that is going on holds the lock.
     Held,
-    /// `run`, `lock`, `state`, `next`: a run that is not settled stands in the way.
+    /// `run`, `lock`, `user`, `state`, `next`: a run that is not settled stands in the way.
     Unsettled,
+    /// `run`, `folder`, `record`: the state of a run that is not settled is not where it was.
+    StateGone,
     /// `file`, `error`: a journal that does not verify.
     JournalDamaged,
     /// `file`, `version`: a journal that a newer program wrote.
@@ -121,7 +123,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Internal,
         Self::Usage,
         Self::PlanUnreadable,
@@ -130,6 +132,7 @@ impl Reason {
         Self::SecretMissing,
         Self::Held,
         Self::Unsettled,
+        Self::StateGone,
         Self::JournalDamaged,
         Self::JournalNewer,
         Self::NeedsYes,
@@ -159,6 +162,7 @@ impl Reason {
             Self::SecretMissing => "secret-missing",
             Self::Held => "held",
             Self::Unsettled => "unsettled",
+            Self::StateGone => "state-gone",
             Self::JournalDamaged => "journal-damaged",
             Self::JournalNewer => "journal-newer",
             Self::NeedsYes => "needs-yes",
@@ -182,7 +186,7 @@ impl Reason {
     pub fn exit(self) -> Exit {
         match self {
             Self::Internal | Self::StateUnusable => Exit::Internal,
-            Self::Held | Self::Unsettled => Exit::Held,
+            Self::Held | Self::Unsettled | Self::StateGone => Exit::Held,
             Self::JournalDamaged => Exit::Damaged,
             Self::NeedsYes | Self::NotConfirmed => Exit::NeedsYes,
             Self::Usage
@@ -254,7 +258,7 @@ mod tests {
     fn every_reason_has_words_in_both_languages() {
         let args = ["error", "file", "secret", "run", "lock", "pid", "user", "state", "next", "version", "command"]
             .into_iter()
-            .chain(["runs", "outcome", "step", "newer", "kind", "folder"])
+            .chain(["runs", "outcome", "step", "newer", "kind", "folder", "record"])
             .map(|name| (name, Value::from(format!("<{name}>"))))
             .collect::<Vec<_>>();
         let mut shown = Vec::new();
