@@ -287,6 +287,11 @@ impl<J: Journal> Executor<J> {
         if self.halted {
             return Some(Ending::Interrupted);
         }
+        // It may be what is waited for, or the last chance to hear it; or what a process that died was asked.
+        self.take_demands();
+        if !self.batch.is_empty() {
+            return None;
+        }
         if self.saga.verdict().is_some() {
             self.look_once().await;
             let outcome = self.saga.verdict()?;

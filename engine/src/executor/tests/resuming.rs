@@ -130,6 +130,20 @@ async fn an_answer_reaches_the_step_that_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_process_that_died_was_asked_reaches_the_next_one_before_it_pauses() {
+    // The next process paused at once, without a look at what was asked.
+    let by = || "operator".to_owned();
+    let answer = Demand::Resolve { step: StepId::new("a"), answer: Answer::Done { outputs: Default::default(), by: by() } };
+    for (demand, outcome) in [(answer, Outcome::Succeeded), (Demand::Abort { by: by() }, Outcome::Compensated)] {
+        let mut stage = Stage::new("[steps]\na = { uses = \"ask\", with = { acts = [\"hang\"] }, compensate = { uses = \"fake\" } }");
+        stage.apply_while(kill_when("a began")).await;
+        stage.next_process();
+        stage.tape.demand(demand);
+        assert_eq!(stage.resume().await.ending, Ending::Settled(outcome));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_interrupted_step_is_undone_and_never_run_forward_while_unwinding() {
     let mut stage = Stage::new(
         "[steps]
