@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use almaplan_engine::event::{RunId, StepId};
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
@@ -356,6 +357,10 @@ fn translated_arg(arg: Arg, lang: &Lang, prefix: &str, place: usize) -> Arg {
 /// It cannot be understood, or asks for help or the version; clap's error knows how to print itself.
 pub fn parse(args: impl IntoIterator<Item = OsString>, lang: &Lang) -> Result<Cli, clap::Error> {
     let mut command = command(lang);
+    // Set to nothing is not set; clap takes it for a folder without a name.
+    if std::env::var_os("ALMAPLAN_STATE_DIR").is_some_and(|value| value.is_empty()) {
+        command = command.mut_arg("state_dir", |arg| arg.env(Resettable::Reset));
+    }
     let matches = command.try_get_matches_from_mut(args)?;
     let cli = Cli::from_arg_matches(&matches)?;
     if let Action::Resolve(resolve) = &cli.action
