@@ -56,8 +56,10 @@ fn misunderstood(error: &clap::Error, args: &[OsString], lang: &lang::Lang) -> E
     }
     if cli::peek(args, "progress").as_deref() == Some("json") {
         let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let refusal = Refusal::new(lang, Reason::Usage, &[("error", first.into())]);
+        // Its first paragraph: what is missing may be listed below the first line.
+        let said: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let said = said.join(" ").trim_start_matches("error: ").to_owned();
+        let refusal = Refusal::new(lang, Reason::Usage, &[("error", said.into())]);
         commands::print(&format!("{}\n", refusal.json(jiff::Timestamp::now())));
     }
     Exit::Usage.into()

@@ -149,6 +149,17 @@ pub fn holder_pid(globals: &Globals, row: &RunRow) -> Result<Option<u32>, Refusa
     Ok(claims.holder(&row.lock).map_err(refused)?.filter(|holder| holder.run == row.run).map(|holder| holder.pid))
 }
 
+/// The unsettled runs on the machine's records, oldest first, and before each whether a process has it now.
+///
+/// # Errors
+/// The machine's records cannot be read.
+pub fn unsettled_runs(globals: &Globals) -> Result<Vec<(bool, Holder)>, Refusal> {
+    let claims = claims(globals)?;
+    let refused = |error| lock_refused(globals, &error);
+    let holders = claims.unsettled().map_err(refused)?;
+    holders.into_iter().map(|holder| Ok((claims.is_held(&holder.lock).map_err(refused)?, holder))).collect()
+}
+
 /// Whether a process has a run now.
 ///
 /// # Errors

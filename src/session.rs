@@ -243,24 +243,25 @@ impl Session {
         let finished = finished.map_err(|error| internal(globals, &error))?;
         let next = next_commands(&holder.run, finished.ending, &finished.saga);
         if let Some(error) = &finished.journal_error {
-            globals.refuse(&machine::journal_refused(globals, store.dir(), error));
+            globals.warn(&machine::journal_refused(globals, store.dir(), error));
         }
-        let settled = matches!(finished.ending, Ending::Settled(outcome) if outcome != Outcome::Stuck);
-        let kept = if settled {
-            store
-                .finish(&holder.run)
-                .map_err(|error| machine::journal_refused(globals, store.dir(), &error))
-                .and_then(|()| held.clear().map_err(|error| machine::lock_refused(globals, &error)))
-        } else {
-            if matches!(finished.ending, Ending::Settled(_)) {
-                store.finish(&holder.run).map_err(|error| machine::journal_refused(globals, store.dir(), &error))?;
-            }
-            holder.next = next.first().cloned().unwrap_or_default();
-            held.record(&holder).map_err(|error| machine::lock_refused(globals, &error))
+        let over = match finished.ending {
+            Ending::Settled(_) => store.finish(&holder.run).map_err(|error| machine::journal_refused(globals, store.dir(), &error)),
+            Ending::Paused | Ending::Interrupted => Ok(()),
         };
-        if let Err(refusal) = kept {
+        let noted = over.and_then(|()| {
+            let kept = match finished.ending {
+                Ending::Settled(outcome) if outcome != Outcome::Stuck => held.clear(),
+                _ => {
+                    holder.next = next.first().cloned().unwrap_or_default();
+                    held.record(&holder)
+                }
+            };
+            kept.map_err(|error| machine::lock_refused(globals, &error))
+        });
+        if let Err(refusal) = noted {
             // The run itself is as it is; only the note about it is out of date, and `resume` brings it up to date.
-            globals.refuse(&refusal);
+            globals.warn(&refusal);
         }
         output.finish(&recap(&holder, &finished, next));
         Ok(Exit::of(finished.ending, asked))

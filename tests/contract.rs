@@ -292,3 +292,87 @@ fn a_run_whose_state_is_gone_says_what_to_do() {
     place.write("go", "");
     place.say(&["resume"]).expect(0);
 }
+
+#[test]
+fn a_journal_that_fails_in_the_middle_leaves_one_outcome_and_no_refusal() {
+    let place = Place::new();
+    place.waiting("plan", true);
+    let first = place.started("plan.toml", 1);
+    let state = rusqlite::Connection::open(place.path(".almaplan/state.db")).unwrap();
+    state.execute("DELETE FROM events WHERE seq = 2", []).unwrap();
+    state.execute("UPDATE runs SET events = events + 1", []).unwrap();
+    place.write("go", "");
+    let said = said(first.wait_with_output().unwrap()).expect(5);
+    let last = said.events().pop().unwrap();
+    assert_eq!((last["event"].as_str(), last["outcome"].as_str(), last["exit"].as_u64()), (Some("outcome"), Some("interrupted"), Some(5)));
+    assert!(said.stderr.contains("error"), "{}", said.stderr);
+    assert_eq!(place.lines("after"), 0);
+}
+
+#[test]
+fn with_progress_json_only_objects_are_on_standard_output() {
+    let place = Place::new();
+    place.waiting("plan", true);
+    place.write("wrong.toml", "format = 1");
+    place.write("go", "");
+    let run = place.say(&["apply", "plan.toml", "--progress", "json"]).expect(0).run();
+    for (command, code) in [
+        (&["check", "plan.toml"][..], 0),
+        (&["check", "wrong.toml"], 2),
+        (&["status"], 0),
+        (&["runs"], 0),
+        (&["resume"], 0),
+        (&["rollback"], 9),
+        (&["apply", "wrong.toml"], 2),
+        (&["resolve", &run, "wait", "done"], 2),
+        (&["apply"], 2),
+    ] {
+        // Panics where a line is no object.
+        run_json(&place, command).expect(code).events();
+    }
+    let usage = run_json(&place, &["apply"]).events().remove(0);
+    assert!(usage["message"].as_str().unwrap().contains("<PLAN>"), "what is missing: {usage}");
+}
+
+fn run_json(place: &Place, args: &[&str]) -> Said {
+    run(place.almaplan(args).args(["--progress", "json"]))
+}
+
+#[test]
+fn unsettled_runs_of_the_machine_are_seen_from_any_folder() {
+    let place = Place::new();
+    place.waiting("plan", true);
+    let mut first = place.started("plan.toml", 1);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let runs = || {
+        let said = run(place.almaplan(&["runs", "--json"]).current_dir(elsewhere.path())).expect(0);
+        serde_json::from_str::<Value>(&said.stdout).unwrap()["runs"].take()
+    };
+    assert_eq!((runs()[0]["plan"].as_str(), runs()[0]["state"].as_str()), (Some("plan"), Some("running")));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert_eq!(runs()[0]["state"], "interrupted");
+    place.write("go", "");
+    run(place.almaplan(&["resume"]).current_dir(elsewhere.path())).expect(0);
+    assert_eq!(runs().as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn logs_of_a_step_that_the_run_does_not_have_are_refused() {
+    let place = Place::new();
+    place.waiting("plan", true);
+    place.write("go", "");
+    let run = place.say(&["apply", "plan.toml", "--progress", "json"]).expect(0).run();
+    place.say(&["logs", &run, "wait"]).expect(0);
+    let refused = place.say(&["logs", &run, "wiat", "--progress", "json"]).expect(2);
+    assert_eq!(refused.events()[0]["code"], "unknown-step");
+}
+
+#[test]
+fn a_state_folder_of_the_environment_that_is_empty_is_not_set() {
+    let place = Place::new();
+    place.waiting("plan", true);
+    place.write("go", "");
+    run(place.almaplan(&["apply", "plan.toml"]).env("ALMAPLAN_STATE_DIR", "")).expect(0);
+    assert_eq!(place.status()["outcome"], "succeeded");
+}

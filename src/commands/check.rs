@@ -21,7 +21,7 @@ pub fn run(args: &CheckArgs, globals: &Globals) -> Result<Exit, Refusal> {
     let loaded = plan::load(&text, &path, &almaplan_steps::registry());
     let views = mistakes::views(&loaded.mistakes);
     let file = args.plan.display().to_string();
-    if args.json {
+    if globals.json(args.json) {
         print(&format!("{}\n", mistakes::to_json(&file, &text, &views)));
     } else if views.is_empty() {
         print(&format!("{}\n", globals.lang.with("check-valid", &[("file", file.as_str().into())])));

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use crate::cli::LogsArgs;
 use crate::diagnose::{Exit, Reason, Refusal};
 use crate::machine;
+use crate::session;
 use crate::view::step_log::{self, Entry};
 use crate::view::words::{Tone, Words, harmless};
 
@@ -25,17 +26,22 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Prints what the steps of a run printed; with `-f` until the run has no process any more.
 ///
 /// # Errors
-/// There is no such run, or its logs cannot be read.
+/// There is no such run or step, or its logs cannot be read.
 pub fn run(args: &LogsArgs, globals: &Globals) -> Result<Exit, Refusal> {
     let found = machine::find(globals, &args.run)?;
     let folder = found.store.run_folder(&args.run);
     let failed = |error: LogsError| globals.refusal(Reason::Internal, &[("error", error.to_string().into())]);
     let words = globals.words();
+    // A step that printed something need not be looked up.
+    if let Some(step) = args.step.as_ref().filter(|step| !step_log::path(&folder, step).exists())
+        && session::saga_of(globals, &found)?.find(step).is_none()
+    {
+        return Err(globals.refusal(Reason::UnknownStep, &[("run", args.run.as_str().into()), ("step", step.as_str().into())]));
+    }
     let mut reader = LogReader::new(folder, args.step.clone());
-    let claims = machine::claims(globals)?;
     loop {
         // Looked at before reading: what is printed before the end is still read after it.
-        let goes_on = args.follow && claims.is_held(&found.row.lock).map_err(|error| machine::lock_refused(globals, &error))?;
+        let goes_on = args.follow && machine::is_running(globals, &found.row)?;
         for line in reader.next_lines(&words).map_err(failed)? {
             print(&format!("{line}\n"));
         }

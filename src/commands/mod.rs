@@ -98,11 +98,21 @@ impl Globals {
         Term::stdout().size_checked().map_or(100, |(_, columns)| usize::from(columns))
     }
 
+    /// Whether a command that can print its result as JSON does: it was told to (`asked`), or nothing else may be on standard output.
+    pub fn json(&self, asked: bool) -> bool {
+        asked || self.progress == Progress::Json
+    }
+
     /// Shows a refusal where its reader looks.
     pub fn refuse(&self, refusal: &Refusal) {
         if self.progress == Progress::Json {
             print(&format!("{}\n", refusal.json(Timestamp::now())));
         }
+        self.warn(refusal);
+    }
+
+    /// Tells people what went wrong beside a run, which itself is as it was told.
+    pub fn warn(&self, refusal: &Refusal) {
         let _ = std::io::stderr().write_all(refusal.text(&self.words_err()).as_bytes());
     }
 

@@ -1,6 +1,7 @@
 //! `almaplan runs`: history, the newest first.
 
 use almaplan_engine::event::{Event, Outcome, RunFact, RunId};
+use almaplan_engine::lock::Holder;
 use console::measure_text_width;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -13,18 +14,22 @@ use crate::view::words::{Tone, Words, pad};
 use super::status::{RunState, run_state};
 use super::{Globals, print};
 
-/// Shows the runs of the state folder.
+/// Shows the runs of the state folder; without one, the unsettled ones of the machine.
 ///
 /// # Errors
-/// A journal is damaged.
+/// A journal is damaged, or the machine's records cannot be read.
 pub fn run(args: &RunsArgs, globals: &Globals) -> Result<Exit, Refusal> {
     let mut view = RunsView { rows: Vec::new() };
-    if let Some(store) = machine::store(globals)? {
-        for row in machine::rows(globals, &store)? {
-            view.rows.push(RunRow::of(globals, &Found { store: store.clone(), row })?);
+    match machine::store(globals)? {
+        Some(store) => {
+            for row in machine::rows(globals, &store)? {
+                view.rows.push(RunRow::of(globals, &Found { store: store.clone(), row })?);
+            }
         }
+        // From a folder that knows of no run, those of the machine that are not settled.
+        None => view.rows = machine::unsettled_runs(globals)?.iter().rev().map(RunRow::on_record).collect(),
     }
-    print(&if args.json { format!("{}\n", view.to_json()) } else { view.text(&globals.words()) });
+    print(&if globals.json(args.json) { format!("{}\n", view.to_json()) } else { view.text(&globals.words()) });
     Ok(Exit::Ok)
 }
 
@@ -111,6 +116,19 @@ impl RunRow {
             seconds: first.zip(last).filter(|_| !running).map(|(first, last)| last.at.duration_since(first.at).as_secs_f64()),
             user: user.unwrap_or_default(),
         })
+    }
+
+    /// What the machine's record of an unsettled run tells: its journal may be another user's.
+    fn on_record((running, holder): &(bool, Holder)) -> Self {
+        Self {
+            run: holder.run.clone(),
+            plan: holder.plan_name.clone(),
+            state: if *running { RunState::Running } else { RunState::Interrupted },
+            outcome: None,
+            started_at: holder.since,
+            seconds: None,
+            user: holder.user.clone(),
+        }
     }
 
     fn cells(&self, words: &Words) -> [String; 6] {

@@ -26,7 +26,7 @@ pub fn run(args: &StatusArgs, globals: &Globals) -> Result<Exit, Refusal> {
         None => newest(globals)?,
     };
     let view = StatusView::of(globals, &found)?;
-    print(&if args.json { format!("{}\n", view.to_json()) } else { view.text(&globals.words()) });
+    print(&if globals.json(args.json) { format!("{}\n", view.to_json()) } else { view.text(&globals.words()) });
     Ok(Exit::Ok)
 }
 
