@@ -22,8 +22,9 @@ use almaplan_engine::lock::{Claims, Held, Holder};
 use almaplan_engine::plan::{self, Plan, PlannedStep, Scope, Secret, SecretSource, Templates, ValueInputs};
 use almaplan_engine::saga::{Phase, Saga};
 use almaplan_engine::sqlite::{RunJournal, RunRow, Store};
-use almaplan_engine::step::{Host as _, Registry, RunInfo, timestamp};
+use almaplan_engine::step::{Host as _, Registry, RunInfo, Step as _, timestamp};
 use almaplan_engine::update::{Ending, State};
+use almaplan_steps::approval::Approval;
 use almaplan_steps::machine::Machine;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -305,13 +306,33 @@ pub fn replay(globals: &Globals, records: &[Record], registry: &Registry) -> Res
     Ok((plan, opened, saga))
 }
 
-/// The state of a run, as its journal tells it.
+/// The plan that a run travels with, and its state, as its journal tells them.
 ///
 /// # Errors
 /// See [`replay`]; or the journal is damaged.
-pub fn saga_of(globals: &Globals, found: &Found) -> Result<Saga, Refusal> {
+pub fn plan_and_saga(globals: &Globals, found: &Found) -> Result<(Plan, Saga), Refusal> {
     let records = found.store.read(&found.row.run).map_err(|error| machine::journal_refused(globals, found.store.dir(), &error))?;
-    replay(globals, &records, &almaplan_steps::registry()).map(|(_, _, saga)| saga)
+    replay(globals, &records, &almaplan_steps::registry()).map(|(plan, _, saga)| (plan, saga))
+}
+
+/// The state of a run, as its journal tells it.
+///
+/// # Errors
+/// See [`plan_and_saga`].
+pub fn saga_of(globals: &Globals, found: &Found) -> Result<Saga, Refusal> {
+    plan_and_saga(globals, found).map(|(_, saga)| saga)
+}
+
+/// Whether a step is an approval: what answers it, it must hear itself.
+pub fn is_approval(plan: &Plan, i: usize) -> bool {
+    plan.steps.get(i).is_some_and(|step| step.action.uses == Approval::KIND)
+}
+
+/// The exact commands that answer what is asked about `steps`.
+pub fn answers(run: &RunId, saga: &Saga, steps: impl IntoIterator<Item = usize>) -> Vec<String> {
+    let id = |i: usize| &saga.shape().steps[i].id;
+    let each = |i: usize| ["done", "not-done"].map(|answer| format!("almaplan resolve {run} {} {answer}", id(i)));
+    steps.into_iter().flat_map(each).collect()
 }
 
 /// The exact commands that go on with a run, the best one first.
@@ -323,10 +344,8 @@ pub fn next_commands(run: &RunId, ending: Ending, saga: &Saga) -> Vec<String> {
         Ending::Interrupted if saga.unwinding() => vec![resume],
         Ending::Interrupted => vec![resume, format!("almaplan abort {run}")],
         Ending::Paused => {
-            let id = |i: usize| &saga.shape().steps[i].id;
             let unknown = saga.forward().filter(|&i| saga.step(i).phase == Phase::Unknown);
-            let answers = unknown.flat_map(|i| ["done", "not-done"].map(|answer| format!("almaplan resolve {run} {} {answer}", id(i))));
-            answers.chain([resume, format!("almaplan abort {run}")]).collect()
+            answers(run, saga, unknown).into_iter().chain([resume, format!("almaplan abort {run}")]).collect()
         }
     }
 }

@@ -376,3 +376,41 @@ fn a_state_folder_of_the_environment_that_is_empty_is_not_set() {
     run(place.almaplan(&["apply", "plan.toml"]).env("ALMAPLAN_STATE_DIR", "")).expect(0);
     assert_eq!(place.status()["outcome"], "succeeded");
 }
+
+const APPROVED: &str = r#"
+    format = 1
+    [plan]
+    name = "plan"
+    [steps.before]
+    uses = "command"
+    with = { program = "true" }
+    compensate = { uses = "command", with = { program = "sh", args = ["-c", "echo >> undone"] } }
+    [steps.ask]
+    uses = "approval"
+    needs = ["before"]
+    with = { message = "Go?" }
+    [steps.tell]
+    uses = "command"
+    compensate = "none"
+    with = { program = "sh", args = ["-c", "echo {{ steps.ask.by }} {{ steps.ask.at }} > by"] }
+    "#;
+
+#[test]
+fn an_approval_is_answered_as_well_when_no_process_waits_for_it() {
+    // A yes was kept without who gave it, so that what needs to know failed; a no only made it ask again.
+    for (answer, code) in [("done", 0), ("not-done", 3)] {
+        let place = Place::new();
+        place.write("plan.toml", APPROVED);
+        let mut first = start(&mut place.almaplan(&["apply", "plan.toml", "--progress", "json"]));
+        wait_until("it asks", 20, || {
+            place.path(".almaplan").exists() && place.say(&["status", "--json"]).stdout.contains(r#""questions":["ask"]"#)
+        });
+        let run = place.status()["run"].as_str().unwrap().to_owned();
+        assert_eq!(place.status()["next"][0], format!("almaplan resolve {run} ask done"));
+        first.kill().unwrap();
+        first.wait().unwrap();
+        place.say(&["resolve", &run, "ask", answer]).expect(0);
+        place.say(&["resume"]).expect(code);
+        assert_eq!((place.lines("by"), place.lines("undone")), if code == 0 { (1, 0) } else { (0, 1) });
+    }
+}

@@ -19,34 +19,46 @@ use super::Globals;
 pub fn run(args: &ResolveArgs, globals: &Globals) -> Result<Exit, Refusal> {
     let found = machine::find(globals, &args.run)?;
     let about = || [("run", args.run.as_str().into()), ("step", args.step.as_str().into())];
-    let may_answer = |globals: &Globals, found: &Found| {
-        let saga = session::saga_of(globals, found)?;
-        let step = saga.find(&args.step).ok_or_else(|| globals.refusal(Reason::UnknownStep, &about()))?;
-        // What is live has no verdict yet: it waits for an answer, or it is lost with the process that ran it.
-        match saga.step(step).phase {
-            Phase::Unknown | Phase::Started if !saga.unwinding() => Ok(()),
-            _ => Err(globals.refusal(Reason::NotAsked, &about())),
-        }
-    };
-    may_answer(globals, &found)?;
+    let may_answer = |globals: &Globals, found: &Found| answerable(globals, found, args).map(drop);
+    let approval = answerable(globals, &found, args)?;
     let by = machine::user();
     let answer = match args.answer {
         Became::Done => Answer::Done { outputs: outputs(&args.output), by },
         Became::NotDone => Answer::NotDone { by },
     };
-    if machine::is_running(globals, &found.row)? {
+    let running = machine::is_running(globals, &found.row)?;
+    // An approval hears its answer itself, also when it is asked again: it leaves who gave it, and a no fails it.
+    if running || approval {
         let demand = Demand::Resolve { step: args.step.clone(), answer };
         found.store.demand(&args.run, &demand).map_err(|error| machine::journal_refused(globals, found.store.dir(), &error))?;
-        globals.tell("resolve-told", &about());
-        return Ok(Exit::Ok);
+        if running {
+            globals.tell("resolve-told", &about());
+            return Ok(Exit::Ok);
+        }
+    } else {
+        let mut session = Session::take_over(globals, found, Purpose::Answer, may_answer)?;
+        session.resumed(globals)?;
+        session.answer(globals, &args.step, answer)?;
+        session.save(globals)?;
     }
-    let mut session = Session::take_over(globals, found, Purpose::Answer, may_answer)?;
-    session.resumed(globals)?;
-    session.answer(globals, &args.step, answer)?;
-    session.save(globals)?;
     globals.tell("resolve-kept", &about());
     globals.tell("next-command", &[("command", format!("almaplan resume {}", args.run).into())]);
     Ok(Exit::Ok)
+}
+
+/// Whether the step that is answered is an approval.
+///
+/// # Errors
+/// There is no such step, or nobody asks about it.
+fn answerable(globals: &Globals, found: &Found, args: &ResolveArgs) -> Result<bool, Refusal> {
+    let refused = |reason| Err(globals.refusal(reason, &[("run", args.run.as_str().into()), ("step", args.step.as_str().into())]));
+    let (plan, saga) = session::plan_and_saga(globals, found)?;
+    let Some(step) = saga.find(&args.step) else { return refused(Reason::UnknownStep) };
+    // What is live has no verdict yet: it waits for an answer, or it is lost with the process that ran it.
+    match saga.step(step).phase {
+        Phase::Unknown | Phase::Started if !saga.unwinding() => Ok(session::is_approval(&plan, step)),
+        _ => refused(Reason::NotAsked),
+    }
 }
 
 /// Outputs as people write them: what reads as JSON is that, anything else is text.

@@ -121,7 +121,7 @@ impl StatusView {
         // Looked at before reading: a run that ends meanwhile is shown as ended.
         let pid = machine::holder_pid(globals, &found.row)?;
         let records = found.store.read(&found.row.run).map_err(|error| machine::journal_refused(globals, found.store.dir(), &error))?;
-        let (_, opened, saga) = session::replay(globals, &records, &almaplan_steps::registry())?;
+        let (plan, opened, saga) = session::replay(globals, &records, &almaplan_steps::registry())?;
         let ending = match saga.outcome() {
             Some(outcome) if saga.finished() => Ending::Settled(outcome),
             _ if saga.questions().next().is_some() => Ending::Paused,
@@ -135,6 +135,9 @@ impl StatusView {
         };
         let id = |i: usize| saga.shape().steps[i].id.clone();
         let owed = session::owed(&saga);
+        // An approval is asked while it is live; a process that ended took its question along, and the next one asks again.
+        let waits = |&i: &usize| pid.is_some() && saga.step(i).phase == Phase::Started && session::is_approval(&plan, i);
+        let asked: Vec<usize> = saga.questions().chain(saga.forward().filter(waits)).collect();
         let step = |i: usize| {
             let known = saga.step(i);
             let failure = known.undo_failure.as_ref().filter(|_| known.phase != Phase::Undone).or(known.failure.as_ref());
@@ -160,8 +163,11 @@ impl StatusView {
             started_at: opened.started_at,
             pid,
             steps: (0..saga.shape().steps.len()).map(step).collect(),
-            questions: saga.questions().map(id).collect(),
-            next: if state == RunState::Running { Vec::new() } else { session::next_commands(&found.row.run, ending, &saga) },
+            questions: asked.iter().copied().map(id).collect(),
+            next: match state {
+                RunState::Running => session::answers(&found.row.run, &saga, asked.iter().copied()),
+                _ => session::next_commands(&found.row.run, ending, &saga),
+            },
             downtime: saga.downtime(),
             down: saga.down(),
             owed,
