@@ -92,10 +92,12 @@ fn rows(words: &Words, types: &Types<'_>, schema: &Value, inputs: bool, depth: u
         for line in description(field).unwrap_or_default().lines() {
             text.push_str(&format!("{}\n", format!("{indent}    {line}").trim_end()));
         }
-        if depth < 4
-            && let Some(inner) = types.object_within(field)
-        {
-            rows(words, types, inner, inputs, depth + 2, text);
+        if depth < 4 {
+            for (at, inner) in types.objects_within(field, 4).into_iter().enumerate() {
+                // Between two tables of which one is given, the sign that stands between their types.
+                text.push_str(&if at > 0 { format!("{indent}    |\n") } else { String::new() });
+                rows(words, types, inner, inputs, depth + 2, text);
+            }
         }
     }
 }
@@ -134,10 +136,23 @@ impl<'a> Types<'a> {
         schema
     }
 
-    fn object_within(&self, field: &'a Value) -> Option<&'a Value> {
+    /// The tables that a field may be or hold: itself, its items, and those of its choices, each once.
+    fn objects_within(&self, field: &'a Value, depth: usize) -> Vec<&'a Value> {
         let schema = self.resolve(field);
-        let schema = schema.get("items").map_or(schema, |items| self.resolve(items));
-        schema.get("properties").is_some().then_some(schema)
+        if schema.get("properties").is_some() {
+            return vec![schema];
+        }
+        if depth == 0 {
+            return Vec::new();
+        }
+        let parts = choices(schema).into_iter().flatten().chain(schema.get("items"));
+        let mut found: Vec<&Value> = Vec::new();
+        for object in parts.flat_map(|part| self.objects_within(part, depth - 1)) {
+            if !found.contains(&object) {
+                found.push(object);
+            }
+        }
+        found
     }
 
     fn name(&self, words: &Words, schema: &'a Value) -> String {
@@ -250,6 +265,31 @@ mod tests {
         way: Way,
         /// Another process.
         pid: Option<u32>,
+        /// Whom it tells.
+        tell: Whom,
+    }
+
+    /// Somebody.
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(untagged)]
+    #[allow(dead_code)]
+    enum Whom {
+        One(Told),
+        Many(Vec<Told>),
+    }
+
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(untagged)]
+    #[allow(dead_code)]
+    enum Told {
+        ByPost {
+            /// Where they live.
+            street: String,
+        },
+        ByPhone {
+            /// Their number.
+            number: u32,
+        },
     }
 
     #[derive(Deserialize, JsonSchema)]
