@@ -61,6 +61,8 @@ fn status_is_true(server: &Server, crashed: &Said) {
     }
     assert_eq!(status["state"], "interrupted", "{status}");
     assert!(next.contains("almaplan resume"), "{status}");
+    let running = |step: &serde_json::Value| step["state"] == "started";
+    assert!(!status["steps"].as_array().unwrap().iter().any(running), "nothing runs, and yet: {status}");
     // Every step that said it succeeded before the crash is known to have succeeded.
     for event in crashed.events() {
         if event["event"] == "step" && event["state"] == "succeeded" && event["phase"] == "forward" {
@@ -283,6 +285,24 @@ fn a_kill_in_the_middle_of_a_kill_is_survived_three_deep() {
     }
     server.say(&["resume"]).expect(0);
     assert_eq!(server.version().as_deref(), Some("2"));
+}
+
+#[test]
+fn a_backup_killed_halfway_leaves_nothing_once_it_is_aborted() {
+    let server = serving();
+    let large = fs::File::create(server.production().join("uploads/large.bin")).unwrap();
+    large.set_len(300 << 20).unwrap();
+    server.release("2");
+    let mut child = support::start(&mut server.apply_command(&[]));
+    let backups = || fs::read_dir(server.path("backups")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let partial = || backups().any(|name| name.ends_with(".partial"));
+    wait_until("the backup is being written", 30, partial);
+    signal(child.id(), "-KILL");
+    child.wait().unwrap();
+    assert!(partial(), "it had ended already: make the file larger");
+    server.say(&["abort", "--yes"]).expect(0);
+    assert!(backups().all(|name| name.ends_with(".zip")), "{:?}", backups().collect::<Vec<_>>());
+    assert_eq!(server.version().as_deref(), Some("1"));
 }
 
 fn is_runtime_or_manifest(path: &std::path::Path) -> bool {
