@@ -98,6 +98,7 @@ recap-compensated = What had been done was undone: things are as they were befor
 recap-compensated-but = What had been done was undone, except what was left as it is: look at it.
 recap-stuck = Something could not be undone, and needs a person. What depends on it was left untouched.
 recap-paused = A person is asked something; nothing new is started until then.
+recap-interrupted-undoing = Stopped while it was being undone; nothing is lost. It can go on from here.
 recap-interrupted = Stopped halfway; nothing is lost, and nothing was undone. It can go on from here.
 down-so-far = { $downtime } so far, and it does not answer
 down-still = it does not answer

@@ -101,6 +101,7 @@ recap-compensated = O que havia sido feito foi desfeito: tudo está como antes.
 recap-compensated-but = O que havia sido feito foi desfeito, exceto o que ficou como está: verifique.
 recap-stuck = Algo não pôde ser desfeito e precisa de uma pessoa. O que depende disso não foi tocado.
 recap-paused = Aguardando a resposta de uma pessoa; até lá, nada novo é iniciado.
+recap-interrupted-undoing = Parado enquanto era desfeito; nada se perdeu. Pode continuar daqui.
 recap-interrupted = Parado no meio do caminho; nada se perdeu e nada foi desfeito. Pode continuar daqui.
 down-so-far = { $downtime } até aqui, e ainda não responde
 down-still = não responde

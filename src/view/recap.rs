@@ -101,6 +101,7 @@ impl Recap {
             Ending::Settled(Outcome::Compensated) => "recap-compensated",
             Ending::Settled(Outcome::Stuck) => "recap-stuck",
             Ending::Paused => "recap-paused",
+            Ending::Interrupted if !self.owed.is_empty() => "recap-interrupted-undoing",
             Ending::Interrupted => "recap-interrupted",
         }
     }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::json::Json;
 use super::plain::Plain;
 use super::quiet::Quiet;
+use super::recap::Recap;
 use super::sample::{at, failing, id, recap, step, words};
 use super::*;
 use crate::diagnose::Asked;
@@ -126,6 +127,17 @@ fn every_ending_has_its_recap_in_both_languages() {
         }
     }
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn what_was_being_undone_is_not_said_to_be_untouched() {
+    let interrupted = |owed| {
+        let recap = Recap { owed, ..recap(Ending::Interrupted) };
+        recap.lines(&words(Tongue::En)).join("\n")
+    };
+    assert!(interrupted(vec![]).contains("nothing was undone"));
+    let undoing = interrupted(vec![id("stop")]);
+    assert!(!undoing.contains("nothing was undone") && undoing.contains("while it was being undone"), "{undoing}");
 }
 
 #[test]
