@@ -176,6 +176,8 @@ pub struct Summary {
     pub owed: Vec<StepId>,
     /// How long `[measure]` saw the service down.
     pub downtime: Option<Downtime>,
+    /// Whether the measured service does not answer now.
+    pub down: bool,
 }
 
 /// The world as one attempt of a kind sees it.

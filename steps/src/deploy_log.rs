@@ -107,6 +107,9 @@ impl DeployLog {
             let key = if downtime.approximate { "entry-downtime-approximate" } else { "entry-downtime" };
             lines.push(words.say(key, &[("downtime", &words.span(downtime.ms))]));
         }
+        if summary.down {
+            lines.push(words.say("entry-down", &[]));
+        }
         for (step, failure) in &summary.failed {
             lines.push(words.say("entry-failed", &[("step", step.as_str())]));
             lines.push(words.say("entry-error", &[("error", &failure.message.replace('\n', "\n  "))]));

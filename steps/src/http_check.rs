@@ -347,7 +347,9 @@ impl Poll<'_> {
                 Err(Verdict::Final(error)) => return Err(self.failure(error)),
                 Err(Verdict::Retry(error)) => {
                     streak = 0;
-                    let line = error.to_string();
+                    let cut_short = matches!(error, CheckError::NoAnswer { .. }) && Instant::now() >= deadline;
+                    // That the deadline came while it was asked once more is not what is wrong.
+                    let line = if cut_short && !said.is_empty() { said.clone() } else { error.to_string() };
                     if Instant::now() + pause >= deadline {
                         let waited = humantime::format_duration(self.step.deadline.0);
                         return Err(self.failure(format!("{line} (still so after {waited})")));

@@ -85,8 +85,10 @@ impl Step for Watch {
         let begun = Instant::now();
         let end = begun + self.length.0;
         let mut samples = 0;
+        // However short it is watched, it is looked at often enough to fail.
+        let interval = self.interval.0.min(self.length.0 / (STRIKES + 1)).max(SHORTEST);
         while Instant::now() < end {
-            let next = end.min(Instant::now() + self.interval.0.max(SHORTEST));
+            let next = end.min(Instant::now() + interval);
             let identity = service.as_ref().map(|service| service.identity.clone());
             tokio::select! {
                 () = sleep_until(next) => {}

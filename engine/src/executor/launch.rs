@@ -193,7 +193,8 @@ impl<J: Journal> Executor<J> {
     }
 
     fn summary(&self, part: Part) -> Summary {
-        let mut summary = Summary { outcome: self.saga.outcome(), downtime: self.saga.downtime(), ..Summary::default() };
+        let mut summary =
+            Summary { outcome: self.saga.outcome(), downtime: self.saga.downtime(), down: self.saga.down(), ..Summary::default() };
         if part == Part::Finally {
             let failure = |i: Index| self.saga.step(i).failure.clone().map(|failure| (self.id(i), failure));
             summary.failed = self.saga.forward().filter_map(failure).collect();

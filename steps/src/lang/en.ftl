@@ -24,6 +24,7 @@ entry-version-change = Version: { $version } (before: { $previous })
 entry-previous = Version before: { $previous }
 entry-downtime = Downtime: { $downtime }
 entry-downtime-approximate = Downtime: { $downtime } (approx.)
+entry-down = The service does not answer.
 entry-failed = Failed step: { $step }
 entry-error = Error: { $error }
 entry-owed = Still to be undone: { $steps }

@@ -24,6 +24,7 @@ entry-version-change = Versão: { $version } (anterior: { $previous })
 entry-previous = Versão anterior: { $previous }
 entry-downtime = Indisponibilidade: { $downtime }
 entry-downtime-approximate = Indisponibilidade: { $downtime } (aprox.)
+entry-down = O serviço não responde.
 entry-failed = Etapa com falha: { $step }
 entry-error = Erro: { $error }
 entry-owed = Ainda por desfazer: { $steps }
