@@ -146,7 +146,16 @@ pub fn holder_pid(globals: &Globals, row: &RunRow) -> Result<Option<u32>, Refusa
     if !claims.is_held(&row.lock).map_err(refused)? {
         return Ok(None);
     }
-    Ok(claims.holder(&row.lock).map_err(refused)?.filter(|holder| holder.run == row.run).map(|holder| holder.pid))
+    Ok(record_of(globals, row)?.map(|holder| holder.pid))
+}
+
+/// The machine's record of a run, while that is not settled.
+///
+/// # Errors
+/// The machine's records cannot be read.
+pub fn record_of(globals: &Globals, row: &RunRow) -> Result<Option<Holder>, Refusal> {
+    let found = claims(globals)?.holder(&row.lock).map_err(|error| lock_refused(globals, &error))?;
+    Ok(found.filter(|holder| holder.run == row.run))
 }
 
 /// The unsettled runs on the machine's records, oldest first, and before each whether a process has it now.

@@ -414,3 +414,44 @@ fn an_approval_is_answered_as_well_when_no_process_waits_for_it() {
         assert_eq!((place.lines("by"), place.lines("undone")), if code == 0 { (1, 0) } else { (0, 1) });
     }
 }
+
+#[test]
+fn a_state_is_readable_by_its_owner_alone_whatever_the_umask_says() {
+    let place = Place::new();
+    place.write(
+        "plan.toml",
+        &APPROVED
+            .replace("\"approval\"", "\"command\"")
+            .replace("message = \"Go?\"", "program = \"echo\", args = [\"hi\"]")
+            .replace("steps.ask.by", "plan.name")
+            .replace("steps.ask.at", "plan.name"),
+    );
+    place.say(&["apply", "plan.toml"]).expect(0);
+    let others = Command::new("find").arg(place.path(".almaplan")).args(["-perm", "/077"]).output().unwrap();
+    assert_eq!(String::from_utf8(others.stdout).unwrap(), "");
+    let logs = Command::new("find").arg(place.path(".almaplan")).args(["-name", "ask.log"]).output().unwrap();
+    assert!(!logs.stdout.is_empty(), "no log was kept");
+}
+
+#[test]
+fn a_rollback_of_what_is_not_over_says_how_it_goes_on() {
+    // It said that a run did not succeed, because of its outcome `succeeded`.
+    let place = Place::new();
+    let finally = r#"
+        [finally.tell]
+        uses = "command"
+        with = { program = "sh", args = ["-c", "echo >> begun; until [ -e go ]; do sleep 0.02; done"] }
+        "#;
+    place.waiting("other", true);
+    let plan = fs::read_to_string(place.path("other.toml")).unwrap().replace("echo >> begun; until [ -e go ]; do sleep 0.02; done", "true");
+    place.write("plan.toml", &(plan + finally));
+    let mut first = place.started("plan.toml", 1);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let refused = place.say(&["rollback", "--yes", "--progress", "json"]).expect(6).events().remove(0);
+    assert!(refused["hint"].as_str().unwrap().contains("almaplan resume"), "{refused}");
+    place.write("go", "");
+    place.say(&["resume"]).expect(0);
+    place.say(&["rollback", "--yes"]).expect(0);
+    assert_eq!(place.lines("undone"), 1);
+}

@@ -19,3 +19,5 @@ pub mod sqlite;
 pub mod step;
 pub mod update;
 mod volume;
+
+pub use volume::append_private;

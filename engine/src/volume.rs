@@ -36,6 +36,21 @@ pub(crate) use sys::{
     sync_dir,
 };
 
+/// Opens the file `path` for appending; it and the folders above it are made for their owner alone where they are missing.
+///
+/// # Errors
+/// The system refuses one of them.
+pub fn append_private(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        create_private_dir(folder)?;
+    }
+    match create_private_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(_) | Err(_) => {}
+    }
+    File::options().append(true).open(path)
+}
+
 #[cfg(unix)]
 mod sys {
     use std::fs::{DirBuilder, OpenOptions, Permissions};

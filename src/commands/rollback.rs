@@ -35,6 +35,9 @@ pub fn run(args: &UndoArgs, globals: &Globals) -> Result<Exit, Refusal> {
 fn may_roll_back(globals: &Globals, found: &Found) -> Result<(), Refusal> {
     // Not by the row alone: who ran it may have died before it could note that it was over.
     let over = found.row.finished || session::saga_of(globals, found)?.finished();
+    if !over && let Some(holder) = machine::record_of(globals, &found.row)? {
+        return Err(machine::unsettled(globals, &holder));
+    }
     if !is_success(&found.row) || !over {
         let outcome = found.row.outcome.map_or("-", Outcome::as_str);
         let args = [("run", found.row.run.as_str().into()), ("outcome", outcome.into())];

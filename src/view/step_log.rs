@@ -3,10 +3,11 @@
 //! The folder `runs` is made for the owner alone by whoever makes the state folder; nothing here widens that.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use almaplan_engine::append_private;
 use almaplan_engine::event::StepId;
 use almaplan_engine::update::Stream;
 use jiff::Timestamp;
@@ -65,8 +66,8 @@ pub fn path(folder: &Path, step: &StepId) -> PathBuf {
 }
 
 fn open(folder: &Path, step: &StepId) -> io::Result<File> {
-    fs::create_dir_all(folder)?;
-    OpenOptions::new().create(true).append(true).open(path(folder, step))
+    // What a step prints is as private as the journal.
+    append_private(&path(folder, step))
 }
 
 /// One line as it is kept. A stray carriage return or line end must not look like another entry.
@@ -102,6 +103,8 @@ pub fn read(line: &str) -> Option<Entry<'_>> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
 
     fn at(ms: i64) -> Timestamp {
