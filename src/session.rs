@@ -382,7 +382,8 @@ fn recap(holder: &Holder, finished: &Finished, next: Vec<String>) -> Recap {
             state: shown_state(state.phase),
             failure: state.failure.clone(),
             undo_failure: state.undo_failure.clone().filter(|_| state.phase != Phase::Undone),
-            tolerated: shape.finally || (state.phase == Phase::Failed && (shape.continue_on_failure || !saga.unwinding())),
+            // Also once it is undone: what a person asked to undo later was no failure before.
+            tolerated: shape.finally || shape.continue_on_failure || saga.passed(),
             written_off: state.written_off.last().cloned(),
         }
     });

@@ -455,3 +455,43 @@ fn a_rollback_of_what_is_not_over_says_how_it_goes_on() {
     place.say(&["rollback", "--yes"]).expect(0);
     assert_eq!(place.lines("undone"), 1);
 }
+
+#[test]
+fn a_failure_that_undid_nothing_is_a_warning_also_after_the_run_is_undone() {
+    let place = Place::new();
+    place.write(
+        "plan.toml",
+        r#"
+        format = 1
+        [plan]
+        name = "plan"
+        [steps.extra]
+        uses = "command"
+        on_failure = "continue"
+        with = { program = "false" }
+        compensate = { uses = "command", with = { program = "true" } }
+        [steps.live]
+        uses = "command"
+        needs = ["extra"]
+        pivot = true
+        with = { program = "true" }
+        compensate = { uses = "command", with = { program = "true" } }
+        [steps.tidy]
+        uses = "command"
+        needs = ["live"]
+        with = { program = "false" }
+        compensate = { uses = "command", with = { program = "true" } }
+        "#,
+    );
+    let warned = |said: Said| {
+        let words = |line: &str| line.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>();
+        said.stdout
+            .lines()
+            .map(words)
+            .filter(|words| words.len() == 2 && ["warned", "failed"].contains(&words[0].as_str()))
+            .collect::<Vec<_>>()
+    };
+    let counts = [["warned", "2"], ["failed", "0"]];
+    assert_eq!(warned(place.say(&["apply", "plan.toml", "--progress", "quiet"]).expect(0)), counts);
+    assert_eq!(warned(place.say(&["rollback", "--yes", "--progress", "quiet"]).expect(0)), counts);
+}
