@@ -495,3 +495,16 @@ fn a_failure_that_undid_nothing_is_a_warning_also_after_the_run_is_undone() {
     assert_eq!(warned(place.say(&["apply", "plan.toml", "--progress", "quiet"]).expect(0)), counts);
     assert_eq!(warned(place.say(&["rollback", "--yes", "--progress", "quiet"]).expect(0)), counts);
 }
+
+#[test]
+fn nothing_is_asked_about_a_step_that_works() {
+    // The answer was taken, told to be passed on, and lost.
+    let place = Place::new();
+    place.waiting("plan", true);
+    let first = place.started("plan.toml", 1);
+    let run = place.status()["run"].as_str().unwrap().to_owned();
+    let refused = place.say(&["resolve", &run, "wait", "done", "--progress", "json"]).expect(2).events().remove(0);
+    assert_eq!(refused["code"], "not-asked");
+    place.write("go", "");
+    said(first.wait_with_output().unwrap()).expect(0);
+}

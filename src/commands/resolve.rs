@@ -19,14 +19,13 @@ use super::Globals;
 pub fn run(args: &ResolveArgs, globals: &Globals) -> Result<Exit, Refusal> {
     let found = machine::find(globals, &args.run)?;
     let about = || [("run", args.run.as_str().into()), ("step", args.step.as_str().into())];
-    let may_answer = |globals: &Globals, found: &Found| answerable(globals, found, args).map(drop);
-    let approval = answerable(globals, &found, args)?;
+    let running = machine::is_running(globals, &found.row)?;
+    let approval = answerable(globals, &found, args, running)?;
     let by = machine::user();
     let answer = match args.answer {
         Became::Done => Answer::Done { outputs: outputs(&args.output), by },
         Became::NotDone => Answer::NotDone { by },
     };
-    let running = machine::is_running(globals, &found.row)?;
     // An approval hears its answer itself, also when it is asked again: it leaves who gave it, and a no fails it.
     if running || approval {
         let demand = Demand::Resolve { step: args.step.clone(), answer };
@@ -36,7 +35,8 @@ pub fn run(args: &ResolveArgs, globals: &Globals) -> Result<Exit, Refusal> {
             return Ok(Exit::Ok);
         }
     } else {
-        let mut session = Session::take_over(globals, found, Purpose::Answer, may_answer)?;
+        let mut session =
+            Session::take_over(globals, found, Purpose::Answer, |globals, found| answerable(globals, found, args, false).map(drop))?;
         session.resumed(globals)?;
         session.answer(globals, &args.step, answer)?;
         session.save(globals)?;
@@ -46,17 +46,21 @@ pub fn run(args: &ResolveArgs, globals: &Globals) -> Result<Exit, Refusal> {
     Ok(Exit::Ok)
 }
 
-/// Whether the step that is answered is an approval.
+/// Whether the step that is answered is an approval. `running`: a process has the run.
 ///
 /// # Errors
 /// There is no such step, or nobody asks about it.
-fn answerable(globals: &Globals, found: &Found, args: &ResolveArgs) -> Result<bool, Refusal> {
+fn answerable(globals: &Globals, found: &Found, args: &ResolveArgs, running: bool) -> Result<bool, Refusal> {
     let refused = |reason| Err(globals.refusal(reason, &[("run", args.run.as_str().into()), ("step", args.step.as_str().into())]));
     let (plan, saga) = session::plan_and_saga(globals, found)?;
     let Some(step) = saga.find(&args.step) else { return refused(Reason::UnknownStep) };
-    // What is live has no verdict yet: it waits for an answer, or it is lost with the process that ran it.
+    let approval = session::is_approval(&plan, step);
+    // What is live has no verdict yet: an approval waits for the answer, and without a process anything is lost. Other work goes on
+    // and tells by itself what becomes of it.
     match saga.step(step).phase {
-        Phase::Unknown | Phase::Started if !saga.unwinding() => Ok(session::is_approval(&plan, step)),
+        _ if saga.unwinding() => refused(Reason::NotAsked),
+        Phase::Unknown => Ok(approval),
+        Phase::Started if approval || !running => Ok(approval),
         _ => refused(Reason::NotAsked),
     }
 }
