@@ -194,7 +194,7 @@ pub fn find(globals: &Globals, run: &RunId) -> Result<Found, Refusal> {
 /// The only run that is open: in the state folder, else on the machine's records.
 ///
 /// # Errors
-/// There are several.
+/// There are several, or the state folder that was named does not exist.
 pub fn find_open(globals: &Globals) -> Result<Option<Found>, Refusal> {
     let many = |runs: Vec<&str>| globals.refusal(Reason::ManyRuns, &[("runs", runs.join(", ").into())]);
     if let Some(store) = store(globals)? {
@@ -203,6 +203,10 @@ pub fn find_open(globals: &Globals) -> Result<Option<Found>, Refusal> {
             return Err(many(open.iter().map(|row| row.run.as_str()).collect()));
         }
         return Ok(open.pop().map(|row| Found { store, row }));
+    }
+    // Who names a folder means the runs in it, and no other run.
+    if globals.state_dir.is_some() {
+        return Err(globals.refusal(Reason::NoRun, &[]));
     }
     let holders = claims(globals)?.unsettled().map_err(|error| lock_refused(globals, &error))?;
     match holders.as_slice() {

@@ -508,3 +508,18 @@ fn nothing_is_asked_about_a_step_that_works() {
     place.write("go", "");
     said(first.wait_with_output().unwrap()).expect(0);
 }
+
+#[test]
+fn a_state_folder_that_was_named_is_not_replaced_by_another() {
+    // A slip of the pen in `--state-dir` aborted the only unsettled run of the machine, wherever that was.
+    let place = Place::new();
+    place.waiting("plan", true);
+    let mut first = place.started("plan.toml", 1);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    for command in [&["abort", "--yes"][..], &["resume"], &["status"]] {
+        let refused = run(place.almaplan(command).args(["--state-dir", "typo", "--progress", "json"])).expect(2);
+        assert_eq!(refused.events()[0]["code"], "no-run");
+    }
+    assert_eq!((place.lines("begun"), place.lines("undone")), (1, 0));
+}

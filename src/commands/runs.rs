@@ -27,6 +27,7 @@ pub fn run(args: &RunsArgs, globals: &Globals) -> Result<Exit, Refusal> {
             }
         }
         // From a folder that knows of no run, those of the machine that are not settled.
+        None if globals.state_dir.is_some() => {}
         None => view.rows = machine::unsettled_runs(globals)?.iter().rev().map(RunRow::on_record).collect(),
     }
     print(&if globals.json(args.json) { format!("{}\n", view.to_json()) } else { view.text(&globals.words()) });
