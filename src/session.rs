@@ -600,18 +600,19 @@ fn in_the_way(globals: &Globals, holder: &Holder) -> Result<bool, Refusal> {
     Ok(!over)
 }
 
-/// What a rollback of the newest success of this plan would need: its own run's paths, so that `prune` leaves them.
+/// What `prune` must leave beside what the run itself needs: what a rollback of the newest success on each lock would need, and what
+/// unsettled runs do. Not only those of the same lock: runs on several targets may keep their backups in one folder.
 fn still_needed(globals: &Globals, store: &Store, parts: &Parts) -> Result<Vec<PathBuf>, Refusal> {
-    let good = |row: &RunRow| matches!(row.outcome, Some(Outcome::Succeeded | Outcome::Warned));
-    let newest =
-        machine::rows(globals, store)?.into_iter().find(|row| row.plan_name == parts.plan.name && row.run != parts.run && good(row));
-    match newest {
-        Some(row) => {
+    let mut succeeded = BTreeSet::new();
+    let mut needed = Vec::new();
+    for row in machine::rows(globals, store)?.into_iter().filter(|row| row.run != parts.run) {
+        let newest = matches!(row.outcome, Some(Outcome::Succeeded | Outcome::Warned)) && succeeded.insert(row.lock.clone());
+        if newest || machine::is_open(&row) {
             let records = store.read(&row.run).map_err(|error| machine::journal_refused(globals, store.dir(), &error))?;
-            Ok(paths_left(&records))
+            needed.extend(paths_left(&records));
         }
-        None => Ok(Vec::new()),
     }
+    Ok(needed)
 }
 
 fn plan_dir(path: &Path) -> &Path {

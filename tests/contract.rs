@@ -523,3 +523,42 @@ fn a_state_folder_that_was_named_is_not_replaced_by_another() {
     }
     assert_eq!((place.lines("begun"), place.lines("undone")), (1, 0));
 }
+
+#[test]
+fn what_a_rollback_on_another_target_needs_is_not_pruned() {
+    // Only the newest success of the plan counted, whichever target it was for.
+    let place = Place::new();
+    fs::create_dir(place.path("source")).unwrap();
+    place.write("source/file", "text");
+    place.write(
+        "plan.toml",
+        r#"
+        format = 1
+        [plan]
+        name = "plan"
+        lock = "{{ vars.target }}"
+        [vars]
+        target = "one"
+        [steps.backup]
+        uses = "backup"
+        compensate = "none"
+        with = { source = "source", archive = "backups/{{ vars.target }}_{{ run.id }}.zip" }
+        [steps.prune]
+        uses = "prune"
+        needs = ["backup"]
+        compensate = "none"
+        with = { dir = "backups", pattern = "*.zip", keep = 1 }
+        "#,
+    );
+    let apply = |target: &str| {
+        let said = place.say(&["apply", "plan.toml", "--var", &format!("target={target}"), "--progress", "json"]).expect(0);
+        place.path(&format!("backups/{target}_{}.zip", said.run()))
+    };
+    let first = apply("one");
+    let other = apply("two");
+    assert!(first.exists(), "the newest success on `one` needs it");
+    let second = apply("one");
+    assert!(first.exists() && other.exists() && second.exists());
+    let third = apply("one");
+    assert!(!first.exists() && second.exists() && other.exists() && third.exists());
+}
