@@ -1,7 +1,7 @@
 //! The order of a plan: edges from `needs` and from references to outputs (rule 16), what comes before what.
 //!
 //! Nodes are the indices of [`Plan::steps`]; the `finally` steps are a second, separate graph over the indices of [`Plan::finally`].
-//! A checked plan has no cycle; finding them and saying so is `plan::check`'s, with [`cycles`]. Everything here is linear in the
+//! A checked plan has no cycle; finding them and saying so is `plan::check`'s, with `cycles`. Everything here is linear in the
 //! number of steps and edges, and nothing recurses: plans may be generated, and long.
 
 use std::cmp::Reverse;

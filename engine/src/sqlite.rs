@@ -143,7 +143,7 @@ impl Store {
         reading(&self.file(), row::all)?.iter().map(Row::told).collect()
     }
 
-    /// Asks something of `run`, durably, for the process that runs it or will: see [`RunJournal::demands`]. Returns the demand's number.
+    /// Asks something of `run`, durably, for the process that runs it or will: see [`crate::journal::Journal::demands`]. Returns the demand's number.
     ///
     /// # Errors
     /// There is no such run, or the journal cannot be written.

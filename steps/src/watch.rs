@@ -1,6 +1,6 @@
 //! The kind `watch`: looks at a service for a while after it was started.
 //!
-//! One bad look is noise: only [`STRIKES`] in a row are a failure. A process that ends is one at once.
+//! One bad look is noise: only `STRIKES` in a row are a failure. A process that ends is one at once.
 
 use std::collections::HashMap;
 use std::time::Duration as Time;
