@@ -64,11 +64,7 @@ fn may_abort(globals: &Globals, found: &Found) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// That.
-pub(super) fn refuse_irreversible(globals: &Globals, found: &Found) -> Result<(), Refusal> {
-    reversible(globals, found, &session::saga_of(globals, found)?)
-}
-
-fn reversible(globals: &Globals, found: &Found, saga: &Saga) -> Result<(), Refusal> {
+pub(super) fn reversible(globals: &Globals, found: &Found, saga: &Saga) -> Result<(), Refusal> {
     if saga.reversible() {
         return Ok(());
     }

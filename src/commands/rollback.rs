@@ -34,7 +34,8 @@ pub fn run(args: &UndoArgs, globals: &Globals) -> Result<Exit, Refusal> {
 /// Only what succeeded, stands on top, and can be undone.
 fn may_roll_back(globals: &Globals, found: &Found) -> Result<(), Refusal> {
     // Not by the row alone: who ran it may have died before it could note that it was over.
-    let over = found.row.finished || session::saga_of(globals, found)?.finished();
+    let saga = session::saga_of(globals, found)?;
+    let over = saga.finished() && saga.outcome() != Some(Outcome::Stuck);
     if !over && let Some(holder) = machine::record_of(globals, &found.row)? {
         return Err(machine::unsettled(globals, &holder));
     }
@@ -50,7 +51,7 @@ fn may_roll_back(globals: &Globals, found: &Found) -> Result<(), Refusal> {
         let args = [("run", found.row.run.as_str().into()), ("newer", newer.run.as_str().into())];
         return Err(globals.refusal(Reason::NewerRun, &args));
     }
-    abort::refuse_irreversible(globals, found)
+    abort::reversible(globals, found, &saga)
 }
 
 fn newest_success(globals: &Globals) -> Result<Found, Refusal> {
