@@ -50,7 +50,7 @@ impl Place {
         serde_json::from_str(&self.say(&["status", "--json"]).expect(0).stdout).unwrap()
     }
 
-    /// A plan whose first step waits until there is a file `go`, and is undone by writing to `undone`.
+    /// A plan whose first step waits until there is a file `go` (or its folder is gone with the test), and is undone by writing to `undone`.
     fn waiting(&self, name: &str, idempotent: bool) {
         let plan = format!(
             r#"
@@ -59,7 +59,7 @@ impl Place {
             name = "{name}"
             [steps.wait]
             uses = "command"
-            with = {{ program = "sh", args = ["-c", "echo >> begun; until [ -e go ]; do sleep 0.02; done"], idempotent = {idempotent} }}
+            with = {{ program = "sh", args = ["-c", "echo >> begun; until [ -e go ] || [ ! -e begun ]; do sleep 0.02; done"], idempotent = {idempotent} }}
             [steps.wait.compensate]
             uses = "command"
             with = {{ program = "sh", args = ["-c", "echo >> undone"], idempotent = true }}
@@ -192,7 +192,7 @@ fn killed_with_a_secret() -> (Place, String) {
         [steps.wait]
         uses = "command"
         needs = ["stop"]
-        with = {{ program = "sh", args = ["-c", "echo >> begun; until [ -e go ]; do sleep 0.02; done"] }}
+        with = {{ program = "sh", args = ["-c", "echo >> begun; until [ -e go ] || [ ! -e begun ]; do sleep 0.02; done"] }}
         [steps.wait.compensate]
         uses = "command"
         with = {{ program = "sh", args = ["-c", "echo >> undone"] }}
@@ -440,10 +440,12 @@ fn a_rollback_of_what_is_not_over_says_how_it_goes_on() {
     let finally = r#"
         [finally.tell]
         uses = "command"
-        with = { program = "sh", args = ["-c", "echo >> begun; until [ -e go ]; do sleep 0.02; done"] }
+        with = { program = "sh", args = ["-c", "echo >> begun; until [ -e go ] || [ ! -e begun ]; do sleep 0.02; done"] }
         "#;
     place.waiting("other", true);
-    let plan = fs::read_to_string(place.path("other.toml")).unwrap().replace("echo >> begun; until [ -e go ]; do sleep 0.02; done", "true");
+    let plan = fs::read_to_string(place.path("other.toml"))
+        .unwrap()
+        .replace("echo >> begun; until [ -e go ] || [ ! -e begun ]; do sleep 0.02; done", "true");
     place.write("plan.toml", &(plan + finally));
     let mut first = place.started("plan.toml", 1);
     first.kill().unwrap();
