@@ -170,6 +170,8 @@ pub struct Summary {
     pub outcome: Option<Outcome>,
     /// The steps that failed, in order, with why.
     pub failed: Vec<(StepId, Failure)>,
+    /// Whether a person asked for it to be undone.
+    pub aborted: bool,
     /// Whether a compensation ran or is due: the run did not simply succeed or fail before it changed anything.
     pub unwound: bool,
     /// Compensations that are still owed or were written off.

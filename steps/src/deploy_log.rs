@@ -110,6 +110,9 @@ impl DeployLog {
         if summary.down {
             lines.push(words.say("entry-down", &[]));
         }
+        if summary.aborted {
+            lines.push(words.say("entry-aborted", &[]));
+        }
         for (step, failure) in &summary.failed {
             lines.push(words.say("entry-failed", &[("step", step.as_str())]));
             lines.push(words.say("entry-error", &[("error", &failure.message.replace('\n', "\n  "))]));
@@ -241,6 +244,18 @@ mod tests {
           Backup: App_Backup_20260206_141502.zip
           Arquivos: 12
         ");
+    }
+
+    #[tokio::test]
+    async fn what_a_person_undid_is_said_to_be_so_and_a_service_that_is_down_too() {
+        let undone = Summary { unwound: true, aborted: true, down: true, ..summary(Outcome::Compensated) };
+        let told = entry("pt-BR", undone.clone()).await;
+        assert!(
+            told.contains("Rollback") && told.contains("Desfeita a pedido do operador.") && told.contains("O serviço não responde."),
+            "{told}"
+        );
+        let told = entry("en", undone).await;
+        assert!(told.contains("Undone at a person's request.") && told.contains("The service does not answer."), "{told}");
     }
 
     #[tokio::test]

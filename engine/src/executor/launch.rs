@@ -198,6 +198,7 @@ impl<J: Journal> Executor<J> {
         if part == Part::Finally {
             let failure = |i: Index| self.saga.step(i).failure.clone().map(|failure| (self.id(i), failure));
             summary.failed = self.saga.forward().filter_map(failure).collect();
+            summary.aborted = self.saga.aborted();
             summary.unwound = self.saga.unwound();
             if self.saga.unwinding() {
                 let written_off = self.saga.forward().filter(|&i| !self.saga.step(i).written_off.is_empty());

@@ -25,6 +25,7 @@ entry-previous = Version before: { $previous }
 entry-downtime = Downtime: { $downtime }
 entry-downtime-approximate = Downtime: { $downtime } (approx.)
 entry-down = The service does not answer.
+entry-aborted = Undone at a person's request.
 entry-failed = Failed step: { $step }
 entry-error = Error: { $error }
 entry-owed = Still to be undone: { $steps }

@@ -25,6 +25,7 @@ entry-previous = Versão anterior: { $previous }
 entry-downtime = Indisponibilidade: { $downtime }
 entry-downtime-approximate = Indisponibilidade: { $downtime } (aprox.)
 entry-down = O serviço não responde.
+entry-aborted = Desfeita a pedido do operador.
 entry-failed = Etapa com falha: { $step }
 entry-error = Erro: { $error }
 entry-owed = Ainda por desfazer: { $steps }
