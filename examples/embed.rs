@@ -96,7 +96,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let job = Job {
         graph: Graph::of(&plan),
         templates: Templates::new(ValueInputs { vars, plan_name: plan.name.clone(), ..ValueInputs::default() }),
-        info: RunInfo {
+        info: Arc::new(RunInfo {
             id: RunId::new("embedded-1"),
             plan: plan.name.clone(),
             plan_dir: folder.clone(),
@@ -104,7 +104,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             started_at,
             timestamp: timestamp(started_at),
             lang: "en".to_owned(),
-        },
+        }),
         plan: Arc::new(plan),
         registry,
         host: Arc::new(host),

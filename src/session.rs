@@ -181,7 +181,7 @@ impl Session {
             registry,
             host: Arc::new(host()),
             templates,
-            info,
+            info: Arc::new(info),
             updates: output.updates(),
             grace: GRACE,
         };

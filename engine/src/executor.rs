@@ -57,7 +57,7 @@ pub struct Job {
     /// The values of the run.
     pub templates: Templates,
     /// What kinds may know of the run.
-    pub info: RunInfo,
+    pub info: Arc<RunInfo>,
     /// Who shows it. Gets everything masked.
     pub updates: Updates,
     /// What must never be shown or kept.

@@ -63,11 +63,6 @@ impl Graph {
         &self.finally.needs[i]
     }
 
-    /// Who among the `finally` steps needs `finally` step `i` directly.
-    pub fn finally_dependents(&self, i: usize) -> &[usize] {
-        &self.finally.dependents[i]
-    }
-
     /// As [`Graph::order`], of the `finally` steps.
     pub fn finally_order(&self) -> &[usize] {
         &self.finally.order
@@ -75,17 +70,7 @@ impl Graph {
 
     /// Whether step `b` needs step `a`, directly or not.
     pub fn is_ancestor(&self, a: usize, b: usize) -> bool {
-        self.steps.needs[b].binary_search(&a).is_ok() || self.ancestors(b)[a]
-    }
-
-    /// For each step whether step `i` needs it, directly or not.
-    pub fn ancestors(&self, i: usize) -> Vec<bool> {
-        self.steps.ancestors(i)
-    }
-
-    /// For each step whether it needs step `i`, directly or not.
-    pub fn descendants(&self, i: usize) -> Vec<bool> {
-        self.steps.descendants(i)
+        self.steps.needs[b].binary_search(&a).is_ok() || self.steps.ancestors(b)[a]
     }
 }
 

@@ -339,11 +339,6 @@ impl Context {
         self.inner.stop.is_cancelled()
     }
 
-    /// The token behind [`Context::cancelled`].
-    pub fn stop_token(&self) -> CancellationToken {
-        self.inner.stop.clone()
-    }
-
     /// What is left of this attempt's timeout; `None` is without limit.
     pub fn time_left(&self) -> Option<Duration> {
         self.inner.attempt.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))

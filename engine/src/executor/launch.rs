@@ -23,11 +23,13 @@ impl<J: Journal> Executor<J> {
         while !self.halted {
             let (room, still) = (self.room(), self.still());
             let now = Instant::now();
-            let task = self.saga.wanted().find(|task| match *task {
+            let free = |i: &Index| room && !self.busy.contains(i);
+            let rested = |i: &Index| self.pauses.get(i).is_none_or(|&(_, until)| until <= now);
+            let task = self.saga.wanted().find(|task| match task {
                 Task::Drop(_) => true,
-                Task::Run(i) => room && !self.busy.contains(&i) && self.pauses.get(&i).is_none_or(|&(_, until)| until <= now),
-                Task::Probe(i) => room && !self.busy.contains(&i) && !self.unprobeable.contains(&i),
-                Task::Undo(i) => still && room && !self.busy.contains(&i) && self.pauses.get(&i).is_none_or(|&(_, until)| until <= now),
+                Task::Run(i) => free(i) && rested(i),
+                Task::Probe(i) => free(i) && !self.unprobeable.contains(i),
+                Task::Undo(i) => still && free(i) && rested(i),
             });
             match task {
                 None => return,
@@ -166,7 +168,7 @@ impl<J: Journal> Executor<J> {
             deadline: limits.timeout.map(|timeout| since + timeout),
             recorded: self.saga.recorded(i, part),
             processes: self.saga.processes(i, part).to_vec(),
-            run: Arc::new(self.job.info.clone()),
+            run: Arc::clone(&self.job.info),
             summary: Arc::new(self.summary(part)),
             needed: Arc::clone(&self.needed),
         };

@@ -202,7 +202,7 @@ impl Stage {
             registry: Arc::clone(&self.registry),
             host: Arc::clone(&self.world) as Arc<_>,
             templates: Templates::new(ValueInputs { secrets, run_id: self.run.clone(), ..ValueInputs::default() }),
-            info: RunInfo {
+            info: Arc::new(RunInfo {
                 id: RunId::new(&self.run),
                 plan: "test".to_owned(),
                 plan_dir: "/plans".into(),
@@ -210,7 +210,7 @@ impl Stage {
                 started_at,
                 timestamp: "20260206_141502".to_owned(),
                 lang: "en".to_owned(),
-            },
+            }),
             updates: Arc::new(move |update| world.update(update)),
             mask: Mask::new(self.secrets.iter().map(|(_, value)| value.as_str())),
             keep: Vec::new(),
