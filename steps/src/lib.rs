@@ -24,6 +24,7 @@ pub mod prune;
 mod python;
 pub mod python_env;
 pub mod restore;
+pub mod service_control;
 pub mod stage;
 pub mod start_service;
 pub mod stop_service;
@@ -54,6 +55,7 @@ pub fn registry() -> Registry {
         .with::<python_env::PythonEnv>()
         .with::<restore::Restore>()
         .with::<stage::Stage>()
+        .with::<service_control::ServiceControl>()
         .with::<start_service::StartService>()
         .with::<stop_service::StopService>()
         .with::<sync::Sync>()

@@ -6,4 +6,5 @@ mod command;
 mod common;
 mod gate;
 mod service;
+mod service_control;
 mod watch;

@@ -1,0 +1,181 @@
+//! The kind `service-control`, with stand-ins for the tools that really supervise a process.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use almaplan_engine::step::{Failure, Step};
+use almaplan_steps::service_control::{ServiceControl, ServiceControlOutput, State};
+use serde_json::{Map, Value, json};
+
+use crate::common::{Seen, context, context_after, kind, python, runs};
+
+/// Manager, its tool, and what it calls the service.
+const MANAGERS: [(&str, &str, &str); 3] = [
+    ("systemd", "systemctl", "almareia.service"),
+    ("windows-service", "sc.exe", "AlmareiaWeb"),
+    ("scheduled-task", "schtasks.exe", r"\Almareia\Servidor"),
+];
+
+/// What the service is, whoever supervises it.
+const UNIT: &str = "[Unit]\nDescription=Almareia\n\n[Service]\nExecStart=/bin/sleep 600\nKillSignal=SIGTERM\n";
+
+/// A folder with a supervisor and its service; nothing is left running at the end.
+struct Place {
+    folder: tempfile::TempDir,
+    manager: (&'static str, &'static str, &'static str),
+}
+
+impl Place {
+    fn new(manager: (&'static str, &'static str, &'static str), memory: Value) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tool = folder.path().join(manager.1);
+        fs::write(&tool, format!("#!{}\n{}", python().display(), include_str!("supervisor.py"))).unwrap();
+        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(folder.path().join("almareia.service"), UNIT).unwrap();
+        fs::write(folder.path().join("memory.json"), memory.to_string()).unwrap();
+        Self { folder, manager }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    async fn control(&self, state: Value) -> (Result<ServiceControlOutput, Failure>, Seen) {
+        self.control_after(state, Map::new()).await
+    }
+
+    /// As a further attempt, with what earlier ones recorded.
+    async fn control_after(&self, state: Value, recorded: Map<String, Value>) -> (Result<ServiceControlOutput, Failure>, Seen) {
+        let (cx, _, seen) = context_after(self.path(), recorded, Vec::new());
+        (self.kind(state, self.manager.2).run(&cx).await, seen)
+    }
+
+    fn kind(&self, state: Value, name: &str) -> ServiceControl {
+        let tool = self.path().join(self.manager.1);
+        kind(json!({ "manager": self.manager.0, "name": name, "state": state, "deadline": "5s", "tool": tool }))
+    }
+
+    fn memory(&self) -> Value {
+        serde_json::from_str(&fs::read_to_string(self.path().join("memory.json")).unwrap()).unwrap()
+    }
+
+    fn pid(&self) -> Option<u32> {
+        self.memory()["pid"].as_u64().map(|pid| pid as u32).filter(|&pid| runs(pid))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid() {
+            let _ = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_manager_starts_stops_and_restarts_and_tells_what_was_there_before() {
+    for manager in MANAGERS {
+        for language in ["en", "pt"] {
+            let place = Place::new(manager, json!({ "takes": 0.1, "language": language }));
+            let (started, seen) = place.control(json!("running")).await;
+            let started = started.unwrap();
+            assert_eq!((started.before, started.changed), (Some(State::Stopped), true), "{manager:?}");
+            assert_eq!(seen.recorded()["before"], "stopped");
+            let first = place.pid().expect("it outlives the tool that started it");
+            assert!(manager.0 == "scheduled-task" || started.pid == Some(first), "{started:?}");
+
+            let again = place.control(json!("running")).await.0.unwrap();
+            assert_eq!((again.before, again.changed), (Some(State::Running), false), "{manager:?}");
+            assert_eq!(place.pid(), Some(first));
+
+            let restarted = place.control(json!("restarted")).await.0.unwrap();
+            assert_eq!((restarted.before, restarted.changed), (Some(State::Running), true));
+            assert!(place.pid().is_some_and(|pid| pid != first), "{manager:?}");
+
+            let stopped = place.control(json!("stopped")).await.0.unwrap();
+            assert_eq!((stopped.before, stopped.pid, stopped.changed), (Some(State::Running), None, true));
+            assert_eq!(place.pid(), None, "{manager:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn as_a_compensation_it_restores_what_was_recorded_before_the_effect() {
+    for manager in MANAGERS {
+        let place = Place::new(manager, json!({}));
+        place.control(json!("running")).await.0.unwrap();
+        // Interrupted behind its effect: the rerun finds it stopped, and still knows that it ran.
+        let (_, seen) = place.control(json!("stopped")).await;
+        let (rerun, _) = place.control_after(json!("stopped"), seen.recorded()).await;
+        let before = rerun.unwrap().before;
+        assert_eq!(before, Some(State::Running), "{manager:?}");
+        place.control(json!(before)).await.0.unwrap();
+        assert!(place.pid().is_some(), "{manager:?}");
+        // Interrupted before it looked, it owes nothing.
+        place.control(Value::Null).await.0.unwrap();
+        assert!(place.pid().is_some(), "{manager:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_nobody_knows_is_an_error_that_names_it_and_nothing_is_asked() {
+    for manager in MANAGERS {
+        let place = Place::new(manager, json!({}));
+        let failure = place.kind(json!("running"), "Nobody").run(&context(place.path()).0).await.unwrap_err();
+        assert!(failure.clean && failure.message.contains("`Nobody`"), "{failure:?}");
+        assert_eq!(place.memory(), json!({}), "{manager:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_ends_at_once_is_a_failure_that_owes() {
+    for manager in MANAGERS {
+        let place = Place::new(manager, json!({ "broken": true }));
+        let failure = place.control(json!("running")).await.0.unwrap_err();
+        assert!(!failure.clean, "{failure:?}");
+        assert!(failure.message.contains(manager.2) && failure.message.contains("started"), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_that_does_not_come_to_its_end_is_late() {
+    let place = Place::new(MANAGERS[1], json!({ "stuck": true }));
+    place.control(json!("running")).await.0.unwrap();
+    let failure = place.control(json!("stopped")).await.0.unwrap_err();
+    assert!(!failure.clean && failure.message.contains("is not stopped after 5s: STOP_PENDING"), "{failure:?}");
+    assert!(place.pid().is_some());
+}
+
+#[tokio::test]
+async fn a_tool_that_is_not_there_is_named() {
+    let with = json!({ "manager": "scheduled-task", "name": "x", "state": "running" });
+    let folder = tempfile::tempdir().unwrap();
+    let failure = kind::<ServiceControl>(with).run(&context(folder.path()).0).await.unwrap_err();
+    assert!(failure.clean && failure.message.contains("schtasks.exe") && failure.message.contains("`manager`"), "{failure:?}");
+}
+
+/// The stand-in reads the unit as systemd would: so it must be one.
+#[test]
+fn the_unit_of_these_tests_is_one_to_systemd() {
+    let folder = tempfile::tempdir().unwrap();
+    let unit = folder.path().join("almareia.service");
+    fs::write(&unit, UNIT).unwrap();
+    match Command::new("systemd-analyze").arg("verify").arg(&unit).output() {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => eprintln!("not tried: systemd-analyze: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn where_no_systemd_runs_its_own_words_are_told() {
+    if !Path::new("/usr/bin/systemctl").exists() || Path::new("/run/systemd/system").exists() {
+        eprintln!("not tried: systemctl is missing here, or its systemd runs");
+        return;
+    }
+    let with = json!({ "manager": "systemd", "name": "ssh.service", "state": "stopped" });
+    let folder = tempfile::tempdir().unwrap();
+    let failure = kind::<ServiceControl>(with).run(&context(folder.path()).0).await.unwrap_err();
+    assert!(failure.clean && failure.message.contains("booted with systemd"), "{failure:?}");
+}
