@@ -171,18 +171,27 @@ fn append(file: &Path, entry: &[String]) -> std::io::Result<bool> {
     if has(&tail, entry) {
         return Ok(false);
     }
-    // Notepad of older Windows shows nothing but one long line without the carriage returns.
-    let end = if std::env::consts::FAMILY == "windows" { "\r\n" } else { "\n" };
-    let begun = if tail.is_empty() || tail.ends_with('\n') { "" } else { end };
+    let (mark, end) = conventions(std::env::consts::FAMILY);
+    let begun = match (tail.is_empty(), tail.ends_with('\n')) {
+        (true, _) => mark,
+        (false, true) => "",
+        (false, false) => end,
+    };
     let text = format!("{begun}{}{end}{end}", entry.join(end));
     log.write_all(text.as_bytes())?;
     log.sync_all()?;
     Ok(true)
 }
 
+/// How a text file begins and how its lines end. On Windows PowerShell 5.1 takes UTF-8 without the mark for ANSI, and Notepad before
+/// 2018 shows one long line without the carriage returns.
+fn conventions(family: &str) -> (&'static str, &'static str) {
+    if family == "windows" { ("\u{feff}", "\r\n") } else { ("", "\n") }
+}
+
 /// Whether `log` has `entry`, whatever times it was written with.
 fn has(log: &str, entry: &[String]) -> bool {
-    let lines: Vec<&str> = log.lines().collect();
+    let lines: Vec<&str> = log.trim_start_matches('\u{feff}').lines().collect();
     lines.windows(entry.len()).any(|window| {
         let mut pairs = window.iter().zip(entry).enumerate();
         pairs.all(|(index, (found, line))| index == TIMES || found == line)
@@ -327,6 +336,14 @@ mod tests {
         let headlines: Vec<&str> = text.lines().filter(|line| line.starts_with('[')).collect();
         assert!(headlines.len() == 2 && headlines[0].ends_with("Failure (rollback incomplete): almareia-producao"), "{text}");
         assert!(headlines[1].ends_with("Failure: almareia-producao") && text.starts_with("an older entry, torn in the mid\n["), "{text}");
+    }
+
+    /// The mark stands before the first entry, which must still be found behind it.
+    #[test]
+    fn an_entry_behind_a_byte_order_mark_is_found() {
+        let entry = ["[06/02/2026] Sucesso".to_owned(), "  Execução: x".to_owned()];
+        let (mark, end) = conventions("windows");
+        assert!(has(&format!("{mark}{}{end}", entry.join(end)), &entry));
     }
 
     #[tokio::test]
