@@ -36,7 +36,7 @@ use crate::journal::{Demand, Journal, JournalError, Record};
 
 use crate::plan::{Plan, Retry, Templates};
 use crate::saga::{IllegalEvent, Index, Phase, Saga, Shape, Task};
-use crate::step::{Failure, Host, Keep, Prepared, Registry, Request, RunInfo};
+use crate::step::{Failure, Host, Keep, Prepared, ProcessIdentity, Registry, Request, RunInfo};
 use crate::update::{self, Ending, State, Update, Updates};
 use attempt::{Limits, Verdict};
 pub use mask::Mask;
@@ -116,6 +116,7 @@ pub struct Executor<J> {
     down_since: Option<Instant>,
     unreachable_at: Option<Timestamp>,
     needed: Arc<Mutex<Vec<PathBuf>>>,
+    met: Arc<Mutex<Vec<ProcessIdentity>>>,
     began: Instant,
     resumed: bool,
 }
@@ -147,9 +148,10 @@ impl<J: Journal> Executor<J> {
     pub fn new(mut job: Job, journal: J, records: &[Record]) -> Result<Self, IllegalEvent> {
         job.updates = job.mask.over(job.updates);
         let mut saga = Saga::new(Shape::of(&job.plan, &job.graph, &job.registry));
-        let mut unreachable_at = None;
+        let (mut unreachable_at, mut met) = (None, Vec::new());
         for record in records {
             saga.apply(&record.event)?;
+            met.extend(met_in(&record.event));
             if record.event == Event::Run(RunFact::Unreachable) {
                 unreachable_at = Some(record.at);
             }
@@ -175,6 +177,7 @@ impl<J: Journal> Executor<J> {
             down_since: None,
             unreachable_at,
             needed,
+            met: Arc::new(Mutex::new(met)),
             began: Instant::now(),
             resumed: false,
         })
@@ -398,14 +401,22 @@ impl<J: Journal> Executor<J> {
             }
             Keep::Process(process) => vec![Fact::Spawned { part, process }],
         };
+        let mut events = facts.into_iter().map(|fact| Event::Step(step.clone(), fact));
         // An attempt that was given up may still ask: dropping `done` refuses it.
-        let noted = self.journal_error.is_none() && facts.into_iter().all(|fact| self.note(Event::Step(step.clone(), fact)).is_ok());
+        let noted = self.journal_error.is_none() && events.all(|event| self.learn(event).is_ok());
         if noted {
             self.commit();
             if self.journal_error.is_none() {
                 let _ = done.send(());
             }
         }
+    }
+
+    fn learn(&mut self, event: Event) -> Result<(), IllegalEvent> {
+        let met = met_in(&event);
+        self.note(event)?;
+        self.met.lock().expect("no code panics while it holds this lock").extend(met);
+        Ok(())
     }
 
     fn obey(&mut self, order: Order) {
@@ -492,6 +503,18 @@ fn remember_paths(needed: &Mutex<Vec<PathBuf>>, value: &Value) {
         Value::Array(values) => values.iter().for_each(|value| remember_paths(needed, value)),
         Value::Object(values) => values.values().for_each(|value| remember_paths(needed, value)),
         Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The output that says beyond doubt which process a `pid` beside it means.
+const PROCESS: &str = "process";
+
+/// The process that an event tells of.
+fn met_in(event: &Event) -> Option<ProcessIdentity> {
+    match event {
+        Event::Step(_, Fact::Spawned { process, .. }) => Some(process.clone()),
+        Event::Step(_, Fact::Recorded { name, value, .. }) if name == PROCESS => serde_json::from_value(value.clone()).ok(),
+        Event::Step(..) | Event::Run(_) => None,
     }
 }
 

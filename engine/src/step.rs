@@ -208,6 +208,8 @@ pub struct Attempt {
     pub summary: Arc<Summary>,
     /// Paths that this run, and a rollback of the newest success, still need.
     pub needed: Arc<Mutex<Vec<PathBuf>>>,
+    /// The processes that any step of this run started, or recorded as its `process`, oldest first.
+    pub met: Arc<Mutex<Vec<ProcessIdentity>>>,
 }
 
 struct Inner {
@@ -288,6 +290,7 @@ impl Context {
             run: Arc::new(run),
             summary: Arc::default(),
             needed: Arc::default(),
+            met: Arc::default(),
         };
         let (_, answer) = watch::channel(None);
         Self::new(attempt, CancellationToken::new(), answer, requests, updates)
@@ -387,6 +390,13 @@ impl Context {
     /// The processes that earlier attempts spawned, oldest first. Kinds whose [`Traits::adopts`] is false find them ended.
     pub fn processes(&self) -> &[ProcessIdentity] {
         &self.inner.attempt.processes
+    }
+
+    /// The process that `pid` meant when a step of this run last dealt with it: a step hands on the bare number, and that may
+    /// be anybody's by now. `None` where no step did.
+    pub fn met(&self, pid: u32) -> Option<ProcessIdentity> {
+        let met = self.inner.attempt.met.lock().expect("no code panics while it holds this lock");
+        met.iter().rfind(|process| process.pid == pid).cloned()
     }
 
     /// Waits for a person's answer to this step (`almaplan resolve`).

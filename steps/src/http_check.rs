@@ -157,7 +157,7 @@ impl Step for HttpCheck {
     type Output = HttpCheckOutput;
 
     async fn run(&self, cx: &Context) -> Result<HttpCheckOutput, Failure> {
-        let mut poll = self.prepare().map_err(Failure::clean)?;
+        let mut poll = self.prepare(cx).map_err(Failure::clean)?;
         tokio::select! {
             outcome = poll.until_well(cx) => outcome,
             () = cx.cancelled() => Err(Failure::dirty("stopped as asked")),
@@ -174,7 +174,7 @@ impl Step for HttpCheck {
 }
 
 impl HttpCheck {
-    fn prepare(&self) -> Result<Poll<'_>, CheckError> {
+    fn prepare(&self, cx: &Context) -> Result<Poll<'_>, CheckError> {
         let base = address(&self.base)?;
         let questions = self.checks.iter().filter(|check| check.is_wanted()).map(Question::new).collect::<Result<Vec<_>, _>>()?;
         if self.checks.is_empty() {
@@ -183,7 +183,7 @@ impl HttpCheck {
         let session = Session::new(&base);
         let tree = self.pid.map(|pid| {
             process::supported().map_err(|reason| CheckError::Unseen { pid, reason })?;
-            process::identify(pid).map(|process| Tree::of(&process)).ok_or(CheckError::Dead(pid))
+            process::meant(cx, pid).map(|process| Tree::of(&process)).ok_or(CheckError::Dead(pid))
         });
         Ok(Poll {
             step: self,
@@ -435,7 +435,8 @@ fn proves_listener(tree: &mut Tree, port: u16) -> Result<(), CheckError> {
         Listening::Nobody => Err(CheckError::Silent(port)),
         Listening::Other => {
             let (ours, pid) = (tree.refresh(), tree.root().pid);
-            let foreign = process::listeners(port)?.into_iter().find(|other| *other != pid && !ours.contains(other));
+            let mut listeners = process::listeners(port)?.into_iter().map(|listener| listener.pid);
+            let foreign = listeners.find(|other| *other != pid && !ours.contains(other));
             let holder = foreign.and_then(process::describe).map_or_else(|| "someone".to_owned(), |process| process.to_string());
             Err(CheckError::Foreign { port, holder, expected: pid })
         }

@@ -98,7 +98,7 @@ impl Step for LogCheck {
         let scanned = tokio::task::spawn_blocking(move || scan.read()).await.map_err(Failure::clean)?;
         let output = scanned.map_err(Failure::clean)?.verdict()?;
         // What it said is all right, but it is gone: nothing after this would notice in time.
-        match self.pid.filter(|pid| process::supported().is_ok() && process::identify(*pid).is_none()) {
+        match self.pid.filter(|pid| process::supported().is_ok() && process::meant(cx, *pid).is_none()) {
             Some(pid) => Err(Failure::clean(LogError::Ended(pid))),
             None => Ok(output),
         }

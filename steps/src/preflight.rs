@@ -219,14 +219,15 @@ impl Preflight {
         if let Some(expect) = &self.port_expect {
             expect.check()?;
             // Who listens may be a child of what is ours.
-            let root = |pid| process::root_of(pid).ok().flatten().and_then(|root| process::describe(root.pid));
+            let root = |listener| process::root_of(listener).ok().flatten().and_then(|root| process::describe(root.pid));
             let ours = |process: &Description| expect.matches(process, &cx.run().plan_dir);
-            let foreign = |process: &Description| !ours(process) && !root(process.pid).is_some_and(|root| ours(&root));
-            if let Some(process) = listeners.iter().copied().filter_map(process::describe).find(foreign) {
+            let described = listeners.iter().filter_map(|listener| Some((listener, process::describe(listener.pid)?)));
+            let mut foreign = described.filter(|(listener, process)| !ours(process) && !root(listener).is_some_and(|root| ours(&root)));
+            if let Some((_, process)) = foreign.next() {
                 return Err(Problem::Foreign { port, holder: process.to_string(), expected: expect.to_string() });
             }
         }
-        let first = listeners.into_iter().find_map(process::describe);
+        let first = listeners.into_iter().find_map(|listener| process::describe(listener.pid));
         Ok(first.map(|process| FoundListener { pid: process.pid, program: process.program.to_string_lossy().into_owned() }))
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration as Time;
 
-use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits};
+use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, ProcessIdentity, Step, Traits};
 use almaplan_engine::update::Phase;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -74,7 +74,7 @@ pub struct StartServiceOutput {
 
 /// What waiting for a service came to.
 enum Waited {
-    Listening { pid: u32 },
+    Listening { by: ProcessIdentity },
     Ended { how: String },
     Late,
     Unknowable { why: String },
@@ -161,8 +161,8 @@ impl StartService {
     async fn never_stopped(&self, launch: &Launch) -> Option<u32> {
         let until = Instant::now() + STEADY;
         loop {
-            let listener = process::listeners(self.port).ok()?.first().copied()?;
-            let root = process::root_of(listener).ok()??.pid;
+            let listener = process::listeners(self.port).ok()?.into_iter().next()?;
+            let root = process::root_of(&listener).ok()??.pid;
             let running = process::describe(root)?;
             if running.program != launch.program || running.args != launch.args {
                 return None;
@@ -176,8 +176,8 @@ impl StartService {
 
     fn refuse_taken_port(&self) -> Result<(), Failure> {
         let listeners = process::listeners(self.port).map_err(Failure::clean)?;
-        let Some(taken) = listeners.first() else { return Ok(()) };
-        let by = process::describe(*taken).map_or_else(|| format!("process {taken}"), |process| process.to_string());
+        let Some(taken) = listeners.first().map(|listener| listener.pid) else { return Ok(()) };
+        let by = process::describe(taken).map_or_else(|| format!("process {taken}"), |process| process.to_string());
         Err(Failure::clean(format!("port {} is taken, so `{}` was not started: {by}", self.port, self.program.0)))
     }
 
@@ -193,7 +193,7 @@ impl StartService {
         let deadline = Instant::now() + self.deadline.0;
         loop {
             let look = match process::listening(tree, self.port) {
-                Ok(Listening::Member(pid)) => return Waited::Listening { pid },
+                Ok(Listening::Member(by)) => return Waited::Listening { by },
                 Ok(Listening::Nobody) => LOOK,
                 Ok(Listening::Other) => LONG_LOOK,
                 Err(error) => return Waited::Unknowable { why: error.to_string() },
@@ -222,8 +222,8 @@ impl StartService {
     ) -> Result<StartServiceOutput, Failure> {
         let log = cx.path(&self.log);
         let message = match waited {
-            Waited::Listening { pid } => {
-                let pid = root(cx, tree, pid).await?;
+            Waited::Listening { by } => {
+                let pid = root(cx, tree, by).await?;
                 return Ok(StartServiceOutput { pid, log, log_offsets });
             }
             Waited::Ended { how } => format!("`{}` {how} before it listened on port {}", self.program.0, self.port),
@@ -238,7 +238,7 @@ impl StartService {
 
     fn late(&self) -> String {
         let waited = humantime::format_duration(self.deadline.0);
-        let other = process::listeners(self.port).ok().and_then(|pids| process::describe(*pids.first()?));
+        let other = process::listeners(self.port).ok().and_then(|found| process::describe(found.first()?.pid));
         let other = other.map_or_else(String::new, |process| format!(", where another program does: {process}"));
         format!("`{}` did not listen on port {} within {waited}, so it was ended again{other}", self.program.0, self.port)
     }
@@ -256,14 +256,13 @@ fn ended(tree: &mut Tree, child: Option<&mut Child>) -> Option<String> {
 }
 
 /// The process to stop some day: the one that was started, or who listens where that was only a launcher.
-async fn root(cx: &Context, tree: &Tree, listener: u32) -> Result<u32, Failure> {
+async fn root(cx: &Context, tree: &Tree, listener: ProcessIdentity) -> Result<u32, Failure> {
     if process::is_alive(tree.root()) {
         return Ok(tree.root().pid);
     }
-    if let Some(identity) = process::identify(listener) {
-        cx.spawned(identity).await?;
-    }
-    Ok(listener)
+    let pid = listener.pid;
+    cx.spawned(listener).await?;
+    Ok(pid)
 }
 
 /// The end of what was written to `log` since it had the size `from`.

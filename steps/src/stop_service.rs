@@ -29,7 +29,8 @@ pub struct StopService {
     /// The TCP port that the service listens on.
     pub port: u16,
     /// A process known from its start, to stop even if it does not listen yet. It is left alone where it cannot be told that it
-    /// is still that one: it must listen on the port, match `expect`, or have been started by almaplan.
+    /// is still that one: it must be the very process that a step of this run started or stopped; of a pid from elsewhere, the one
+    /// that matches `expect` or was started by almaplan.
     #[serde(default)]
     pub pid: Option<u32>,
     /// How long it may take to end by itself before it is killed.
@@ -49,6 +50,8 @@ pub struct StopService {
 pub struct StopServiceOutput {
     /// The process id it had, of the root of its tree.
     pub pid: Option<u32>,
+    /// The same process beyond doubt: its pid with its start time and boot.
+    pub process: Option<ProcessIdentity>,
     /// Its program, as it has to be called to start it again.
     pub program: Option<String>,
     /// Its arguments, without the program.
@@ -77,7 +80,7 @@ impl Step for StopService {
                     self.port, first.process
                 )));
             }
-            record(cx, &first.process).await?;
+            record(cx, first).await?;
             for target in &targets {
                 cx.info(format!("stopping {}", target.process));
                 forced |= self.stop(cx, &target.root).await?;
@@ -102,7 +105,7 @@ impl StopService {
     fn targets(&self, cx: &Context) -> Result<Vec<Target>, String> {
         let mut targets: Vec<Target> = Vec::new();
         for listener in process::listeners(self.port).map_err(|error| error.to_string())? {
-            let root = process::root_of(listener).map_err(|error| format!("port {} cannot be freed: {error}", self.port))?;
+            let root = process::root_of(&listener).map_err(|error| format!("port {} cannot be freed: {error}", self.port))?;
             // None: it ended between two looks.
             let Some(root) = root.and_then(Target::of) else { continue };
             let target = self.expected(cx, root, listener)?;
@@ -119,13 +122,13 @@ impl StopService {
     }
 
     /// `root`, or only the listener where nothing but that is known to be ours.
-    fn expected(&self, cx: &Context, root: Target, listener: u32) -> Result<Target, String> {
+    fn expected(&self, cx: &Context, root: Target, listener: ProcessIdentity) -> Result<Target, String> {
         if self.expects(cx, &root.process) {
             return Ok(root);
         }
-        match process::identify(listener).and_then(Target::of).filter(|listener| self.expects(cx, &listener.process)) {
+        match Target::of(listener).filter(|listener| self.expects(cx, &listener.process)) {
             // A wrapper that almaplan started needs not look like what it wraps.
-            Some(_) if process::came_through_a_gate(root.root.pid) => Ok(root),
+            Some(_) if process::came_through_a_gate(&root.root) => Ok(root),
             Some(listener) => Ok(listener),
             None => Err(format!(
                 "someone else's program listens on port {}, and is left alone as it does not match `expect`: {}",
@@ -136,14 +139,20 @@ impl StopService {
 
     /// The process that was started as `pid`, if it is certain that it is still that one although it does not listen.
     fn known(&self, cx: &Context, pid: u32) -> Option<Target> {
-        let target = process::root_of(pid).ok()??;
-        let target = Target::of(target)?;
+        let stranger = |process: &Description| {
+            cx.info(format!("the pid {pid} belongs to another program by now, which is left alone: {process}"));
+        };
+        let Some(process) = process::meant(cx, pid) else {
+            process::describe(pid).iter().for_each(stranger);
+            return None;
+        };
+        let target = Target::of(process::root_of(&process).ok()??)?;
         let certain = match &self.expect {
             Some(_) => self.expects(cx, &target.process),
-            None => process::came_through_a_gate(pid),
+            None => cx.met(pid).is_some() || process::came_through_a_gate(&process),
         };
         if !certain {
-            cx.info(format!("the pid {pid} belongs to another program by now, which is left alone: {}", target.process));
+            stranger(&target.process);
         }
         certain.then_some(target)
     }
@@ -170,10 +179,16 @@ impl Target {
 }
 
 /// Keeps what is about to be stopped, for whoever has to start it again.
-async fn record(cx: &Context, process: &Description) -> Result<(), Failure> {
+async fn record(cx: &Context, Target { root, process }: &Target) -> Result<(), Failure> {
     // Together: a pid without the program could be stopped and never be started again.
     let program = process.program.to_string_lossy();
-    let outputs = [("pid", json!(process.pid)), ("program", json!(program)), ("args", json!(process.args)), ("cwd", json!(process.cwd))];
+    let outputs = [
+        ("pid", json!(process.pid)),
+        ("process", json!(root)),
+        ("program", json!(program)),
+        ("args", json!(process.args)),
+        ("cwd", json!(process.cwd)),
+    ];
     cx.record_all(outputs).await
 }
 
@@ -184,6 +199,7 @@ fn recorded(cx: &Context) -> StopServiceOutput {
     }
     StopServiceOutput {
         pid: field(cx, "pid"),
+        process: field(cx, "process"),
         program: field(cx, "program"),
         args: field(cx, "args"),
         cwd: field(cx, "cwd"),

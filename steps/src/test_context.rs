@@ -70,6 +70,7 @@ impl TestRun {
             run: Arc::new(run),
             summary: Arc::new(self.summary.clone()),
             needed: Arc::default(),
+            met: Arc::default(),
         };
         let updates = move |update| {
             if let Update::Note { level, message, .. } = update {

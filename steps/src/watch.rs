@@ -79,7 +79,7 @@ impl Step for Watch {
         if self.pid.is_none() && self.url.is_none() {
             return Err(Failure::clean("there is nothing to watch: give `pid`, `url` or both"));
         }
-        let mut service = self.pid.map(Watched::new).transpose()?;
+        let mut service = self.pid.map(|pid| Watched::new(cx, pid)).transpose()?;
         let prober = Prober::direct();
         let (mut cpu, mut memory, mut answers) = (Gauge::default(), Gauge::default(), Gauge::default());
         let begun = Instant::now();
@@ -169,10 +169,10 @@ struct Load {
 }
 
 impl Watched {
-    fn new(pid: u32) -> Result<Self, Failure> {
+    fn new(cx: &Context, pid: u32) -> Result<Self, Failure> {
         process::supported().map_err(|error| Failure::clean(format!("process {pid} cannot be watched: {error}")))?;
         let gone = || Failure::clean(format!("process {pid}, which was to be watched, does not run"));
-        let identity = process::identify(pid).ok_or_else(gone)?;
+        let identity = process::meant(cx, pid).ok_or_else(gone)?;
         let name = process::describe(pid).ok_or_else(gone)?.to_string();
         let mut watched = Self { tree: Tree::of(&identity), identity, name, before: (Instant::now(), HashMap::new()) };
         watched.look().ok_or_else(gone)?;

@@ -171,6 +171,7 @@ impl<J: Journal> Executor<J> {
             run: Arc::clone(&self.job.info),
             summary: Arc::new(self.summary(part)),
             needed: Arc::clone(&self.needed),
+            met: Arc::clone(&self.met),
         };
         let cx = Context::new(attempt, stop.clone(), answers, self.requests.0.clone(), self.job.updates.clone());
         let leftovers = self.leftovers(i, part);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use almaplan_engine::step::ProcessIdentity;
+use almaplan_engine::step::{Context, ProcessIdentity};
 
 use super::{running, system};
 
@@ -24,6 +24,15 @@ pub fn set_boot(boot: String) -> bool {
 pub fn identify(pid: u32) -> Option<ProcessIdentity> {
     let entry = running(pid)?;
     Some(identity(pid, entry.started, system::executable(pid).unwrap_or_default()))
+}
+
+/// The process that a step means by the bare `pid` that another one left; `None` where it has ended, whoever has the pid now. A
+/// pid that no step of the run left is whose it is.
+pub fn meant(cx: &Context, pid: u32) -> Option<ProcessIdentity> {
+    match cx.met(pid) {
+        Some(met) => is_alive(&met).then_some(met),
+        None => identify(pid),
+    }
 }
 
 pub(super) fn identity(pid: u32, started: u64, program: PathBuf) -> ProcessIdentity {

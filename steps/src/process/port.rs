@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::{Tree, is_alive, system};
+use almaplan_engine::step::ProcessIdentity;
+
+use super::{Tree, identify, is_alive, system};
 
 /// Why it cannot be told who listens.
 #[derive(Debug, thiserror::Error)]
@@ -29,16 +31,16 @@ pub enum PortError {
 ///
 /// # Errors
 /// Someone listens who may not be seen.
-pub fn listeners(port: u16) -> Result<Vec<u32>, PortError> {
+pub fn listeners(port: u16) -> Result<Vec<ProcessIdentity>, PortError> {
     // A socket closed between the two looks has no holder: look again before calling it hidden.
     for _ in 0..3 {
         let sockets = sockets(port)?;
         if sockets.is_empty() {
             return Ok(Vec::new());
         }
-        let holders = system::holders(&sockets, None);
+        let holders = holders(&sockets, None);
         if !holders.is_empty() {
-            return Ok(holders.into_iter().map(|(pid, _)| pid).collect());
+            return Ok(holders.into_iter().map(|(process, _)| process).collect());
         }
     }
     Err(PortError::Hidden { port })
@@ -53,12 +55,12 @@ pub fn is_listened_on(port: u16) -> Result<bool, PortError> {
 }
 
 /// Who listens on a port, seen from a tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listening {
     /// Nobody.
     Nobody,
     /// This process of the tree and nobody else: the proof that an answer comes from it.
-    Member(u32),
+    Member(ProcessIdentity),
     /// Somebody of no such tree, be it beside one of it.
     Other,
 }
@@ -79,10 +81,22 @@ pub fn listening(tree: &mut Tree, port: u16) -> Result<Listening, PortError> {
 }
 
 /// One of `pids` that holds a socket, where every socket is held by one of them: who shares a port with others proves nothing.
-fn sole_holder(sockets: &HashSet<u64>, pids: &[u32]) -> Option<u32> {
-    let holders = system::holders(sockets, Some(pids));
+fn sole_holder(sockets: &HashSet<u64>, pids: &[u32]) -> Option<ProcessIdentity> {
+    let holders = holders(sockets, Some(pids));
     let held: HashSet<u64> = holders.iter().flat_map(|(_, held)| held.iter().copied()).collect();
-    holders.first().map(|(pid, _)| *pid).filter(|_| held == *sockets)
+    holders.into_iter().next().map(|(process, _)| process).filter(|_| held == *sockets)
+}
+
+/// Which of the processes `among` (`None`: all) hold which of `sockets`.
+fn holders(sockets: &HashSet<u64>, among: Option<&[u32]>) -> Vec<(ProcessIdentity, HashSet<u64>)> {
+    system::holders(sockets, among).into_iter().filter_map(|(pid, _)| holder(pid, sockets)).collect()
+}
+
+/// Who `pid` is and what of `sockets` that very process holds: one that ran before and after the look is the one looked at.
+fn holder(pid: u32, sockets: &HashSet<u64>) -> Option<(ProcessIdentity, HashSet<u64>)> {
+    let process = identify(pid)?;
+    let (_, held) = system::holders(sockets, Some(&[pid])).pop()?;
+    is_alive(&process).then_some((process, held))
 }
 
 fn sockets(port: u16) -> Result<HashSet<u64>, PortError> {
@@ -93,13 +107,12 @@ fn sockets(port: u16) -> Result<HashSet<u64>, PortError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::process::identify;
 
     #[test]
     fn the_listener_of_a_port_is_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert!(listeners(port).unwrap().contains(&std::process::id()));
+        assert!(listeners(port).unwrap().contains(&identify(std::process::id()).unwrap()));
         drop(listener);
         // A child that another test starts just now may hold it for a moment longer.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
@@ -113,8 +126,9 @@ mod tests {
     fn who_shares_a_port_with_a_stranger_does_not_prove_anything() {
         let ours = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = ours.local_addr().unwrap().port();
-        let mut tree = Tree::of(&identify(std::process::id()).unwrap());
-        assert_eq!(listening(&mut tree, port).unwrap(), Listening::Member(std::process::id()));
+        let us = identify(std::process::id()).unwrap();
+        let mut tree = Tree::of(&us);
+        assert_eq!(listening(&mut tree, port).unwrap(), Listening::Member(us));
         // Another address of the same port, as a socket that is shared would look.
         let code = format!("import socket,sys; s=socket.create_server(('127.0.0.2',{port})); print(flush=True); sys.stdin.read()");
         let mut stranger = std::process::Command::new("python3");

@@ -10,11 +10,14 @@ use almaplan_engine::step::ProcessIdentity;
 
 use super::{Entry, MARK, boot, gate, running, system};
 
+/// The running processes, by pid.
+type Table = HashMap<u32, Entry>;
+
 /// A root and what belongs to it.
 #[derive(Debug, Clone)]
 pub struct Tree {
     root: ProcessIdentity,
-    /// The root was seen alive and leads a session, so that the session's id cannot belong to anyone else while members live.
+    /// The root was seen and leads a session, whose number nobody else can get while members live.
     leads_session: bool,
     /// pid → start time.
     seen: BTreeMap<u32, u64>,
@@ -31,8 +34,9 @@ pub struct NotOurs {
 impl Tree {
     /// The tree below `root`, which may have ended already.
     pub fn of(root: &ProcessIdentity) -> Self {
-        let alive = running(root.pid).filter(|entry| entry.started == root.started && root.boot == boot());
-        let leads_session = alive.is_some_and(|entry| entry.session == entry.pid);
+        // A zombie still has its number: what ended before anyone looked may have left children in its session.
+        let there = system::entry(root.pid).filter(|entry| entry.started == root.started && root.boot == boot());
+        let leads_session = there.is_some_and(|entry| entry.session == entry.pid);
         let mut tree = Self { root: root.clone(), leads_session, seen: BTreeMap::new() };
         tree.refresh();
         tree
@@ -58,40 +62,20 @@ impl Tree {
         if self.root.boot != boot() {
             return Vec::new();
         }
-        let table: HashMap<u32, Entry> =
-            system::entries().into_iter().filter(|entry| !entry.ended).map(|entry| (entry.pid, entry)).collect();
-        let protected = ourselves();
-        let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-        for entry in table.values() {
-            children.entry(entry.parent).or_default().push(entry.pid);
-        }
-        let mut members: Vec<Entry> = Vec::new();
-        let mut known = HashSet::new();
-        let mut add = |start: u32, members: &mut Vec<Entry>| {
-            let mut waiting = vec![start];
-            while let Some(pid) = waiting.pop() {
-                if protected.contains(&pid) || !known.insert(pid) {
-                    continue;
-                }
-                members.extend(table.get(&pid));
-                waiting.extend(children.get(&pid).into_iter().flatten());
-            }
-        };
-        for (pid, started) in std::iter::once((&self.root.pid, &self.root.started)).chain(&self.seen) {
-            if table.get(pid).is_some_and(|entry| entry.started == *started) {
-                add(*pid, &mut members);
-            }
-        }
-        for entry in table.values().filter(|entry| self.owns(entry, &table)) {
-            add(entry.pid, &mut members);
-        }
+        let table: Table = system::entries().into_iter().filter(|entry| !entry.ended).map(|entry| (entry.pid, entry)).collect();
+        let known = std::iter::once((&self.root.pid, &self.root.started)).chain(&self.seen);
+        let known = known.filter_map(|(pid, started)| table.get(pid).filter(|entry| entry.started == *started));
+        let owned = table.values().filter(|entry| self.owns(entry, &table));
+        let mut members = with_all_below(known.chain(owned), &table, is_there);
         members.sort_by_key(|entry| (entry.pid != self.root.pid, entry.started, entry.pid));
         self.seen = members.iter().map(|entry| (entry.pid, entry.started)).collect();
+        // Without members its number may be given away, and its next holder may end and leave members of its own.
+        self.leads_session &= !members.is_empty() || system::entry(self.root.pid).is_some_and(|entry| entry.started == self.root.started);
         members
     }
 
     /// Whether `entry` is of this tree although its parents may be gone.
-    fn owns(&self, entry: &Entry, table: &HashMap<u32, Entry>) -> bool {
+    fn owns(&self, entry: &Entry, table: &Table) -> bool {
         // What is older than the root cannot come from it.
         if entry.started < self.root.started {
             return false;
@@ -100,6 +84,31 @@ impl Tree {
         let of_session = self.leads_session && entry.session == self.root.pid && !reused;
         of_session || system::variable(entry.pid, MARK).is_some_and(|mark| mark.to_str() == Some(gate::mark(&self.root).as_str()))
     }
+}
+
+/// `some` of the rows of `table` and all below them. A table is not read in one moment: who is someone's child there is so for sure
+/// only where that one `is_there` even now that all has been read. Else its pid may have been another's when the child was read.
+fn with_all_below<'t>(some: impl Iterator<Item = &'t Entry>, table: &'t Table, is_there: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+    let protected = ourselves();
+    let mut children: HashMap<u32, Vec<&Entry>> = HashMap::new();
+    for entry in table.values() {
+        children.entry(entry.parent).or_default().push(entry);
+    }
+    let (mut members, mut known) = (Vec::new(), HashSet::new());
+    let mut waiting: Vec<&Entry> = some.collect();
+    while let Some(entry) = waiting.pop() {
+        if protected.contains(&entry.pid) || !known.insert(entry.pid) {
+            continue;
+        }
+        members.push(*entry);
+        waiting.extend(children.get(&entry.pid).filter(|_| is_there(entry)).into_iter().flatten());
+    }
+    members
+}
+
+/// Whether the process of a row runs still.
+fn is_there(entry: &Entry) -> bool {
+    running(entry.pid).is_some_and(|now| now.started == entry.started)
 }
 
 /// Ourselves and all that we come from.
@@ -112,42 +121,51 @@ pub(super) fn ourselves() -> HashSet<u32> {
     ours
 }
 
-/// The root of the tree that `pid` belongs to: what has to be stopped so that it does not come back.
+/// The root of the tree that `process` belongs to: what has to be stopped so that it does not come back. `None` where it has ended.
 ///
 /// What was started through a gate says so itself. Of anything else only a launcher, reloader or forking parent is taken: the
 /// same program (or two of Python's), in the same session, group and folder; never a shell, a supervisor or a terminal.
 ///
 /// # Errors
 /// It is almaplan itself, or what started it.
-pub fn root_of(pid: u32) -> Result<Option<ProcessIdentity>, NotOurs> {
+pub fn root_of(process: &ProcessIdentity) -> Result<Option<ProcessIdentity>, NotOurs> {
     let protected = ourselves();
-    let Some(mut top) = running(pid) else { return Ok(None) };
-    if protected.contains(&pid) {
-        return Err(NotOurs { pid });
+    let Some(mut top) = running(process.pid).filter(|entry| entry.started == process.started && process.boot == boot()) else {
+        return Ok(None);
+    };
+    if protected.contains(&process.pid) {
+        return Err(NotOurs { pid: process.pid });
     }
-    if let Some(root) = marked_root(pid).filter(|root| !protected.contains(&root.pid)) {
-        return Ok(super::identify(root.pid).filter(|identity| identity.started == root.started));
-    }
-    while let Some(parent) = running(top.parent).filter(|parent| !protected.contains(&parent.pid) && is_launcher(parent, &top)) {
-        top = parent;
+    match marked_root(&top).filter(|root| !protected.contains(&root.pid)) {
+        Some(root) => top = root,
+        None => {
+            while let Some(parent) = running(top.parent).filter(|parent| !protected.contains(&parent.pid) && is_launcher(parent, &top)) {
+                top = parent;
+            }
+        }
     }
     Ok(super::identify(top.pid).filter(|identity| identity.started == top.started))
 }
 
-/// Whether `pid` is a process that almaplan itself started.
-pub fn came_through_a_gate(pid: u32) -> bool {
-    marked_root(pid).is_some_and(|root| root.pid == pid)
+/// Whether `process` is one that almaplan itself started.
+pub fn came_through_a_gate(process: &ProcessIdentity) -> bool {
+    let entry = running(process.pid).filter(|entry| entry.started == process.started);
+    entry.and_then(|entry| marked_root(&entry)).is_some_and(|root| root.pid == process.pid && root.started == process.started)
 }
 
-/// The process that was let out of a gate and that `pid` comes from, if it still runs.
-fn marked_root(pid: u32) -> Option<Entry> {
-    let mark = system::variable(pid, MARK)?;
+/// The process that was let out of a gate and that `entry` comes from, if it still runs.
+fn marked_root(entry: &Entry) -> Option<Entry> {
+    let mark = system::variable(entry.pid, MARK).filter(|_| is_there(entry))?;
     let (root, started) = mark.to_str()?.split_once('.')?;
-    let entry = running(root.parse().ok()?)?;
-    (entry.started == started.parse::<u64>().ok()?).then_some(entry)
+    let root = running(root.parse().ok()?)?;
+    (root.started == started.parse::<u64>().ok()?).then_some(root)
 }
 
 fn is_launcher(parent: &Entry, child: &Entry) -> bool {
+    // Nobody is younger than its child: that one has the pid of a parent which is gone.
+    if parent.started > child.started {
+        return false;
+    }
     let same_place =
         parent.session == child.session && parent.group == child.group && system::folder(parent.pid) == system::folder(child.pid);
     let (Some(above), Some(below)) = (system::executable(parent.pid), system::executable(child.pid)) else { return false };
@@ -158,4 +176,37 @@ fn is_launcher(parent: &Entry, child: &Entry) -> bool {
 fn is_shell(program: &std::path::Path) -> bool {
     const SHELLS: [&str; 10] = ["sh", "bash", "dash", "zsh", "fish", "ksh", "busybox", "cmd", "powershell", "pwsh"];
     program.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| SHELLS.contains(&stem.to_ascii_lowercase().as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(pid: u32, parent: u32, started: u64) -> Entry {
+        let (cpu, memory) = Default::default();
+        Entry { pid, parent, group: pid, session: pid, started, ended: false, suspended: false, cpu, memory }
+    }
+
+    // A parent was read from the process table, ended, and its pid went to a stranger whose child was read a moment later: that
+    // child counted as ours, and was killed with all that it had started.
+    #[test]
+    fn a_child_is_nobodys_whose_parent_is_gone_once_all_has_been_read() {
+        let table: Table = [row(4100, 7, 50), row(4200, 4100, 60), row(4300, 4200, 70)].map(|entry| (entry.pid, entry)).into();
+        let below = |is_there: fn(&Entry) -> bool| {
+            let members = with_all_below(table.get(&4100).into_iter(), &table, is_there);
+            members.iter().map(|entry| entry.pid).collect::<Vec<_>>()
+        };
+        assert_eq!(below(|_| true), [4100, 4200, 4300]);
+        assert_eq!(below(|entry| entry.pid != 4200), [4100, 4200]);
+        assert_eq!(below(|entry| entry.pid != 4100), [4100]);
+    }
+
+    // The same of a launcher: who has the pid of a parent that is gone is younger than its child.
+    #[test]
+    fn nobody_is_the_launcher_of_who_is_older() {
+        let us = running(std::process::id()).expect("we run");
+        let again = Entry { started: us.started + 1, ..us };
+        assert!(is_launcher(&us, &again));
+        assert!(!is_launcher(&again, &us));
+    }
 }

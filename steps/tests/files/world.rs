@@ -123,6 +123,7 @@ pub fn context(
         run: Arc::new(run),
         summary: Arc::default(),
         needed: Arc::new(std::sync::Mutex::new(needed)),
+        met: Arc::default(),
     };
     let (_, answer) = watch::channel(None);
     Context::new(attempt, stop, answer, requests, updates)

@@ -60,6 +60,16 @@ pub fn context(folder: &Path) -> (Context, CancellationToken, Seen) {
 
 /// The same, as a further attempt sees it.
 pub fn context_after(folder: &Path, recorded: Map<String, Value>, processes: Vec<ProcessIdentity>) -> (Context, CancellationToken, Seen) {
+    context_that_met(folder, recorded, processes, Vec::new())
+}
+
+/// The same in a run whose other steps dealt with the processes `met`.
+pub fn context_that_met(
+    folder: &Path,
+    recorded: Map<String, Value>,
+    processes: Vec<ProcessIdentity>,
+    met: Vec<ProcessIdentity>,
+) -> (Context, CancellationToken, Seen) {
     let seen = Seen::default();
     let (requests, mut inbox) = mpsc::unbounded_channel::<Request>();
     let kept = seen.kept.clone();
@@ -88,6 +98,7 @@ pub fn context_after(folder: &Path, recorded: Map<String, Value>, processes: Vec
         run: Arc::new(run),
         summary: Arc::default(),
         needed: Arc::default(),
+        met: Arc::new(Mutex::new(met)),
     };
     let stop = CancellationToken::new();
     let (_, answer) = watch::channel(None);

@@ -65,6 +65,27 @@ async fn an_opened_gate_keeps_its_identity_and_is_not_alive_in_another_boot() {
     process::kill_now(&mut process::Tree::of(&identity));
 }
 
+/// What has no parent that we know and nothing of ours in its environment.
+const ORPHAN: &str = "(env -i sh -c 'echo $$ > orphan; exec sleep 60' &)";
+
+#[tokio::test]
+async fn an_orphan_without_an_environment_is_found_by_its_session() {
+    for line in [format!("{ORPHAN}; exec sleep 60"), ORPHAN.to_owned()] {
+        let folder = tempfile::tempdir().unwrap();
+        let launch = Launch { args: vec!["-c".to_owned(), line.clone()], cwd: folder.path().to_owned(), ..touch(folder.path()) };
+        let gate = Gate::close(launch).unwrap();
+        let identity = gate.identity().clone();
+        let _child = gate.open().await.unwrap();
+        let orphan = pid_in(&folder.path().join("orphan")).await;
+        // A command that is over at once was a zombie before its tree was first looked at: what it left in its session lived on.
+        until("the end of what ends at once", || line != ORPHAN || !process::is_alive(&identity)).await;
+        let mut tree = process::Tree::of(&identity);
+        assert!(tree.refresh().contains(&orphan), "{line}");
+        process::kill_now(&mut tree);
+        until("its end", || !runs(orphan)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_reused_pid_is_never_signalled() {
     let mut bystander = tokio::process::Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
@@ -82,5 +103,5 @@ async fn we_and_what_started_us_are_never_part_of_a_tree() {
     let mut tree = process::Tree::of(&process::identify(parent).unwrap());
     let members = tree.refresh();
     assert!(!members.contains(&parent) && !members.contains(&std::process::id()), "{members:?}");
-    assert!(process::root_of(std::process::id()).is_err());
+    assert!(process::root_of(&process::identify(std::process::id()).unwrap()).is_err());
 }

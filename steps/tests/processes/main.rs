@@ -5,6 +5,7 @@
 mod command;
 mod common;
 mod gate;
+mod reuse;
 mod service;
 mod service_control;
 mod watch;

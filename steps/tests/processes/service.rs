@@ -64,6 +64,10 @@ impl Place {
         pid
     }
 
+    fn is_served_by(&self, pid: u32) -> bool {
+        process::listeners(self.port).unwrap().iter().any(|listener| listener.pid == pid)
+    }
+
     fn log(&self) -> String {
         fs::read_to_string(self.path().join("logs/out.log")).unwrap_or_default()
     }
@@ -72,7 +76,8 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let listeners = process::listeners(self.port).unwrap_or_default();
-        for identity in listeners.into_iter().chain(self.by_hand.iter().map(Child::id)).filter_map(process::identify) {
+        let by_hand = self.by_hand.iter().filter_map(|child| process::identify(child.id()));
+        for identity in listeners.into_iter().chain(by_hand) {
             process::kill_now(&mut Tree::of(&identity));
         }
         self.by_hand.iter_mut().for_each(|child| drop(child.wait()));
@@ -83,7 +88,7 @@ impl Drop for Place {
 async fn a_service_whose_child_listens_is_stopped_by_its_root() {
     let place = Place::new();
     let started = place.start("parent").await.unwrap();
-    let listener = process::listeners(place.port).unwrap()[0];
+    let listener = process::listeners(place.port).unwrap()[0].pid;
     assert_ne!(listener, started.pid, "it is the child that listens");
 
     let (stopped, seen) = place.stop(json!({ "expect": "server.py" })).await;
@@ -104,14 +109,14 @@ async fn what_was_stopped_starts_again_from_what_the_stop_left() {
     assert_eq!(stopped.pid, Some(before));
     let again = json!({ "program": stopped.program, "args": stopped.args, "cwd": stopped.cwd, "port": place.port, "log": "again.log" });
     let again = kind::<StartService>(again).run(&context(place.path()).0).await.unwrap();
-    assert!(process::listeners(place.port).unwrap().contains(&again.pid));
+    assert!(place.is_served_by(again.pid));
 }
 
 #[tokio::test]
 async fn a_listener_started_by_hand_is_stopped_with_its_launcher_but_not_with_us() {
     let mut place = Place::new();
     let launcher = place.by_hand("parent").await;
-    let listener = process::listeners(place.port).unwrap()[0];
+    let listener = process::listeners(place.port).unwrap()[0].pid;
     assert_ne!(listener, launcher);
     let stopped = place.stop(json!({})).await.0.unwrap();
     assert_eq!(stopped.pid, Some(launcher), "the launcher is the same program in the same place; the test that started it is not");
@@ -122,7 +127,7 @@ async fn a_listener_started_by_hand_is_stopped_with_its_launcher_but_not_with_us
 async fn a_launcher_that_does_not_look_expected_is_stopped_only_if_almaplan_started_it() {
     let mut place = Place::new();
     place.by_hand("parent").await;
-    let listener = process::listeners(place.port).unwrap()[0];
+    let listener = process::listeners(place.port).unwrap()[0].pid;
     let stopped = place.stop(json!({ "expect": "worker" })).await.0.unwrap();
     assert_eq!(stopped.pid, Some(listener));
 
@@ -177,7 +182,7 @@ async fn stopping_what_is_not_there_is_done_and_a_rerun_knows_what_was() {
     let stopped = place.stop(json!({ "pid": null })).await.0.unwrap();
     assert_eq!(
         serde_json::to_value(&stopped).unwrap(),
-        json!({ "pid": null, "program": null, "args": null, "cwd": null, "forced": false })
+        json!({ "pid": null, "process": null, "program": null, "args": null, "cwd": null, "forced": false })
     );
 
     let recorded: Map<String, Value> = serde_json::from_value(json!({ "pid": 77, "program": "/p", "args": ["a"], "cwd": "/c" })).unwrap();
@@ -269,7 +274,7 @@ async fn a_launcher_that_ends_well_is_replaced_by_the_service_it_left() {
     let place = Place::new();
     let (cx, _, seen) = context(place.path());
     let started = kind::<StartService>(place.with("daemon")).run(&cx).await.unwrap();
-    assert!(process::listeners(place.port).unwrap().contains(&started.pid));
+    assert!(place.is_served_by(started.pid));
     assert_eq!(seen.spawned().last().unwrap().pid, started.pid, "a crash from here on finds the service, not the launcher");
 }
 
@@ -301,7 +306,7 @@ async fn a_started_service_outlives_its_starter_and_holds_nothing_of_it() {
     starter.wait().unwrap();
 
     assert!(Machine::new(None).answers(&format!("http://127.0.0.1:{}/", place.port)).await);
-    assert!(process::listeners(place.port).unwrap().contains(&pid));
+    assert!(place.is_served_by(pid));
     let open = |descriptor: &str| fs::read_link(format!("/proc/{pid}/fd/{descriptor}")).unwrap();
     assert_eq!(open("0"), Path::new("/dev/null"));
     assert_eq!((open("1"), open("2")), (place.path().join("logs/out.log"), place.path().join("logs/out.log")));
@@ -320,7 +325,7 @@ async fn the_machine_ends_what_a_dead_process_left_and_nobody_of_another_boot() 
     let machine = Machine::new(None);
     kind::<StartService>(place.with("parent")).run(&cx).await.unwrap();
     let identity = seen.spawned()[0].clone();
-    let listener = process::listeners(place.port).unwrap()[0];
+    let listener = process::listeners(place.port).unwrap()[0].pid;
 
     machine.end(&ProcessIdentity { boot: "another".to_owned(), ..identity.clone() }).await.unwrap();
     assert!(runs(identity.pid) && runs(listener));
