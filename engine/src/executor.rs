@@ -34,7 +34,7 @@ use crate::event::{Answer, Event, Fact, Part, RunFact, StepId};
 use crate::graph::Graph;
 use crate::journal::{Demand, Journal, JournalError, Record};
 
-use crate::plan::{Plan, Retry, Templates};
+use crate::plan::{Action, Plan, PlannedStep, Retry, Templates};
 use crate::saga::{IllegalEvent, Index, Phase, Saga, Shape, Task};
 use crate::step::{Failure, Host, Keep, Prepared, ProcessIdentity, Registry, Request, RunInfo};
 use crate::update::{self, Ending, State, Update, Updates};
@@ -117,6 +117,8 @@ pub struct Executor<J> {
     unreachable_at: Option<Timestamp>,
     needed: Arc<Mutex<Vec<PathBuf>>>,
     met: Arc<Mutex<Vec<ProcessIdentity>>>,
+    /// What attempts without a verdict spawned in earlier processes of this run.
+    left: Vec<(Index, Part, ProcessIdentity)>,
     began: Instant,
     resumed: bool,
 }
@@ -148,10 +150,15 @@ impl<J: Journal> Executor<J> {
     pub fn new(mut job: Job, journal: J, records: &[Record]) -> Result<Self, IllegalEvent> {
         job.updates = job.mask.over(job.updates);
         let mut saga = Saga::new(Shape::of(&job.plan, &job.graph, &job.registry));
-        let (mut unreachable_at, mut met) = (None, Vec::new());
+        let (mut unreachable_at, mut met, mut left) = (None, Vec::new(), Vec::new());
         for record in records {
             saga.apply(&record.event)?;
             met.extend(met_in(&record.event));
+            if let Event::Step(step, fact) = &record.event
+                && let Some(i) = saga.find(step)
+            {
+                note_left(&mut left, i, fact);
+            }
             if record.event == Event::Run(RunFact::Unreachable) {
                 unreachable_at = Some(record.at);
             }
@@ -178,6 +185,7 @@ impl<J: Journal> Executor<J> {
             unreachable_at,
             needed,
             met: Arc::new(Mutex::new(met)),
+            left,
             began: Instant::now(),
             resumed: false,
         })
@@ -248,6 +256,7 @@ impl<J: Journal> Executor<J> {
         let (pulses, mut pulse) = mpsc::unbounded_channel();
         let meter = self.start_meter(pulses);
         let mut demands = tokio::time::interval(DEMANDS_EVERY);
+        self.end_left(&mut orders).await;
         let ending = loop {
             self.launch();
             self.commit();
@@ -280,6 +289,30 @@ impl<J: Journal> Executor<J> {
         let seconds = self.began.elapsed().as_secs_f64();
         self.show(Update::Ended { ending, seconds });
         Finished { ending, saga: self.saga, journal_error: self.journal_error, seconds }
+    }
+
+    /// Ends what earlier processes of this run left running and no kind adopts: also that of a step which is neither run again nor
+    /// undone, and before anything is undone beside it (rules 4 and 18).
+    async fn end_left(&mut self, orders: &mut mpsc::Receiver<Order>) {
+        let mut left = std::mem::take(&mut self.left);
+        left.retain(|(i, part, _)| !self.kind(action_of(planned(&self.job.plan, *i), *part)).traits.adopts);
+        let host = Arc::clone(&self.job.host);
+        for (i, _, process) in left {
+            let mut ended = host.end(&process);
+            while !self.kill.is_cancelled() {
+                tokio::select! {
+                    biased;
+                    ended = &mut ended => {
+                        if let Err(failure) = ended {
+                            let message = format!("what an earlier attempt left running could not be ended: {failure}");
+                            self.show(Update::Note { step: self.id(i), level: update::Level::Warning, message });
+                        }
+                        break;
+                    }
+                    Some(order) = orders.recv() => self.obey(order),
+                }
+            }
+        }
     }
 
     /// Nothing is live: how this process leaves the run, or `None` where there is more to do.
@@ -471,7 +504,7 @@ impl<J: Journal> Executor<J> {
     }
 }
 
-fn planned(plan: &Plan, i: Index) -> &crate::plan::PlannedStep {
+fn planned(plan: &Plan, i: Index) -> &PlannedStep {
     plan.steps.get(i).unwrap_or_else(|| &plan.finally[i - plan.steps.len()])
 }
 
@@ -504,6 +537,27 @@ fn remember_paths(needed: &Mutex<Vec<PathBuf>>, value: &Value) {
         Value::Object(values) => values.values().for_each(|value| remember_paths(needed, value)),
         Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// The work that a part of a step does.
+fn action_of(step: &PlannedStep, part: Part) -> &Action {
+    match part {
+        Part::Action | Part::Finally => &step.action,
+        Part::Probe => step.probe.as_ref().unwrap_or(&step.action),
+        Part::Compensation(at) => &step.compensate[at].action,
+    }
+}
+
+/// Keeps in `left` what attempts of step `i` spawned that have no verdict after `fact`. A person may answer for what still runs.
+fn note_left(left: &mut Vec<(Index, Part, ProcessIdentity)>, i: Index, fact: &Fact) {
+    let judged: fn(&Part) -> bool = match fact {
+        Fact::Spawned { part, process } => return left.push((i, *part, process.clone())),
+        Fact::Succeeded(_) | Fact::Failed(_) => |part| matches!(part, Part::Action | Part::Finally),
+        Fact::Undone { .. } | Fact::UndoFailed { .. } => |part| matches!(part, Part::Compensation(_)),
+        Fact::Started { .. } | Fact::Recorded { .. } | Fact::Skipped | Fact::NotRun | Fact::Unknown => return,
+        Fact::Resolved(_) | Fact::UndoStarted { .. } => return,
+    };
+    left.retain(|(of, part, _)| *of != i || !judged(part));
 }
 
 /// The output that says beyond doubt which process a `pid` beside it means.

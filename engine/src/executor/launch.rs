@@ -153,7 +153,7 @@ impl<J: Journal> Executor<J> {
         }
     }
 
-    fn kind(&self, action: &Action) -> &Kind {
+    pub(super) fn kind(&self, action: &Action) -> &Kind {
         self.job.registry.get(&action.uses).expect("a plan that uses an unknown kind does not pass its check")
     }
 

@@ -172,8 +172,27 @@ async fn leftovers_are_ended_before_a_step_is_run_again_and_before_it_is_undone(
     assert!(stage.world.place("8 ended") < stage.world.place("a finds [7, 8]"));
     assert!(stage.world.has("undo a saw 8"), "the newest process is what it left: {:#?}", stage.world.log());
     let log = stage.world.log();
-    assert_eq!(log.iter().filter(|line| *line == "8 ended").count(), 2, "{log:#?}");
+    // When the run is gone on with, before the step is run again, and before it is undone.
+    assert_eq!(log.iter().filter(|line| *line == "8 ended").count(), 3, "{log:#?}");
     assert!(log.iter().rposition(|line| line == "8 ended") < log.iter().position(|line| line == "undo a began"));
+}
+
+// What a killed almaplan left of a command that owes nothing ran on through the whole abort, and after it: nothing ran that step
+// again or undid it, and only these ended leftovers.
+#[tokio::test(start_paused = true)]
+async fn leftovers_of_a_step_that_nobody_runs_again_or_undoes_are_ended_before_anything_is_undone() {
+    let plan = "
+        [steps]
+        a = { uses = \"fake\", compensate = { uses = \"fake\" } }
+        b = { uses = \"fake\", needs = [\"a\"], with = { acts = [\"spawn 7; hang\"] } }
+        c = { uses = \"fake\", needs = [\"a\"], with = { acts = [\"spawn 8\"] } }";
+    let mut stage = Stage::new(plan);
+    stage.apply_while(kill_when("b let 7 go")).await;
+    let mut executor = stage.taken_over();
+    executor.abort("operator").unwrap();
+    stage.execute(executor, |_, _, _| async {}).await;
+    assert!(stage.world.place("7 ended") < stage.world.place("undo a began"), "{:#?}", stage.world.log());
+    assert!(!stage.world.has("8 ended"), "its attempt had come to its own end");
 }
 
 #[tokio::test(start_paused = true)]
