@@ -5,6 +5,8 @@
 mod command;
 mod common;
 mod gate;
+#[path = "../../../tests/support/namespace.rs"]
+mod namespace;
 mod reuse;
 mod service;
 mod service_control;

@@ -22,49 +22,19 @@ use serde_json::{Map, Value, json};
 use tokio::process::{Child, Command};
 
 use crate::common::{context, context_after, context_that_met, kind, pid_in, until};
+use crate::namespace;
 
 /// The folder that the test inside the namespace works in.
 const WITHIN: &str = "ALMAPLAN_TEST_PIDS";
 const TRIES: usize = 1_000;
 const BYSTANDER: &str = "trap 'exit 9' HUP INT QUIT TERM USR1 USR2 CONT; read line < go; : > unharmed";
 
-#[tokio::test]
-async fn a_reused_pid_is_never_signalled_in_a_thousand_tries() {
+#[test]
+fn a_reused_pid_is_never_signalled_in_a_thousand_tries() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut namespace) = namespace().await else {
-        // Past the capture of what tests print: nobody may believe that it was tried.
-        writeln!(std::io::stderr(), "NOT TRIED: this machine allows no pid namespace, so no pid was reused").unwrap();
-        return;
-    };
-    let inside = namespace
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "reuse::inside_a_namespace_of_pids", "--nocapture"])
-        .env(WITHIN, folder.path())
-        .output()
-        .await
-        .unwrap();
-    let said = String::from_utf8_lossy(&inside.stdout).into_owned() + &String::from_utf8_lossy(&inside.stderr);
-    assert!(inside.status.success(), "{said}");
-    let tried = fs::read_to_string(folder.path().join("tried")).unwrap_or_else(|_| panic!("it was left out: {said}"));
-    print!("{tried}");
-}
-
-/// What runs a program in a pid namespace of its own; `None` where the machine forbids that.
-async fn namespace() -> Option<Command> {
-    // With a user namespace where we are nobody special.
-    for kinds in [&["-p"][..], &["-U", "-r", "-p"]] {
-        let unshare = || {
-            let mut command = Command::new("unshare");
-            // A shell is process 1, which takes in orphans.
-            command.args(kinds).args(["-f", "--kill-child", "--mount-proc", "--", "sh", "-c", "\"$@\"; exit $?", "sh"]);
-            command
-        };
-        let chosen = unshare().args(["sh", "-c", "echo 5000 > /proc/sys/kernel/ns_last_pid"]).stderr(Stdio::null()).status().await;
-        if chosen.is_ok_and(|status| status.success()) {
-            return Some(unshare());
-        }
+    if namespace::run_test("reuse::inside_a_namespace_of_pids", WITHIN, folder.path()) {
+        print!("{}", fs::read_to_string(folder.path().join("tried")).unwrap());
     }
-    None
 }
 
 /// Not a test of its own: what the one above runs in a namespace.
@@ -184,7 +154,7 @@ impl Place {
 
     /// A program that ends unharmed only if no signal reaches it: it has `pid`, or is what the one with `pid` left in its session.
     async fn bystander(&self, pid: u32, situation: Situation) -> Bystander {
-        fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
+        namespace::next_pid(pid);
         if situation == Situation::OtherPlan {
             let (child, identity) = process::launch(&context(&self.folder).0, self.launch()).await.unwrap();
             return Bystander { had: identity.pid, pid: identity.pid, child };

@@ -1,0 +1,295 @@
+//! What outlives almaplan and what does not: the children of commands, services, and programs that are none of its business.
+
+#![allow(clippy::unwrap_used)]
+#![cfg(target_os = "linux")]
+
+#[path = "support/namespace.rs"]
+mod namespace;
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use support::{Server, alive, http, run, signal, start, wait_until};
+
+/// A folder for plans, which need nothing but what every system has.
+fn place() -> Server {
+    Server::with_environments(PathBuf::new())
+}
+
+fn read(server: &Server, file: &str) -> String {
+    fs::read_to_string(server.path(file)).unwrap_or_default()
+}
+
+/// A command that starts every sort of child on its first run, then does as `$1` says; on a further run it only succeeds.
+const BROOD: &str = r#"
+[ -e brood ] && exit 0
+sh -c 'echo $$ >> brood; exec sleep 600' &
+sh -c 'sh -c "echo \$\$ >> brood; exec sleep 600"; :' &
+sh -c 'trap "" TERM INT HUP; echo $$ >> brood; while :; do sleep 1; done' &
+setsid sh -c 'echo $$ >> brood; exec sleep 600' &
+(setsid sh -c 'echo $$ >> brood; cd /; exec sleep 600 < /dev/null > /dev/null 2>&1' &)
+(env -i /bin/sh -c 'echo $$ >> brood; exec sleep 600' &)
+while [ "$(wc -l < brood)" -lt 6 ]; do sleep 0.01; done
+echo $$ >> brood
+eval "$1"
+"#;
+
+/// A run of one command that has a brood.
+struct Brood {
+    server: Server,
+    almaplan: Child,
+}
+
+impl Brood {
+    /// Once it has a brood, the command does `last`.
+    fn new(last: &str, timeout: &str) -> Self {
+        let server = place();
+        fs::write(server.path("brood.sh"), BROOD).unwrap();
+        let plan = format!(
+            r#"
+            format = 1
+            [plan]
+            name = "brood"
+            [steps.brood]
+            uses = "command"
+            compensate = "none"
+            timeout = "{timeout}"
+            with = {{ program = "sh", args = ["brood.sh", '{last}'], cwd = "{{{{ plan.dir }}}}", grace = "300ms", idempotent = true }}
+            "#
+        );
+        fs::write(server.path("brood.toml"), plan).unwrap();
+        let almaplan = start(&mut server.almaplan(&["apply", "brood.toml", "--progress", "json"]));
+        let brood = Self { server, almaplan };
+        wait_until("the brood", 20, || brood.pids().len() == 7);
+        brood
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        read(&self.server, "brood").lines().map(|line| line.parse().unwrap()).collect()
+    }
+
+    fn ended(&mut self) -> i32 {
+        self.almaplan.wait().unwrap().code().unwrap_or(-1)
+    }
+
+    fn none_is_left(&self, what: &str) {
+        let left: Vec<_> = self.pids().into_iter().filter(|pid| alive(*pid)).collect();
+        assert!(left.is_empty(), "{what}: {left:?} of {:?} still run", self.pids());
+    }
+}
+
+impl Drop for Brood {
+    fn drop(&mut self) {
+        self.pids().into_iter().filter(|pid| alive(*pid)).for_each(|pid| signal(pid, "-KILL"));
+    }
+}
+
+#[test]
+fn nothing_of_a_command_is_left_however_it_ends() {
+    for (last, timeout, code) in [("exit 0", "60s", 0), ("exit 7", "60s", 3), ("kill -KILL $$", "60s", 3), ("sleep 600", "1s", 3)] {
+        let mut brood = Brood::new(last, timeout);
+        assert_eq!(brood.ended(), code, "{last}");
+        brood.none_is_left(last);
+    }
+}
+
+#[test]
+fn nothing_of_a_command_is_left_however_its_run_is_stopped() {
+    for signals in [&["-INT"][..], &["-INT", "-INT"], &["-TERM"], &["-HUP"]] {
+        let mut brood = Brood::new("sleep 600", "60s");
+        for name in signals {
+            signal(brood.almaplan.id(), name);
+        }
+        assert_eq!(brood.ended(), 5);
+        brood.none_is_left(&format!("{signals:?}"));
+    }
+}
+
+#[test]
+fn nothing_of_a_command_whose_almaplan_was_killed_is_left_once_somebody_goes_on() {
+    for (how, code) in [(&["resume"][..], 0), (&["abort", "--yes"], 0)] {
+        let mut brood = Brood::new("sleep 600", "60s");
+        brood.almaplan.kill().unwrap();
+        assert_eq!(brood.ended(), -1);
+        assert!(brood.pids().into_iter().all(alive), "nobody was there to end them");
+        brood.server.say(how).expect(code);
+        brood.none_is_left(how[0]);
+    }
+}
+
+/// A plan that starts a service and then waits for `go.txt`; in the end it runs `finally`.
+fn serving(finally: &str) -> Server {
+    let server = place();
+    let port = server.port;
+    let plan = format!(
+        r#"
+        format = 1
+        [plan]
+        name = "serving"
+        [steps.serve]
+        uses = "start-service"
+        with = {{ program = "python3", args = ["-m", "http.server", "--bind", "127.0.0.1", "{port}", "--directory", "{{{{ plan.dir }}}}"], port = {port}, log = "serve.log" }}
+        compensate = {{ uses = "stop-service", with = {{ port = {port}, pid = "{{{{ steps.serve.pid }}}}", expect = "http.server" }} }}
+        [steps.wait]
+        uses = "command"
+        needs = ["serve"]
+        compensate = "none"
+        with = {{ program = "sh", args = ["-c", "echo $$ >> begun; while [ ! -e go ]; do echo waiting; sleep 0.02; done"], cwd = "{{{{ plan.dir }}}}", idempotent = true }}
+        [finally.tell]
+        uses = "command"
+        with = {{ program = "{finally}", idempotent = true }}
+        "#
+    );
+    fs::write(server.path("serving.toml"), plan).unwrap();
+    server
+}
+
+fn apply(server: &Server) -> Command {
+    server.almaplan(&["apply", "serving.toml", "--progress", "json"])
+}
+
+/// Waits until the step after the service runs for the `times`th time; who serves.
+fn waits(server: &Server, times: usize) -> u32 {
+    wait_until("the service was started and the next step runs", 30, || read(server, "begun").lines().count() == times);
+    served_by(server)
+}
+
+/// The one process that serves, and does so.
+fn served_by(server: &Server) -> u32 {
+    let found: Vec<_> = server.processes().into_iter().filter(|(_, line)| line.contains("http.server")).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(http(server.port, "GET", "/serving.toml", "", "").unwrap().0, 200);
+    found[0].0
+}
+
+fn go(server: &Server) {
+    fs::write(server.path("go"), "").unwrap();
+}
+
+#[test]
+fn a_service_survives_the_end_of_its_run_a_failing_finally_and_further_runs() {
+    let server = serving("false");
+    go(&server);
+    run(&mut apply(&server)).expect(0);
+    let pid = served_by(&server);
+    let other =
+        "format = 1\n[plan]\nname = \"other\"\n[steps.a]\nuses = \"command\"\ncompensate = \"none\"\nwith = { program = \"true\" }\n";
+    fs::write(server.path("other.toml"), other).unwrap();
+    server.say(&["apply", "other.toml"]).expect(0);
+    assert_eq!(served_by(&server), pid);
+    // Its own plan again, which does not stop it first: the port is taken, and what is undone is not this one.
+    run(&mut apply(&server)).expect(3);
+    assert_eq!(served_by(&server), pid);
+}
+
+#[test]
+fn a_service_survives_whatever_stops_its_run() {
+    for signals in [&["-INT"][..], &["-INT", "-INT"], &["-TERM"], &["-HUP"], &["-KILL"]] {
+        let server = serving("true");
+        let mut almaplan = start(&mut apply(&server));
+        let pid = waits(&server, 1);
+        signals.iter().for_each(|name| signal(almaplan.id(), name));
+        almaplan.wait().unwrap();
+        assert_eq!(served_by(&server), pid, "after {signals:?}");
+        go(&server);
+        server.say(&["resume"]).expect(0);
+        assert_eq!(served_by(&server), pid, "{signals:?} and a resume");
+    }
+}
+
+#[test]
+fn a_service_survives_a_reader_that_goes_away_and_so_does_the_run() {
+    let server = serving("true");
+    let mut almaplan = start(&mut apply(&server));
+    let pid = waits(&server, 1);
+    drop((almaplan.stdout.take(), almaplan.stderr.take()));
+    let said = || read(&server, &format!(".almaplan/runs/{}/wait.log", server.status()["run"].as_str().unwrap())).lines().count();
+    let before = said();
+    wait_until("more is printed into the closed pipe", 20, || said() > before + 3);
+    go(&server);
+    assert_eq!(almaplan.wait().unwrap().code(), Some(0));
+    assert_eq!(served_by(&server), pid);
+}
+
+#[test]
+fn a_service_survives_a_terminal_that_is_closed_while_its_run_goes_on() {
+    // The terminal's window is closed when `close` appears.
+    const TERMINAL: &str = "
+import os, pty, sys, threading, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+def read():
+    while os.read(terminal, 65536): pass
+threading.Thread(target=read, daemon=True).start()
+while not os.path.exists('close'): time.sleep(0.01)
+os.kill(os.getpid(), 9)
+";
+    let server = serving("true");
+    let command = apply(&server);
+    let mut terminal = Command::new("python3");
+    terminal.args(["-c", TERMINAL]).arg(command.get_program()).args(command.get_args());
+    terminal.current_dir(server.path("")).stdin(Stdio::null());
+    terminal.envs(command.get_envs().filter_map(|(name, value)| value.map(|value| (name, value))));
+    let mut terminal = start(&mut terminal);
+    let pid = waits(&server, 1);
+    fs::write(server.path("close"), "").unwrap();
+    terminal.wait().unwrap();
+    wait_until("the run is left", 40, || server.status()["state"] == "interrupted");
+    assert_eq!(served_by(&server), pid);
+    go(&server);
+    server.say(&["resume"]).expect(0);
+    assert_eq!(served_by(&server), pid);
+}
+
+/// The folder that the test inside the namespace works in.
+const WITHIN: &str = "ALMAPLAN_TEST_PIDS";
+
+#[test]
+fn a_run_that_was_killed_signals_nobody_who_has_its_pids_by_now() {
+    let folder = tempfile::tempdir().unwrap();
+    namespace::run_test("inside_a_namespace_of_pids", WITHIN, folder.path());
+}
+
+/// Not a test of its own: what the one above runs in a namespace.
+#[test]
+fn inside_a_namespace_of_pids() {
+    if std::env::var_os(WITHIN).is_none() {
+        return;
+    }
+    for (how, boot, code) in
+        [(&["abort", "--yes"][..], "before", 0), (&["abort", "--yes"], "after", 0), (&["resume"], "before", 0), (&["resume"], "after", 0)]
+    {
+        let server = serving("true");
+        let mut almaplan = start(apply(&server).env("ALMAPLAN_BOOT_ID", "before"));
+        let service = waits(&server, 1);
+        let command: u32 = read(&server, "begun").trim().parse().unwrap();
+        // The run, its command and its service are killed, and bystanders that look like them get their pids.
+        for pid in [almaplan.id(), command, service] {
+            signal(pid, "-KILL");
+        }
+        almaplan.wait().unwrap();
+        wait_until("their pids are free", 20, || [command, service].iter().all(|pid| !server.path(format!("/proc/{pid}")).exists()));
+        let unharmed = "trap 'exit 9' HUP INT QUIT TERM USR1 USR2 CONT; read line; exit 0";
+        let mut bystanders: Vec<Child> = [command, service]
+            .into_iter()
+            .map(|pid| {
+                let mut bystander = Command::new("sh");
+                bystander.args(["-c", unharmed, "http.server"]).current_dir(server.path("")).stdin(Stdio::piped());
+                namespace::next_pid(pid);
+                let bystander = bystander.spawn().unwrap();
+                assert_eq!(bystander.id(), pid, "somebody else got it");
+                bystander
+            })
+            .collect();
+        if how[0] == "resume" {
+            go(&server);
+        }
+        run(server.almaplan(how).env("ALMAPLAN_BOOT_ID", boot)).expect(code);
+        for bystander in &mut bystanders {
+            assert_eq!(bystander.wait().unwrap().code(), Some(0), "{how:?} in the boot {boot}: a signal reached it");
+        }
+    }
+}
