@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::files::archive::{ABSENT, Archive, ArchiveError, Item, Limits, Packed, Writer, check_link, check_name};
+use crate::files::archive::{ABSENT, Archive, ArchiveError, Item, Limits, Packed, SAVED, Writer, check_link, check_name};
 use crate::files::{
     FileError, Found, Job, Kind, Live, Patterns, READS, Reading, beside, blocking, each, io_error, overlap, present, prune, real_target,
     remove_file, remove_tree, same_shape, sync_folder, walk,
@@ -176,7 +176,7 @@ impl Work {
         let file = OpenOptions::new().write(true).create_new(true).open(partial).map_err(io_error("create", partial))?;
         let mut writer = Writer::new(file);
         let written = if present(&self.source) { self.fill(job, &mut writer, snapshots)? } else { 0 };
-        let comment = if present(&self.source) { "almaplan backup" } else { ABSENT };
+        let comment = if present(&self.source) { SAVED } else { ABSENT };
         writer.finish(comment).map_err(io_error("write", partial))?;
         let (files, sha256) = verify(job, partial, written)?;
         let bytes = partial.metadata().map_err(io_error("look at", partial))?.len();

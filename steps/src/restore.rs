@@ -19,7 +19,7 @@ use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits}
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::files::archive::{ABSENT, Archive, Limits};
+use crate::files::archive::{Archive, Limits};
 use crate::files::{
     Carry, Choice, FileError, Job, Keep, Kind, Listing, MANIFEST, Manifest, NEXT, Patterns, beside, blocking, cannot_be_renamed, copy_tree,
     discard, dress_folder, inside, io_error, is_database, is_own, move_in, overlap, present, real_target, remove_file, remove_tree,
@@ -173,7 +173,7 @@ impl Work {
             discard(job, leftover)?;
         }
         let choice = self.choose(job, &archive, from)?;
-        if archive.comment == ABSENT.as_bytes() && choice.current.is_empty() {
+        if archive.absent && choice.current.is_empty() {
             return Ok(0);
         }
         let parent = self.to.parent().unwrap_or(&self.to);

@@ -7,6 +7,7 @@ pub(super) const CENTRAL: u32 = 0x0201_4b50;
 pub(super) const END: u32 = 0x0605_4b50;
 pub(super) const END64: u32 = 0x0606_4b50;
 pub(super) const LOCATOR64: u32 = 0x0706_4b50;
+pub(super) const DESCRIPTOR: u32 = 0x0807_4b50;
 
 pub(super) const LOCAL_LEN: usize = 30;
 pub(super) const CENTRAL_LEN: usize = 46;
@@ -18,16 +19,21 @@ pub(super) const STORED: u16 = 0;
 pub(super) const DEFLATED: u16 = 8;
 
 pub(super) const FLAG_ENCRYPTED: u16 = 1;
+pub(super) const FLAG_DESCRIPTOR: u16 = 1 << 3;
 pub(super) const FLAG_STRONG: u16 = 1 << 6;
 pub(super) const FLAG_UTF8: u16 = 1 << 11;
 pub(super) const FLAG_MASKED: u16 = 1 << 13;
 
 pub(super) const EXTRA_ZIP64: u16 = 0x0001;
+pub(super) const EXTRA_NTFS: u16 = 0x000a;
 pub(super) const EXTRA_TIME: u16 = 0x5455;
+pub(super) const EXTRA_UNICODE_PATH: u16 = 0x7075;
 
 /// `version made by`: unix, so that the upper half of the external attributes is a mode.
 pub(super) const HOST_UNIX: u16 = 3 << 8;
 pub(super) const MAX32: u64 = 0xFFFF_FFFF;
+/// In the external attributes: a folder, as DOS said it.
+pub(super) const DOS_FOLDER: u32 = 0x10;
 
 pub(super) const MODE_KIND: u32 = 0o170_000;
 pub(super) const MODE_FOLDER: u32 = 0o040_000;
@@ -76,6 +82,20 @@ impl<'a> Take<'a> {
     pub fn u64(&mut self) -> Option<u64> {
         Some(u64::from_le_bytes(self.bytes(8)?.try_into().ok()?))
     }
+}
+
+/// From the beginning of 1601, from which NTFS counts, to that of 1970.
+const NTFS_EPOCH_S: i64 = 11_644_473_600;
+const NTFS_TICKS: i64 = 10_000_000;
+
+/// A time as NTFS counts it, where it can: until the year 30,828.
+pub(super) fn ntfs_time(seconds: i64) -> Option<u64> {
+    u64::try_from(seconds.checked_add(NTFS_EPOCH_S)?.checked_mul(NTFS_TICKS)?).ok()
+}
+
+/// The other way round.
+pub(super) fn from_ntfs_time(ticks: u64) -> Option<i64> {
+    Some(i64::try_from(ticks).ok()?.div_euclid(NTFS_TICKS) - NTFS_EPOCH_S)
 }
 
 /// A time as DOS wrote it: local, in steps of two seconds, from 1980 on. Returns (time, date).

@@ -2,6 +2,7 @@
 //!
 //! Zip64; UTF-8 names; times to the second, independent of time zones; unix modes; symbolic links; empty folders. Stored or deflated, nothing else.
 
+mod end;
 mod format;
 mod names;
 mod reader;
@@ -14,8 +15,13 @@ pub(crate) use self::names::{check_link, check_name};
 pub(crate) use self::reader::{Archive, Entry, Limits};
 pub(crate) use self::writer::{Item, Packed, Writer};
 
+/// The comment of an archive of a folder.
+pub(crate) const SAVED: &str = "almaplan backup";
 /// The comment of an archive of a folder that did not exist: restoring it leaves no folder.
 pub(crate) const ABSENT: &str = "almaplan: the folder did not exist";
+
+/// In a comment, before the checksum of the directory.
+const DIRECTORY_SUM: &str = "; directory ";
 
 /// Why an archive is refused.
 #[derive(Debug, thiserror::Error)]

@@ -22,6 +22,11 @@ pub(crate) fn check_link(name: &str, target: &str, links: &HashSet<&str>) -> Opt
 }
 
 /// What is wrong with `name`, by the rules of Windows where asked, and by those that hold everywhere.
+///
+/// Refused everywhere is whatever some system takes for a way out: a root, a drive, `..`, and a backslash, which separates on Windows and
+/// is a character elsewhere. What a folder on the system at hand may hold is refused only where it means another file than it says: on
+/// Windows devices, streams, names that end in a dot or a space, and names that differ in case only. A backup made on Linux that has such
+/// names comes back on Linux, and is refused on Windows.
 pub(super) fn complaint(name: &str, windows: bool) -> Option<&'static str> {
     if name.contains('\0') {
         return Some("has a NUL in it");
@@ -36,12 +41,22 @@ pub(super) fn complaint(name: &str, windows: bool) -> Option<&'static str> {
         return Some("climbs out of the folder");
     }
     if name.split('/').any(|part| part.is_empty() || part == ".") {
-        return Some("has an empty component");
+        return Some("has a component that is empty or a dot");
     }
-    if name.len() > 32_000 || name.split('/').any(|part| part.len() > 1024) {
+    if name.contains('\\') {
+        return Some("has a backslash in it");
+    }
+    if is_too_long(name, windows) {
         return Some("is too long");
     }
     if windows { name.split('/').find_map(windows_complaint) } else { None }
+}
+
+/// Longer than any system makes: a component, or the whole with the folder that it is in.
+fn is_too_long(name: &str, windows: bool) -> bool {
+    let longest = if windows { 32_000 } else { 4095 };
+    let len = |part: &str| if windows { part.encode_utf16().count() } else { part.len() };
+    name.len() > longest || name.split('/').any(|part| len(part) > 255)
 }
 
 fn is_drive(name: &str) -> bool {
@@ -51,9 +66,6 @@ fn is_drive(name: &str) -> bool {
 }
 
 fn windows_complaint(part: &str) -> Option<&'static str> {
-    if part.contains('\\') {
-        return Some("has a backslash in it");
-    }
     if part.contains(':') {
         return Some("names an alternate stream");
     }
@@ -74,6 +86,9 @@ fn windows_complaint(part: &str) -> Option<&'static str> {
     device.then_some("is the name of a device")
 }
 
+/// How often a link may climb.
+const CLIMBS: usize = 100;
+
 /// What is wrong with a link at `name` that leads to `target`, where `links` are all links beside it.
 ///
 /// A target may climb, but not above the folder, and not out of another link: what that means depends on where the other leads.
@@ -86,6 +101,10 @@ pub(super) fn link_complaint(name: &str, target: &str, links: &HashSet<&str>, wi
     }
     let mut at: Vec<&str> = name.split('/').collect();
     at.pop();
+    // Each climb is looked up, so that many of them in many links would take for ever.
+    if target.split('/').filter(|part| *part == "..").count() > CLIMBS {
+        return Some("is a link that climbs too often");
+    }
     for part in target.split('/').filter(|part| !part.is_empty() && *part != ".") {
         if part != ".." {
             at.push(part);
@@ -108,9 +127,21 @@ mod tests {
 
     #[test]
     fn names_that_leave_the_folder_are_refused_everywhere() {
-        for name in
-            ["/etc/passwd", "../x", "a/../../x", "a\\..\\..\\x", "\\\\server\\share", "C:/x", "c:\\x", "C:", "a//b", "./a", "", "a\0b"]
-        {
+        for name in [
+            "/etc/passwd",
+            "../x",
+            "a/../../x",
+            "a\\..\\..\\x",
+            "\\\\server\\share",
+            "C:/x",
+            "c:\\x",
+            "C:",
+            "a//b",
+            "./a",
+            "",
+            "a\0b",
+            "a\\b",
+        ] {
             assert!(complaint(name, false).is_some(), "{name:?}");
         }
         for name in ["a", "a/b c/ção.txt", "..a", "a..", "...", "a:b", "nul", ".hidden"] {

@@ -1,4 +1,12 @@
 //! Reads an archive as if an enemy had written it: everything is checked before anything is used.
+//!
+//! What two programs could understand differently is refused: two ends, an end and a zip64 end that disagree, an entry that is one thing
+//! in the directory and another in front of its content, two names for one entry, bytes that belong to nothing. So the entries lie one
+//! after the other from the first byte to the directory, and what is checked is what is there.
+//!
+//! ```text
+//!  (header  name  fields  content  [descriptor])…  directory  [zip64 end  locator]  end  comment
+//! ```
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -8,17 +16,23 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::DeflateDecoder;
 use jiff::tz::TimeZone;
 
-use super::ArchiveError;
+use super::end::{End, is_end};
 use super::format::{
-    DEFLATED, END, END_LEN, END64, END64_LEN, FLAG_ENCRYPTED, FLAG_MASKED, FLAG_STRONG, LOCAL, LOCAL_LEN, LOCATOR64, LOCATOR64_LEN,
-    MODE_FILE, MODE_FOLDER, MODE_KIND, MODE_LINK, STORED, Take, from_dos_time,
+    DEFLATED, DESCRIPTOR, DOS_FOLDER, END_LEN, END64_LEN, FLAG_DESCRIPTOR, FLAG_ENCRYPTED, FLAG_MASKED, FLAG_STRONG, LOCAL_LEN, LOCATOR64,
+    LOCATOR64_LEN, MAX32, MODE_FILE, MODE_FOLDER, MODE_KIND, MODE_LINK, STORED, Take, from_dos_time,
 };
 use super::names::{complaint, link_complaint};
-use super::record::{Extra, RawEntry};
+use super::record::{Extra, Local, RawEntry};
+use super::{ABSENT, ArchiveError, DIRECTORY_SUM, SAVED};
 use crate::files::{Kind, platform};
 
 /// The longest text of a link that is followed anywhere.
 const LINK_LEN: u64 = 4096;
+
+/// The longest content that is held in memory as a whole.
+const CONTENT_LEN: u64 = 512 << 20;
+/// Flags of contents that only a password makes readable.
+const FLAGS_ENCRYPTED: u16 = FLAG_ENCRYPTED | FLAG_STRONG | FLAG_MASKED;
 
 /// What an archive may hold at most.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +77,8 @@ pub(crate) struct Entry {
     method: u16,
     crc: u32,
     compressed: u64,
+    /// Checksum and lengths follow the content.
+    descriptor: bool,
     /// Of the local header; once it was looked at, of the content.
     offset: u64,
 }
@@ -72,8 +88,8 @@ pub(crate) struct Entry {
 pub(crate) struct Archive {
     /// Its entries, in the order of its directory.
     pub entries: Vec<Entry>,
-    /// What it says about itself.
-    pub comment: Vec<u8>,
+    /// It says that the folder did not exist.
+    pub absent: bool,
     path: PathBuf,
 }
 
@@ -96,7 +112,7 @@ impl Archive {
         let mut entries = reader.entries(&directory, limits)?;
         reader.check_names(&entries, limits.windows)?;
         reader.locate(&mut entries, directory.offset)?;
-        let mut archive = Self { entries, comment: directory.comment, path: path.to_owned() };
+        let mut archive = Self { entries, absent: directory.comment.starts_with(ABSENT.as_bytes()), path: path.to_owned() };
         archive.read_links(limits.windows)?;
         Ok(archive)
     }
@@ -148,11 +164,14 @@ impl Archive {
         Ok(())
     }
 
-    /// The whole content of a small entry.
+    /// The whole content of an entry.
     ///
     /// # Errors
-    /// As [`Archive::read`].
+    /// As [`Archive::read`], or it is too long for memory.
     pub fn content(&self, entry: &Entry) -> Result<Vec<u8>, ArchiveError> {
+        if entry.size > CONTENT_LEN {
+            return Err(hostile(&self.path, &entry.name, "is too large"));
+        }
         let mut content = Vec::new();
         self.read(&mut self.handle()?, entry, |piece| {
             content.extend_from_slice(piece);
@@ -167,30 +186,25 @@ impl Archive {
             if entry.kind != Kind::Link {
                 continue;
             }
-            let hostile =
-                |reason: &str| ArchiveError::Hostile { path: self.path.clone(), entry: entry.name.clone(), reason: reason.to_owned() };
             if entry.size > LINK_LEN {
-                return Err(hostile("is a link with a target that is too long"));
+                return Err(hostile(&self.path, &entry.name, "is a link with a target that is too long"));
             }
-            let text = String::from_utf8(self.content(entry)?).map_err(|_| hostile("is a link to a name that is not UTF-8"))?;
+            let not_utf8 = |_| hostile(&self.path, &entry.name, "is a link to a name that is not UTF-8");
+            let text = String::from_utf8(self.content(entry)?).map_err(not_utf8)?;
             self.entries[index].link = Some(text);
         }
         let links: HashSet<&str> = self.entries.iter().filter(|entry| entry.kind == Kind::Link).map(|entry| entry.name.as_str()).collect();
         for entry in &self.entries {
             let Some(target) = &entry.link else { continue };
             if let Some(reason) = link_complaint(&entry.name, target, &links, windows) {
-                return Err(ArchiveError::Hostile {
-                    path: self.path.clone(),
-                    entry: entry.name.clone(),
-                    reason: format!("{reason} (to `{target}`)"),
-                });
+                return Err(hostile(&self.path, &entry.name, &format!("{reason} (to `{}`)", shown(target))));
             }
         }
         Ok(())
     }
 
     fn damaged(&self, entry: &Entry, reason: &str) -> ArchiveError {
-        ArchiveError::Hostile { path: self.path.clone(), entry: entry.name.clone(), reason: format!("{reason}: the archive is damaged") }
+        hostile(&self.path, &entry.name, &format!("{reason}: the archive is damaged"))
     }
 
     fn unreadable(&self, entry: &Entry, error: &io::Error) -> ArchiveError {
@@ -234,38 +248,33 @@ impl Reader {
     fn directory(&mut self, limits: &Limits) -> Result<Directory, ArchiveError> {
         let tail_len = self.len.min((END_LEN + 0xFFFF) as u64);
         let tail = self.at(self.len - tail_len, tail_len)?;
-        let found = (0..=tail.len().saturating_sub(END_LEN)).rev().find(|&at| is_end(&tail[at..]));
-        let at = found.ok_or_else(|| self.damaged("it has no end: it is not a zip archive, or was cut off"))?;
-        let end_at = self.len - tail_len + at as u64;
-        let mut end = Take(&tail[at + 4..]);
-        let (mut disk, mut count, mut len, mut offset) = (0, 0, 0, 0);
-        let mut parse = || -> Option<()> {
-            disk = u32::from(end.u16()?) + u32::from(end.u16()?);
-            end.u16()?;
-            (count, len, offset) = (u64::from(end.u16()?), u64::from(end.u32()?), u64::from(end.u32()?));
-            end.u16()?;
-            Some(())
-        };
-        parse().ok_or_else(|| self.damaged("its end was cut off"))?;
-        let comment = end.0.to_vec();
-        let mut ends_at = end_at;
-        if let Some(wide) = self.end64(end_at)? {
-            (count, len, offset, ends_at) = wide;
+        let mut ends = (0..=tail.len().saturating_sub(END_LEN)).filter(|&at| is_end(&tail[at..]));
+        let at = ends.next().ok_or_else(|| self.damaged("it has no end: it is not a zip archive, or was cut off"))?;
+        if ends.next().is_some() {
+            return Err(self.damaged("it has two ends"));
         }
-        if disk != 0 {
+        let end_at = self.len - tail_len + at as u64;
+        let end = End::parse(&tail[at..]).ok_or_else(|| self.damaged("its end was cut off"))?;
+        let comment = tail[at + END_LEN..].to_vec();
+        let wide = self.end64(end_at)?;
+        if wide.as_ref().is_some_and(|(wide, _)| !end.may_be(wide)) {
+            return Err(self.damaged("its two ends disagree"));
+        }
+        let (end, ends_at) = wide.unwrap_or((end, end_at));
+        if end.disks != 0 || end.count_here != end.count {
             return Err(self.damaged("it is one part of several"));
         }
-        if offset.checked_add(len) != Some(ends_at) {
+        if end.offset.checked_add(end.len) != Some(ends_at) {
             return Err(self.damaged("its directory is not where it says"));
         }
-        if count > limits.entries || len > limits.directory {
+        if end.count > limits.entries || end.len > limits.directory {
             return Err(self.damaged("it has more entries than any backup"));
         }
-        Ok(Directory { count, offset, len, comment })
+        Ok(Directory { count: end.count, offset: end.offset, len: end.len, comment })
     }
 
-    /// What the zip64 end says, where there is one right before the end: count, length and offset of the directory, and where that end is.
-    fn end64(&mut self, end_at: u64) -> Result<Option<(u64, u64, u64, u64)>, ArchiveError> {
+    /// What the zip64 end says, where there is one right before the end, and where that is.
+    fn end64(&mut self, end_at: u64) -> Result<Option<(End, u64)>, ArchiveError> {
         let Some(locator_at) = end_at.checked_sub(LOCATOR64_LEN as u64) else { return Ok(None) };
         let locator = self.at(locator_at, LOCATOR64_LEN as u64)?;
         let mut locator = Take(&locator);
@@ -273,22 +282,19 @@ impl Reader {
             return Ok(None);
         }
         let wrong = || self.damaged("its zip64 end is wrong");
-        let _disk = locator.u32();
+        let disk = locator.u32();
         let at = locator.u64().filter(|at| at.checked_add(END64_LEN as u64) == Some(locator_at)).ok_or_else(wrong)?;
+        if disk != Some(0) || locator.u32() != Some(1) {
+            return Err(self.damaged("it is one part of several"));
+        }
         let bytes = self.at(at, END64_LEN as u64)?;
-        let mut end = Take(&bytes);
-        let mut parse = || -> Option<(u64, u64, u64)> {
-            (end.u32()? == END64).then_some(())?;
-            end.bytes(28)?;
-            let count = end.u64()?;
-            Some((count, end.u64()?, end.u64()?))
-        };
-        let (count, len, offset) = parse().ok_or_else(|| self.damaged("its zip64 end is wrong"))?;
-        Ok(Some((count, len, offset, at)))
+        let end = End::parse64(&bytes).ok_or_else(|| self.damaged("its zip64 end is wrong"))?;
+        Ok(Some((end, at)))
     }
 
     fn entries(&mut self, directory: &Directory, limits: &Limits) -> Result<Vec<Entry>, ArchiveError> {
         let bytes = self.at(directory.offset, directory.len)?;
+        self.check_sum(&directory.comment, &bytes)?;
         let zone = TimeZone::system();
         let mut rest = Take(&bytes);
         let mut entries = Vec::new();
@@ -313,25 +319,47 @@ impl Reader {
         Ok(entries)
     }
 
+    /// Whether a comment of ours fits the directory: nothing else tells that a bit of a name, a mode or a time has changed.
+    fn check_sum(&self, comment: &[u8], directory: &[u8]) -> Result<(), ArchiveError> {
+        let comment = String::from_utf8_lossy(comment);
+        let Some((about, sum)) = comment.split_once(DIRECTORY_SUM) else { return Ok(()) };
+        if ![SAVED, ABSENT].contains(&about) || sum != format!("{:08x}", crc32fast::hash(directory)) {
+            return Err(self.damaged("its directory does not have the checksum that it says"));
+        }
+        if about == ABSENT && !directory.is_empty() {
+            return Err(self.damaged("it has entries, and says that the folder did not exist"));
+        }
+        Ok(())
+    }
+
     fn entry(&self, rest: &mut Take<'_>, zone: &TimeZone) -> Result<Option<Entry>, ArchiveError> {
         let Some(raw) = RawEntry::take(rest) else { return Ok(None) };
-        let shown = String::from_utf8_lossy(raw.name).into_owned();
-        let name = std::str::from_utf8(raw.name).map_err(|_| self.hostile(&shown, "has a name that is not UTF-8"))?;
-        if raw.flags & (FLAG_ENCRYPTED | FLAG_STRONG | FLAG_MASKED) != 0 {
+        let lossy = |name| String::from_utf8_lossy(name).into_owned();
+        let name = std::str::from_utf8(raw.name).map_err(|_| self.hostile(&lossy(raw.name), "has a name that is not UTF-8"))?;
+        if raw.flags & FLAGS_ENCRYPTED != 0 {
             return Err(self.hostile(name, "is encrypted"));
+        }
+        if raw.disk != 0 {
+            return Err(self.hostile(name, "is in another part of the archive"));
         }
         if raw.method != STORED && raw.method != DEFLATED {
             return Err(self.hostile(name, &format!("is compressed by method {}, which is not supported", raw.method)));
         }
-        let extra = Extra::parse(&raw).ok_or_else(|| self.hostile(name, "has extra fields that break off"))?;
+        let extra = Extra::parse(raw.extra, [raw.size, raw.compressed, raw.offset]);
+        let extra = extra.ok_or_else(|| self.hostile(name, "has extra fields that break off"))?;
+        if let Some(other) = extra.name.filter(|other| *other != raw.name) {
+            return Err(self.hostile(name, &format!("has another name as well (`{}`)", shown(&lossy(other)))));
+        }
         let unix = raw.made_by >> 8 == 3;
         let kind = match (name.ends_with('/'), if unix { (raw.attributes >> 16) & MODE_KIND } else { 0 }) {
             (true, 0 | MODE_FOLDER) => Kind::Folder,
             (false, MODE_LINK) => Kind::Link,
-            (false, 0 | MODE_FILE) => Kind::File,
+            (false, 0 | MODE_FILE) if raw.attributes & DOS_FOLDER == 0 => Kind::File,
             _ => return Err(self.hostile(name, "is neither a file nor a folder nor a link")),
         };
-        let given = if unix { (raw.attributes >> 16) & 0o777 } else { 0 };
+        // Whoever runs a program must not become somebody else because an archive says so; of a folder, these bits only say whose its files are.
+        let allowed = if kind == Kind::Folder { 0o3777 } else { 0o777 };
+        let given = if unix { (raw.attributes >> 16) & allowed } else { 0 };
         let usual = if kind == Kind::Folder { 0o755 } else { 0o644 };
         Ok(Some(Entry {
             name: name.strip_suffix('/').unwrap_or(name).to_owned(),
@@ -343,6 +371,7 @@ impl Reader {
             method: raw.method,
             crc: raw.crc,
             compressed: extra.compressed,
+            descriptor: raw.flags & FLAG_DESCRIPTOR != 0,
             offset: extra.offset,
         }))
     }
@@ -371,51 +400,68 @@ impl Reader {
                 return Err(self.hostile(&entry.name, "is there twice"));
             }
         }
-        for entry in entries {
-            let name = folded(&entry.name);
-            let above = name.match_indices('/').map(|(slash, _)| &name[..slash]);
-            if let Some(parent) = above.into_iter().find(|parent| kinds.get(*parent).is_some_and(|kind| *kind != Kind::Folder)) {
-                return Err(self.hostile(&entry.name, &format!("is inside `{parent}`, which is no folder")));
+        // Whatever is inside `a` comes right after `a` in this order.
+        let mut order: Vec<(String, &Entry)> = entries.iter().map(|entry| (folded(&entry.name), entry)).collect();
+        order.sort_by(|(a, _), (b, _)| a.split('/').cmp(b.split('/')));
+        for [(outer, outer_entry), (inner, entry)] in order.array_windows() {
+            if outer_entry.kind != Kind::Folder && inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/')) {
+                return Err(self.hostile(&entry.name, &format!("is inside `{}`, which is no folder", shown(outer))));
             }
         }
         Ok(())
     }
 
-    /// Looks at each local header, and that no two entries share a byte.
+    /// Looks at each local header, and that the entries lie one after the other, with nothing between them that belongs to none.
     fn locate(&mut self, entries: &mut [Entry], directory_at: u64) -> Result<(), ArchiveError> {
         let mut order: Vec<usize> = (0..entries.len()).collect();
         order.sort_by_key(|&index| entries[index].offset);
         let mut free_from = 0;
-        for index in order {
-            let entry = &mut entries[index];
+        for (number, &index) in order.iter().enumerate() {
+            let entry = &entries[index];
             if entry.offset < free_from {
                 return Err(self.hostile(&entry.name, "overlaps another"));
             }
+            if entry.offset > free_from {
+                return Err(self.hostile(&entry.name, "comes after something that belongs to no entry"));
+            }
             let start = self.content_start(entry)?;
             let end = start.checked_add(entry.compressed).filter(|end| *end <= directory_at);
-            free_from = end.ok_or_else(|| self.hostile(&entry.name, "reaches into the directory"))?;
-            entry.offset = start;
+            let end = end.ok_or_else(|| self.hostile(&entry.name, "reaches into the directory"))?;
+            let next = order.get(number + 1).map_or(directory_at, |&next| entries[next].offset);
+            free_from = if entry.descriptor { self.after_descriptor(entry, end, next)? } else { end };
+            entries[index].offset = start;
+        }
+        if free_from != directory_at {
+            return Err(self.damaged("it has something before its directory that belongs to no entry"));
         }
         Ok(())
     }
 
     fn content_start(&mut self, entry: &Entry) -> Result<u64, ArchiveError> {
-        let header = self.at(entry.offset, LOCAL_LEN as u64)?;
-        let mut header = Take(&header);
-        let mut parse = || -> Option<(u16, u16, usize, u64)> {
-            (header.u32()? == LOCAL).then_some(())?;
-            header.u16()?;
-            let (flags, method) = (header.u16()?, header.u16()?);
-            header.bytes(16)?;
-            Some((flags, method, usize::from(header.u16()?), u64::from(header.u16()?)))
-        };
-        let (flags, method, name_len, extra_len) = parse().ok_or_else(|| self.hostile(&entry.name, "has no header where it says"))?;
-        let name = self.at(entry.offset + LOCAL_LEN as u64, name_len as u64)?;
-        let same = name.strip_suffix(if entry.kind == Kind::Folder { b"/".as_slice() } else { b"" }) == Some(entry.name.as_bytes());
-        if !same || method != entry.method || flags & FLAG_ENCRYPTED != 0 {
+        let bytes = self.at(entry.offset, LOCAL_LEN as u64)?;
+        let local = Local::parse(&bytes).ok_or_else(|| self.hostile(&entry.name, "has no header where it says"))?;
+        let names = self.at(entry.offset + LOCAL_LEN as u64, (local.name_len + local.extra_len) as u64)?;
+        let (name, extra) = names.split_at(local.name_len);
+        let same_name = name.strip_suffix(if entry.kind == Kind::Folder { b"/".as_slice() } else { b"" }) == Some(entry.name.as_bytes());
+        if !same_name || !is_same(&local, extra, entry) {
             return Err(self.hostile(&entry.name, "is another thing in its own header than in the directory"));
         }
-        Ok(entry.offset + (LOCAL_LEN + name_len) as u64 + extra_len)
+        Ok(entry.offset + (LOCAL_LEN + names.len()) as u64)
+    }
+
+    /// Where the checksum and the lengths end that follow a content which ends at `end`; the next thing begins at `next`.
+    fn after_descriptor(&mut self, entry: &Entry, end: u64, next: u64) -> Result<u64, ArchiveError> {
+        let len = next.saturating_sub(end);
+        let wide = matches!(len, 20 | 24);
+        let bytes = if matches!(len, 12 | 16 | 20 | 24) { self.at(end, len)? } else { Vec::new() };
+        let mut rest = Take(&bytes);
+        let mut number = |wide| if wide { rest.u64() } else { rest.u32().map(u64::from) };
+        let signed = !matches!(len, 16 | 24) || number(false) == Some(DESCRIPTOR.into());
+        let says = [number(false), number(wide), number(wide)];
+        if !signed || says != [Some(entry.crc.into()), Some(entry.compressed), Some(entry.size)] {
+            return Err(self.hostile(&entry.name, "is another thing after its content than in the directory"));
+        }
+        Ok(next)
     }
 
     fn at(&mut self, offset: u64, len: u64) -> Result<Vec<u8>, ArchiveError> {
@@ -434,12 +480,33 @@ impl Reader {
     }
 
     fn hostile(&self, entry: &str, reason: &str) -> ArchiveError {
-        ArchiveError::Hostile { path: self.path.clone(), entry: entry.to_owned(), reason: reason.to_owned() }
+        hostile(&self.path, entry, reason)
     }
 }
 
-/// Whether the end of an archive begins here: its comment reaches exactly to the end of the file.
-fn is_end(bytes: &[u8]) -> bool {
-    let mut end = Take(bytes);
-    end.u32() == Some(END) && end.bytes(16).is_some() && end.u16().is_some_and(|len| usize::from(len) == end.0.len())
+fn hostile(path: &Path, entry: &str, reason: &str) -> ArchiveError {
+    ArchiveError::Hostile { path: path.to_owned(), entry: shown(entry), reason: reason.to_owned() }
+}
+
+/// A name that an enemy chose, as a person can read it: on one line, and not the whole of a very long one.
+fn shown(name: &str) -> String {
+    const LONGEST: usize = 300;
+    // Among those that are not control characters: what turns the direction of the text around.
+    let tricky =
+        |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    let escape = |c: char| if tricky(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    let text: String = name.chars().take(LONGEST).map(escape).collect();
+    if name.chars().count() > LONGEST { format!("{text}…") } else { text }
+}
+
+/// Whether an entry's own header says what the directory says.
+fn is_same(local: &Local, extra: &[u8], entry: &Entry) -> bool {
+    let Some(sizes) = Extra::parse(extra, [local.size, local.compressed, 0]) else { return false };
+    let says = [(local.crc.into(), entry.crc.into()), (sizes.compressed, entry.compressed), (sizes.size, entry.size)];
+    // Where they follow the content, they were not known here.
+    let unknown = |said: u64| entry.descriptor && (said == 0 || said == MAX32);
+    local.method == entry.method
+        && local.flags & FLAGS_ENCRYPTED == 0
+        && (local.flags & FLAG_DESCRIPTOR != 0) == entry.descriptor
+        && says.iter().all(|(said, is)| said == is || unknown(*said))
 }

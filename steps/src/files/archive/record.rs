@@ -1,6 +1,8 @@
-//! One record of an archive's directory, as it is written; nothing of it is believed yet.
+//! What an archive says of one entry, in its directory and in front of the content, as it is written; nothing of it is believed yet.
 
-use super::format::{CENTRAL, CENTRAL_LEN, EXTRA_TIME, EXTRA_ZIP64, MAX32, Take};
+use super::format::{
+    CENTRAL, CENTRAL_LEN, EXTRA_NTFS, EXTRA_TIME, EXTRA_UNICODE_PATH, EXTRA_ZIP64, LOCAL, LOCAL_LEN, MAX32, Take, from_ntfs_time,
+};
 
 /// What a record says.
 pub(super) struct RawEntry<'a> {
@@ -12,6 +14,7 @@ pub(super) struct RawEntry<'a> {
     pub crc: u32,
     pub compressed: u32,
     pub size: u32,
+    pub disk: u16,
     pub attributes: u32,
     pub offset: u32,
     pub name: &'a [u8],
@@ -28,28 +31,56 @@ impl<'a> RawEntry<'a> {
         let (flags, method, time, date) = (head.u16()?, head.u16()?, head.u16()?, head.u16()?);
         let (crc, compressed, size) = (head.u32()?, head.u32()?, head.u32()?);
         let (name, extra, comment) = (head.u16()?, head.u16()?, head.u16()?);
-        head.bytes(4)?;
+        let disk = head.u16()?;
+        head.u16()?;
         let (attributes, offset) = (head.u32()?, head.u32()?);
         let (name, extra) = (rest.bytes(usize::from(name))?, rest.bytes(usize::from(extra))?);
         rest.bytes(usize::from(comment))?;
-        Some(Self { made_by, flags, method, time, date, crc, compressed, size, attributes, offset, name, extra })
+        Some(Self { made_by, flags, method, time, date, crc, compressed, size, disk, attributes, offset, name, extra })
+    }
+}
+
+/// What an entry says of itself, in front of its content.
+pub(super) struct Local {
+    pub flags: u16,
+    pub method: u16,
+    pub crc: u32,
+    pub compressed: u32,
+    pub size: u32,
+    pub name_len: usize,
+    pub extra_len: usize,
+}
+
+impl Local {
+    /// `None` where there is none.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut head = Take(bytes.get(..LOCAL_LEN)?);
+        (head.u32()? == LOCAL).then_some(())?;
+        head.u16()?;
+        let (flags, method) = (head.u16()?, head.u16()?);
+        head.u32()?;
+        let (crc, compressed, size) = (head.u32()?, head.u32()?, head.u32()?);
+        let (name_len, extra_len) = (head.u16()?.into(), head.u16()?.into());
+        Some(Self { flags, method, crc, compressed, size, name_len, extra_len })
     }
 }
 
 /// What the extra fields make of a record.
-pub(super) struct Extra {
+pub(super) struct Extra<'a> {
     pub size: u64,
     pub compressed: u64,
     pub offset: u64,
     pub modified_s: Option<i64>,
+    /// Another name, which some programs use instead.
+    pub name: Option<&'a [u8]>,
 }
 
-impl Extra {
-    /// `None` where a field breaks off.
-    pub fn parse(raw: &RawEntry<'_>) -> Option<Self> {
-        let mut found = Self { size: raw.size.into(), compressed: raw.compressed.into(), offset: raw.offset.into(), modified_s: None };
-        let mut rest = Take(raw.extra);
-        while rest.0.len() >= 4 {
+impl<'a> Extra<'a> {
+    /// The fields in `extra` beside a size, a compressed size and an offset of 32 bits. `None` where one breaks off.
+    pub fn parse(extra: &'a [u8], [size, compressed, offset]: [u32; 3]) -> Option<Self> {
+        let mut found = Self { size: size.into(), compressed: compressed.into(), offset: offset.into(), modified_s: None, name: None };
+        let mut rest = Take(extra);
+        while !rest.0.is_empty() {
             let (id, len) = (rest.u16()?, rest.u16()?);
             let mut field = Take(rest.bytes(usize::from(len))?);
             match id {
@@ -63,9 +94,17 @@ impl Extra {
                 EXTRA_TIME if field.bytes(1)?[0] & 1 == 1 => {
                     found.modified_s = Some(i32::from_le_bytes(field.bytes(4)?.try_into().ok()?).into());
                 }
+                EXTRA_NTFS => found.modified_s = found.modified_s.or(ntfs_modified(field)),
+                EXTRA_UNICODE_PATH => found.name = Some(field.0.get(5..)?),
                 _ => {}
             }
         }
         Some(found)
     }
+}
+
+fn ntfs_modified(mut field: Take<'_>) -> Option<i64> {
+    field.u32()?;
+    (field.u16()? == 1 && field.u16()? >= 8).then_some(())?;
+    from_ntfs_time(field.u64()?)
 }

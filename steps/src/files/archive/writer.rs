@@ -7,9 +7,10 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use jiff::tz::TimeZone;
 
+use super::DIRECTORY_SUM;
 use super::format::{
-    CENTRAL, DEFLATED, END, END64, EXTRA_TIME, EXTRA_ZIP64, FLAG_UTF8, HOST_UNIX, LOCAL, LOCATOR64, MAX32, MODE_FILE, MODE_FOLDER,
-    MODE_LINK, Put, STORED, dos_time,
+    CENTRAL, DEFLATED, DOS_FOLDER, END, END64, EXTRA_NTFS, EXTRA_TIME, EXTRA_ZIP64, FLAG_UTF8, HOST_UNIX, LOCAL, LOCATOR64, MAX32,
+    MODE_FILE, MODE_FOLDER, MODE_LINK, Put, STORED, dos_time, ntfs_time,
 };
 use crate::files::Kind;
 
@@ -122,16 +123,19 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the directory and syncs.
-    pub fn finish(mut self, comment: &str) -> io::Result<()> {
+    /// Writes the directory and syncs. The comment says what `about` says, and what the directory's checksum is: zip has none of its own.
+    pub fn finish(mut self, about: &str) -> io::Result<()> {
         self.records.sort_by(|a, b| a.item.name.cmp(&b.item.name));
         let start = self.at;
+        let mut sum = crc32fast::Hasher::new();
         for record in std::mem::take(&mut self.records) {
             let bytes = record.central(&self.zone);
+            sum.update(&bytes);
             self.put(&bytes)?;
             self.records.push(record);
         }
-        let end = end(self.records.len() as u64, start, self.at - start, comment);
+        let comment = format!("{about}{DIRECTORY_SUM}{:08x}", sum.finalize());
+        let end = end(self.records.len() as u64, start, self.at - start, &comment);
         self.put(&end)?;
         let file = self.out.into_inner().map_err(io::IntoInnerError::into_error)?;
         // Something longer may have been written and taken back.
@@ -162,7 +166,7 @@ impl Record {
         out.u32(if self.zip64 { u32::MAX } else { low(self.compressed) });
         out.u32(if self.zip64 { u32::MAX } else { low(self.size) });
         out.u16(length(&name));
-        out.u16(u16::try_from(extra.len()).expect("the extra fields are under 40 bytes"));
+        out.u16(u16::try_from(extra.len()).expect("the extra fields are under 80 bytes"));
         out.extend(name.as_bytes());
         out.extend(extra);
         out
@@ -186,7 +190,7 @@ impl Record {
         out.u32(if wide { u32::MAX } else { low(self.compressed) });
         out.u32(if wide { u32::MAX } else { low(self.size) });
         out.u16(length(&name));
-        out.u16(u16::try_from(extra.len()).expect("the extra fields are under 40 bytes"));
+        out.u16(u16::try_from(extra.len()).expect("the extra fields are under 80 bytes"));
         out.u16(0);
         out.u16(0);
         out.u16(0);
@@ -198,7 +202,7 @@ impl Record {
     }
 
     fn extra(&self, sizes: Option<[u64; 2]>, offset: Option<u64>) -> Vec<u8> {
-        let mut out = Vec::with_capacity(40);
+        let mut out = Vec::with_capacity(80);
         let wide: Vec<u64> = sizes.into_iter().flatten().chain(offset).collect();
         if !wide.is_empty() {
             out.u16(EXTRA_ZIP64);
@@ -210,6 +214,14 @@ impl Record {
             out.u16(5);
             out.push(1);
             out.extend(seconds.to_le_bytes());
+        } else if let Some(ticks) = ntfs_time(self.item.modified_s) {
+            // Before 1901 or after 2038.
+            out.u16(EXTRA_NTFS);
+            out.u16(32);
+            out.u32(0);
+            out.u16(1);
+            out.u16(24);
+            [ticks; 3].into_iter().for_each(|time| out.u64(time));
         }
         out
     }
@@ -224,7 +236,7 @@ impl Record {
 
     fn attributes(&self) -> u32 {
         let (kind, dos) = match self.item.kind {
-            Kind::Folder => (MODE_FOLDER, 0x10),
+            Kind::Folder => (MODE_FOLDER, DOS_FOLDER),
             Kind::Link => (MODE_LINK, 0),
             Kind::File | Kind::Other => (MODE_FILE, u32::from(self.item.mode & 0o222 == 0)),
         };
