@@ -17,10 +17,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::files::archive::{ABSENT, Archive, ArchiveError, Item, Limits, Packed, SAVED, Writer, check_link, check_name};
+use crate::files::archive::{ABSENT, Archive, ArchiveError, Item, Limits, Packed, SAVED, Writer, check_link};
 use crate::files::{
-    FileError, Found, Job, Kind, Live, Patterns, READS, Reading, beside, blocking, each, io_error, overlap, present, prune, real_target,
-    remove_file, remove_tree, same_shape, sync_folder, walk,
+    FileError, Found, Job, Kind, Live, Patterns, READS, Reading, Streamed, beside, blocking, each, io_error, overlap, present, prune,
+    real_target, remove_file, remove_tree, same_shape, sync_folder, walk,
 };
 
 /// Extensions of files that do not get smaller.
@@ -107,6 +107,14 @@ struct Work {
 /// One entry, ready to be written.
 type Ready = (Item, Packed);
 
+/// What became of something that was found.
+enum Content {
+    Ready(Ready),
+    /// It does not fit into memory.
+    Long,
+    Gone,
+}
+
 impl Work {
     fn new(with: &Backup, cx: &Context) -> Result<Self, FileError> {
         let refused = |text: String| Err(FileError::Refused(text));
@@ -189,7 +197,7 @@ impl Work {
     /// Writes everything in the source. Returns how many entries.
     fn fill(&self, job: &Job, writer: &mut Writer, snapshots: &Path) -> Result<u64, FileError> {
         let mut found = walk(&self.source, &self.exclude)?;
-        found.iter().try_for_each(|found| check_name(&found.name))?;
+        found.iter().try_for_each(Found::check_name)?;
         leave_out(job, &mut found)?;
         let live = Live::new(job, &found, snapshots, self.strict)?;
         found.retain(|found| !live.is_spent(&found.name));
@@ -200,9 +208,8 @@ impl Work {
             written += 1;
             writer.add(item, &packed).map_err(&mut failed)
         })?;
-        for found in long.into_iter().filter(|found| found.path.exists()) {
-            self.stream(job, &live, writer, found)?;
-            written += 1;
+        for found in long {
+            written += u64::from(self.stream(job, &live, writer, found)?);
         }
         let unsteady = live.unsteady();
         if !unsteady.is_empty() {
@@ -224,13 +231,13 @@ impl Work {
         let (send, receive) = sync_channel::<Ready>(16);
         let one = |send: &mut SyncSender<Ready>, found: &&'f Found| {
             job.check()?;
-            match self.ready(job, live, found)? {
-                Some(ready) => send.send(ready).map_err(|_| FileError::Stopped),
-                None if found.kind == Kind::File && found.path.exists() => {
+            match self.content(job, live, found)? {
+                Content::Ready(ready) => send.send(ready).map_err(|_| FileError::Stopped),
+                Content::Long => {
                     long.lock().expect("no code panics while it holds this lock").push(*found);
                     Ok(())
                 }
-                None => Ok(()),
+                Content::Gone => Ok(()),
             }
         };
         let items: Vec<&Found> = found.iter().collect();
@@ -246,23 +253,28 @@ impl Work {
         Ok(long.into_inner().expect("the readers have ended"))
     }
 
-    fn ready(&self, job: &Job, live: &Live, found: &Found) -> Result<Option<Ready>, FileError> {
+    fn content(&self, job: &Job, live: &Live, found: &Found) -> Result<Content, FileError> {
         match found.kind {
-            Kind::Folder | Kind::Other => Ok(Some((item(found), Packed::default()))),
-            Kind::Link => Ok(Some((item(found), Packed::new(found.link_text()?.into_bytes(), 0)))),
+            Kind::Folder | Kind::Other => Ok(Content::Ready((item(found), Packed::default()))),
+            Kind::Link => match found.link_text()? {
+                Some(target) => Ok(Content::Ready((item(found), Packed::new(target.into_bytes(), 0)))),
+                None => live.lost(found).map(|()| Content::Gone),
+            },
             Kind::File => match live.read(job, found)? {
                 Reading::Whole(content, meta) => {
                     let read = content.len() as u64;
                     let packed = Packed::new(content, self.level_of(found));
                     job.advance(read);
-                    Ok(Some((item(&Found { meta, ..found.clone() }), packed)))
+                    Ok(Content::Ready((item(&Found { meta, ..found.clone() }), packed)))
                 }
-                Reading::Long | Reading::Gone => Ok(None),
+                Reading::Long => Ok(Content::Long),
+                Reading::Gone => Ok(Content::Gone),
             },
         }
     }
 
-    fn stream(&self, job: &Job, live: &Live, writer: &mut Writer, found: &Found) -> Result<(), FileError> {
+    /// Writes a file that does not fit into memory. `false` where it is gone.
+    fn stream(&self, job: &Job, live: &Live, writer: &mut Writer, found: &Found) -> Result<bool, FileError> {
         let mut level = self.level_of(found);
         let sample = live.sample(found);
         let length = sample.len() as u64;
@@ -270,18 +282,19 @@ impl Work {
             level = 0;
         }
         for attempt in 1..=READS {
-            let mut steady = true;
-            let again = || FileError::Changing { path: found.path.clone() };
-            let fill = |sink: &mut dyn Write| -> Result<(), Streaming> {
-                steady = live.stream(job, found, attempt, sink).map_err(Streaming::Failed)?;
-                if steady { Ok(()) } else { Err(Streaming::Failed(again())) }
+            let fill = |sink: &mut dyn Write| match live.stream(job, found, attempt, sink) {
+                Ok(Streamed::Whole) => Ok(()),
+                Ok(Streamed::Changed) => Err(Streaming::Again),
+                Ok(Streamed::Gone) => Err(Streaming::Gone),
+                Err(error) => Err(Streaming::Failed(error)),
             };
             match writer.stream(item(found), level, fill) {
                 Ok(()) => {
                     job.advance(found.meta.len());
-                    return Ok(());
+                    return Ok(true);
                 }
-                Err(Streaming::Failed(_)) if !steady => {}
+                Err(Streaming::Again) => {}
+                Err(Streaming::Gone) => return Ok(false),
                 Err(Streaming::Failed(error)) => return Err(error),
                 Err(Streaming::Writing(source)) => return Err(FileError::Io { doing: "write", path: self.archive.clone(), source }),
             }
@@ -296,6 +309,8 @@ impl Work {
 
 /// What ended the writing of one long file.
 enum Streaming {
+    Again,
+    Gone,
     Failed(FileError),
     Writing(std::io::Error),
 }
@@ -312,7 +327,7 @@ fn item(found: &Found) -> Item {
 
 /// Takes out what no archive can hold, and says so.
 fn leave_out(job: &Job, found: &mut Vec<Found>) -> Result<(), FileError> {
-    let texts = found.iter().map(|found| if found.kind == Kind::Link { found.link_text().map(Some) } else { Ok(None) });
+    let texts = found.iter().map(|found| if found.kind == Kind::Link { found.link_text() } else { Ok(None) });
     let texts: Vec<Option<String>> = texts.collect::<Result<_, _>>()?;
     let names: Vec<String> = found.iter().filter(|found| found.kind == Kind::Link).map(|link| link.name.clone()).collect();
     let links: HashSet<&str> = names.iter().map(String::as_str).collect();

@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use crate::files::archive::{Archive, Limits};
 use crate::files::{
     Carry, Choice, FileError, Job, Keep, Kind, Listing, MANIFEST, Manifest, NEXT, Patterns, beside, blocking, cannot_be_renamed, copy_tree,
-    discard, dress_folder, inside, io_error, is_database, is_own, move_in, overlap, present, real_target, remove_file, remove_tree,
-    sync_folder, sync_tree, walk, write_atomically,
+    discard, dress_folder, inside, io_error, is_database, is_own, move_in, overlap, present, read_file, real_target, remove_file,
+    remove_tree, sync_folder, sync_tree, walk, write_atomically,
 };
 
 /// Puts an archive back in place of a folder, which is kept beside it.
@@ -319,7 +319,7 @@ impl Work {
     /// What is to be in the folder in the end, also after some of it was moved out of the built one.
     fn contents(&self) -> Result<BTreeMap<String, Kind>, FileError> {
         let at = self.built.join(CONTENTS);
-        if let Ok(bytes) = std::fs::read(&at) {
+        if let Ok(bytes) = read_file(&at) {
             return serde_json::from_slice(&bytes).map_err(|error| FileError::Manifest { path: at, reason: error.to_string() });
         }
         let found = walk(&self.built, &Patterns::default())?;
@@ -332,6 +332,6 @@ impl Work {
 
 impl FailedNote {
     fn load(failed: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(failed.join(FAILED)).ok()?).ok()
+        serde_json::from_slice(&read_file(&failed.join(FAILED)).ok()?).ok()
     }
 }

@@ -74,7 +74,11 @@ impl Choice<'_> {
         self.current.iter().try_for_each(|found| folder(&found.name, found.kind == Kind::Folder))?;
         let archived: u64 = self.archived.iter().map(|entry| entry.size).sum();
         job.expect_bytes(archived + size(&self.current));
-        each(&self.archived, || Ok(archive.handle()?), |file: &mut File, entry| extract(job, archive, file, entry, at))?;
+        // Links last: where two names are one to the system (in another case, or composed otherwise), no file is written through a link.
+        let (links, files): (Vec<&Entry>, Vec<&Entry>) = self.archived.iter().partition(|entry| entry.kind == Kind::Link);
+        for entries in [files, links] {
+            each(&entries, || Ok(archive.handle()?), |file: &mut File, entry| extract(job, archive, file, entry, at))?;
+        }
         copy_files(job, &self.current, at)?;
         self.dress_folders(at)?;
         sync_tree(at)?;
@@ -100,7 +104,7 @@ fn extract(job: &Job, archive: &Archive, file: &mut File, entry: &Entry, root: &
     match (&entry.kind, &entry.link) {
         (Kind::Link, Some(target)) => {
             let to_folder = path.parent().is_some_and(|parent| inside(parent, target).is_dir());
-            return make_link(target, &path, entry.modified_s, to_folder);
+            return make_link(Path::new(target), &path, entry.modified_s, to_folder);
         }
         (Kind::File, _) => {}
         _ => return Ok(()),

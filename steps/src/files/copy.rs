@@ -1,7 +1,7 @@
 //! Copies that keep times, permissions and links, and are read back.
 
 use std::fs::{File, FileTimes, Metadata, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -19,18 +19,22 @@ pub(crate) struct Copied {
     pub len: u64,
 }
 
-/// Copies a file to a name where nothing is, with mode and time of `meta`, and reads the copy back. Not synced.
+/// Copies a file to a name where nothing is, with the mode and time that were found, and reads the copy back. Not synced.
 ///
 /// # Errors
 /// One of the two cannot be used, or the copy is not the same.
-pub(crate) fn copy_file(job: &Job, from: &Path, to: &Path, meta: &Metadata) -> Result<Copied, FileError> {
-    let mut source = job.patiently("open", from, || File::open(from))?;
+pub(crate) fn copy_file(job: &Job, from: &Found, to: &Path) -> Result<Copied, FileError> {
+    let source = job.patiently("open", &from.path, || from.open())?;
+    copy_opened(job, from, source, to)
+}
+
+fn copy_opened(job: &Job, from: &Found, mut source: File, to: &Path) -> Result<Copied, FileError> {
     let mut copy = OpenOptions::new().write(true).create_new(true).open(to).map_err(io_error("create", to))?;
-    let copied = pump(job, &mut source, from, |chunk| copy.write_all(chunk).map_err(io_error("write", to)))?;
-    dress_file(&copy, to, meta)?;
+    let copied = pump(job, &mut source, &from.path, |chunk| copy.write_all(chunk).map_err(io_error("write", to)))?;
+    dress_file(&copy, to, &from.meta)?;
     drop(copy);
     if hash_file(job, to)? != copied {
-        return Err(FileError::BadCopy { from: from.to_owned(), to: to.to_owned() });
+        return Err(FileError::BadCopy { from: from.path.clone(), to: to.to_owned() });
     }
     job.advance(copied.len);
     Ok(copied)
@@ -38,11 +42,12 @@ pub(crate) fn copy_file(job: &Job, from: &Path, to: &Path, meta: &Metadata) -> R
 
 /// Copies a link as a link.
 pub(crate) fn copy_link(link: &Found, to: &Path) -> Result<(), FileError> {
-    make_link(&link.link_text()?, to, link.modified_s(), link.path.is_dir())
+    let target = std::fs::read_link(&link.path).map_err(io_error("read the link", &link.path))?;
+    make_link(&target, to, link.modified_s(), link.path.is_dir())
 }
 
 /// Makes a link at `path`, with a time in seconds since 1970.
-pub(crate) fn make_link(target: &str, path: &Path, modified_s: i64, to_folder: bool) -> Result<(), FileError> {
+pub(crate) fn make_link(target: &Path, path: &Path, modified_s: i64, to_folder: bool) -> Result<(), FileError> {
     platform::symlink(target, path, to_folder).map_err(io_error("create the link", path))?;
     platform::set_link_time(path, modified_s).map_err(io_error("set the time of", path))
 }
@@ -66,8 +71,14 @@ pub(crate) fn dress_folders(found: &[Found], to: &Path) -> Result<(), FileError>
 /// # Errors
 /// It cannot be read.
 pub(crate) fn hash_file(job: &Job, path: &Path) -> Result<Copied, FileError> {
-    let mut file = job.patiently("open", path, || File::open(path))?;
+    let mut file = job.patiently("open", path, || platform::open_file(path))?;
     pump(job, &mut file, path, |_| Ok(()))
+}
+
+/// As [`hash_file`], of a file that was found.
+pub(super) fn hash_found(job: &Job, found: &Found) -> Result<Copied, FileError> {
+    let mut file = job.patiently("open", &found.path, || found.open())?;
+    pump(job, &mut file, &found.path, |_| Ok(()))
 }
 
 /// Copies `found` to the folder `to`, which is created. Not synced.
@@ -87,14 +98,29 @@ pub(crate) fn copy_tree(job: &Job, found: &[Found], to: &Path) -> Result<(), Fil
     dress_folders(found, to)
 }
 
-/// Copies the files and links among `found` into folders that are there.
+/// Copies the files and links among `found` into folders that are there. What is gone since it was found stays gone, with a warning.
 pub(crate) fn copy_files(job: &Job, found: &[Found], to: &Path) -> Result<(), FileError> {
-    let copy = |(): &mut (), found: &Found| match found.kind {
-        Kind::File => copy_file(job, &found.path, &inside(to, &found.name), &found.meta).map(drop),
-        Kind::Link => copy_link(found, &inside(to, &found.name)),
-        Kind::Folder | Kind::Other => Ok(()),
+    let copy = |(): &mut (), found: &Found| {
+        let copied = match found.kind {
+            Kind::File => copy_if_there(job, found, &inside(to, &found.name)),
+            Kind::Link if !found.path.is_symlink() => Ok(false),
+            Kind::Link => copy_link(found, &inside(to, &found.name)).map(|()| true),
+            Kind::Folder | Kind::Other => Ok(true),
+        };
+        if !copied? {
+            job.cx.warn(format!("{} disappeared before it could be copied", found.path.display()));
+        }
+        Ok(())
     };
     each(found, || Ok(()), copy)
+}
+
+fn copy_if_there(job: &Job, found: &Found, to: &Path) -> Result<bool, FileError> {
+    let opened = job.patiently("open", &found.path, || match found.open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound || platform::is_replaced(&error) => Ok(None),
+        opened => opened.map(Some),
+    })?;
+    opened.map_or(Ok(false), |source| copy_opened(job, found, source, to).map(|_| true))
 }
 
 /// The bytes of the files among `found`.
@@ -119,7 +145,7 @@ pub(crate) fn sync_tree(root: &Path) -> Result<(), FileError> {
                 // Syncing needs a handle that may write, which a read-only file does not give.
                 let file = OpenOptions::new().write(true).open(&found.path).or_else(|_| File::open(&found.path));
                 match file.and_then(|file| file.sync_all()) {
-                    Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => Err(io_error("sync", &found.path)(error)),
+                    Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(io_error("sync", &found.path)(error)),
                     _ => Ok(()),
                 }
             }
@@ -137,9 +163,12 @@ fn dress_file(file: &File, path: &Path, meta: &Metadata) -> Result<(), FileError
     platform::set_file_mode(file, platform::mode(meta)).map_err(io_error("set the permissions of", path))
 }
 
+/// Hands on what the file holds, as far as it reached when this began: one that grows faster than it is read would never end.
 fn pump(job: &Job, file: &mut File, path: &Path, mut sink: impl FnMut(&[u8]) -> Result<(), FileError>) -> Result<Copied, FileError> {
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; CHUNK.min(usize::try_from(file.metadata().map_or(0, |meta| meta.len())).unwrap_or(CHUNK).max(4096) + 1)];
+    let end = file.metadata().map_err(io_error("look at", path))?.len();
+    let mut buffer = vec![0; CHUNK.min(usize::try_from(end).unwrap_or(CHUNK).max(4096) + 1)];
+    let mut file = file.take(end);
     let mut len = 0;
     loop {
         job.check()?;

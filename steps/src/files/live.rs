@@ -15,7 +15,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::copy::CHUNK;
-use super::{FileError, Found, Job, Kind, each, io_error, platform};
+use super::{FileError, Found, Job, Kind, each, inside, io_error, platform};
 
 /// How every SQLite database begins.
 const SQLITE: &[u8; 16] = b"SQLite format 3\0";
@@ -32,6 +32,16 @@ pub(crate) struct Live {
     pub strict: bool,
     snapshots: BTreeMap<String, PathBuf>,
     unsteady: Mutex<Vec<String>>,
+}
+
+/// What became of a file of any length.
+pub(crate) enum Streamed {
+    /// All of it was written.
+    Whole,
+    /// It changed meanwhile, and is to be written again from the start.
+    Changed,
+    /// It is not there any more.
+    Gone,
 }
 
 /// What reading a file gave.
@@ -52,6 +62,7 @@ impl Live {
     pub fn new(job: &Job, found: &[Found], folder: &Path, strict: bool) -> Result<Self, FileError> {
         std::fs::create_dir_all(folder).map_err(io_error("create", folder))?;
         let snapshots = Mutex::new(BTreeMap::new());
+        let root = found.first().map(|found| real_path(found.root())).transpose()?;
         let numbered: Vec<(usize, &Found)> = found.iter().filter(|found| found.kind == Kind::File).enumerate().collect();
         each(
             &numbered,
@@ -59,7 +70,8 @@ impl Live {
             |(): &mut (), (number, found)| -> Result<(), FileError> {
                 job.check()?;
                 let copy = folder.join(format!("{number}.db"));
-                if found.meta.len() >= 512 && is_database(&found.path)? && snapshot(job, &found.path, &copy)? {
+                let real = || inside(root.as_deref().expect("something was found"), &found.name);
+                if found.meta.len() >= 512 && begins_like_a_database(&found.path, found.open())? && snapshot(job, &real(), &copy)? {
                     snapshots.lock().expect("no code panics while it holds this lock").insert(found.name.clone(), copy);
                 }
                 Ok(())
@@ -100,12 +112,12 @@ impl Live {
         unreachable!("the last attempt gives up");
     }
 
-    /// Writes a file of any length to `sink`. `false` where it changed and is to be written again, from the start.
+    /// Writes a file of any length to `sink`.
     ///
     /// # Errors
     /// It cannot be read, or (`strict`) changes.
-    pub fn stream(&self, job: &Job, found: &Found, attempt: u32, sink: &mut dyn Write) -> Result<bool, FileError> {
-        let Some((file, meta)) = self.open(job, found)? else { return Err(FileError::Changing { path: found.path.clone() }) };
+    pub fn stream(&self, job: &Job, found: &Found, attempt: u32, sink: &mut dyn Write) -> Result<Streamed, FileError> {
+        let Some((file, meta)) = self.open(job, found)? else { return Ok(Streamed::Gone) };
         let mut source = file.take(meta.len());
         let mut buffer = vec![0; CHUNK];
         let mut read = 0;
@@ -118,13 +130,14 @@ impl Live {
             sink.write_all(&buffer[..count]).map_err(io_error("archive", &found.path))?;
             read += count as u64;
         }
-        Ok(self.stood_still(found, &meta, read) || self.give_up(found, attempt)?)
+        let taken = self.stood_still(found, &meta, read) || self.give_up(found, attempt)?;
+        Ok(if taken { Streamed::Whole } else { Streamed::Changed })
     }
 
     /// The first bytes of a file, to see whether it compresses.
     pub fn sample(&self, found: &Found) -> Vec<u8> {
         let mut sample = Vec::new();
-        if let Ok(file) = File::open(self.place(found)) {
+        if let Ok(file) = self.try_open(found) {
             let _ = file.take(128 << 10).read_to_end(&mut sample);
         }
         sample
@@ -132,16 +145,20 @@ impl Live {
 
     fn open(&self, job: &Job, found: &Found) -> Result<Option<(File, Metadata)>, FileError> {
         let path = self.place(found);
-        let opened = job.patiently("open", path, || match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        let opened = job.patiently("open", path, || match self.try_open(found) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound || platform::is_replaced(&error) => Ok(None),
             opened => opened.map(Some),
         })?;
         let Some(file) = opened else {
-            self.note(found);
+            self.lost(found)?;
             return Ok(None);
         };
         let meta = file.metadata().map_err(io_error("look at", path))?;
         Ok(Some((file, meta)))
+    }
+
+    fn try_open(&self, found: &Found) -> io::Result<File> {
+        self.snapshots.get(&found.name).map_or_else(|| found.open(), |copy| platform::open_file(copy))
     }
 
     fn place<'a>(&'a self, found: &'a Found) -> &'a Path {
@@ -171,6 +188,18 @@ impl Live {
         Ok(true)
     }
 
+    /// What was found is not there any more.
+    ///
+    /// # Errors
+    /// That counts as a change (`strict`).
+    pub fn lost(&self, found: &Found) -> Result<(), FileError> {
+        if self.strict {
+            return Err(FileError::Changing { path: found.path.clone() });
+        }
+        self.note(found);
+        Ok(())
+    }
+
     fn note(&self, found: &Found) {
         self.unsteady.lock().expect("no code panics while it holds this lock").push(found.name.clone());
     }
@@ -184,17 +213,28 @@ pub(crate) fn is_database(path: &Path) -> Result<bool, FileError> {
     if !path.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
         return Ok(false);
     }
+    begins_like_a_database(path, platform::open_file(path))
+}
+
+fn begins_like_a_database(path: &Path, opened: io::Result<File>) -> Result<bool, FileError> {
     let mut head = [0; 16];
-    match File::open(path).and_then(|mut file| file.read_exact(&mut head)) {
+    match opened.and_then(|mut file| file.read_exact(&mut head)) {
         Ok(()) => Ok(&head == SQLITE),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => Ok(false),
+        Err(error) if platform::is_replaced(&error) => Ok(false),
         // A lock of another process: whoever reads the file waits for it, and says so.
         Err(error) if platform::is_held(&error) => Ok(false),
         Err(error) => Err(io_error("read", path)(error)),
     }
 }
 
-/// Copies a database as it is at one moment. `false` where it is none after all, or needs no help.
+/// A path without links, so that SQLite need not go through any.
+fn real_path(root: &Path) -> Result<PathBuf, FileError> {
+    root.canonicalize().map_err(io_error("look at", root))
+}
+
+/// Copies a database as it is at one moment. `false` where it is none after all, or needs no help. `path` goes through no link, unless
+/// somebody puts one there meanwhile.
 fn snapshot(job: &Job, path: &Path, copy: &Path) -> Result<bool, FileError> {
     let failed = |error: rusqlite::Error| FileError::Database { path: path.to_owned(), reason: error.to_string() };
     let mut last = None;
@@ -220,7 +260,7 @@ fn ways(path: &Path) -> [OpenFlags; 2] {
     let (read, write) = (OpenFlags::SQLITE_OPEN_READ_ONLY, OpenFlags::SQLITE_OPEN_READ_WRITE);
     // With a journal in use, a reader changes nothing. Without one, only who may write takes away again what SQLite makes to read.
     let order = if has_wal(path) { [read, write] } else { [write, read] };
-    order.map(|flags| flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    order.map(|flags| flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW)
 }
 
 fn has_wal(path: &Path) -> bool {

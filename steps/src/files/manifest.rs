@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileError, io_error, write_atomically};
+use super::{FileError, io_error, read_file, write_atomically};
 
 /// The manifest of the release that a folder holds.
 pub(crate) const MANIFEST: &str = ".almaplan-manifest.json";
@@ -68,7 +68,7 @@ impl Manifest {
     /// It cannot be read or understood.
     pub fn load(folder: &Path, name: &str) -> Result<Option<Self>, FileError> {
         let path = folder.join(name);
-        match std::fs::read(&path) {
+        match read_file(&path) {
             Ok(bytes) => Self::parse(&bytes, &path).map(Some),
             Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(io_error("read", &path)(error)),
@@ -87,7 +87,7 @@ impl Manifest {
         }
         // These names are joined to folders and deleted.
         for name in manifest.names() {
-            super::archive::check_name(name).map_err(|error| wrong(error.to_string()))?;
+            super::archive::check_name(name).map_err(|reason| wrong(format!("the name `{name}` {reason}")))?;
         }
         Ok(manifest)
     }
@@ -108,7 +108,7 @@ impl Manifest {
     }
 
     /// Every name in it.
-    fn names(&self) -> impl Iterator<Item = &String> {
+    pub fn names(&self) -> impl Iterator<Item = &String> {
         self.files.keys().chain(&self.folders)
     }
 }

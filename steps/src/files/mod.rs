@@ -1,7 +1,8 @@
 //! What every kind about files shares: walking, copying, replacing, archiving, and knowing what belongs to a release.
 //!
 //! Invariants: a file appears whole or not at all (written beside, synced, renamed); a copy is verified by its hash; an archive is
-//! trusted in nothing. Names inside a folder are text with `/` between components, on every system.
+//! trusted in nothing. Names inside a folder are text with `/` between components, on every system. What is found in a folder is read
+//! through no link and without waiting for anyone: whoever puts a link or a pipe in the place of a file has it not read.
 //!
 //! What differs between systems is in `unix.rs` and `windows.rs`, behind the same functions, and nowhere else.
 
@@ -11,6 +12,7 @@ mod carry;
 mod choice;
 mod copy;
 mod job;
+mod links;
 mod live;
 mod manifest;
 mod patterns;
@@ -19,6 +21,7 @@ mod prune;
 mod remove;
 mod stage;
 mod swap;
+mod text;
 mod walk;
 
 #[cfg(unix)]
@@ -28,7 +31,7 @@ mod platform;
 #[path = "windows.rs"]
 mod platform;
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use self::atomic::write_atomically;
@@ -42,7 +45,8 @@ pub(crate) use self::copy::{
     copy_file, copy_files, copy_link, copy_tree, dress_folder, dress_folders, hash_file, make_link, size, sync_tree,
 };
 pub(crate) use self::job::{Job, blocking, each};
-pub(crate) use self::live::{Live, READS, Reading, is_database};
+pub(crate) use self::links::Links;
+pub(crate) use self::live::{Live, READS, Reading, Streamed, is_database};
 pub(crate) use self::manifest::{Kept, MANIFEST, Manifest, NEXT, is_own};
 pub(crate) use self::patterns::Patterns;
 pub(crate) use self::place::{Deployed, Placement, move_in, place, plan};
@@ -50,6 +54,7 @@ pub(crate) use self::prune::{prune, same_shape};
 pub(crate) use self::remove::{discard, remove_file, remove_tree};
 pub(crate) use self::stage::{StagedNote, Staging, discard_staged, stage};
 pub(crate) use self::swap::{beside, overlap, real_target};
+pub(crate) use self::text::is_byte_name;
 pub(crate) use self::walk::{Found, Kind, walk};
 
 /// What can go wrong with files.
@@ -82,10 +87,18 @@ pub enum FileError {
     #[error("{0}")]
     Journal(String),
     /// A name that is not Unicode: no archive or manifest could name it the same way on every system.
-    #[error("the name of {} is not valid UTF-8; rename it or exclude its folder", path.display())]
+    #[error("the name of {} is not valid UTF-8; rename it or exclude it", path.display())]
     NotUtf8 {
         /// The file, its name as far as it can be shown.
         path: PathBuf,
+    },
+    /// A name that no archive and no manifest may hold.
+    #[error("the name of {} {reason}, so that it would mean something else elsewhere; rename it or exclude it", path.display())]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, after the name.
+        reason: &'static str,
     },
     /// A copy did not read back as what was written.
     #[error("the copy {} does not read back as {}; check the disk", to.display(), from.display())]
@@ -143,11 +156,23 @@ pub(crate) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Erro
     move |source| FileError::Io { doing, path, source }
 }
 
+/// The whole of a file of ours: neither of what a link leads to, nor of a pipe.
+pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    platform::open_file(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// `name` (with `/`) as a path in `root`.
 pub(crate) fn inside(root: &Path, name: &str) -> PathBuf {
     let mut path = root.to_owned();
-    path.extend(name.split('/'));
+    name.split('/').for_each(|part| path.push(platform::to_name(part)));
     path
+}
+
+/// Whether a folder is there, and not a link to one.
+pub(crate) fn is_real_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
 }
 
 /// Whether anything is there, a dangling link included.

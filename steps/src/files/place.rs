@@ -11,8 +11,8 @@ use super::live::is_database;
 use super::manifest::Item;
 use super::stage::is_same;
 use super::{
-    FileError, Job, Kind, MANIFEST, Manifest, NEXT, Patterns, StagedNote, copy_file, copy_link, dress_folder, inside, io_error, platform,
-    present, remove_file, remove_tree, sync_folder, walk,
+    FileError, Found, Job, Kind, Links, MANIFEST, Manifest, NEXT, Patterns, StagedNote, copy_file, copy_link, dress_folder, inside,
+    io_error, is_real_folder, platform, present, remove_file, remove_tree, sync_folder, walk,
 };
 
 /// A release and where it goes.
@@ -69,10 +69,12 @@ impl Deployed {
 /// A staged file is missing, or data is in the way of the release.
 pub(crate) fn plan(job: &Job, placement: &Placement<'_>, deployed: &Deployed) -> Result<Changes, FileError> {
     let release = placement.release;
+    let known = [Some(release), deployed.old.as_ref(), deployed.begun.as_ref()].into_iter().flatten();
+    let links = Links::above(placement.to, known.flat_map(Manifest::names));
     let mut changes = Changes::default();
     for (name, item) in &release.files {
         job.check()?;
-        if placement.exclude.covers(name, false) || placement.is_in_place(job, name, item)? {
+        if placement.exclude.covers(name, false) || (!links.lead_to(name) && placement.is_in_place(job, name, item)?) {
             continue;
         }
         let staged = inside(placement.staged, name);
@@ -81,11 +83,12 @@ pub(crate) fn plan(job: &Job, placement: &Placement<'_>, deployed: &Deployed) ->
         }
         changes.moves.push(name.clone());
     }
-    changes.folders = release.folders.iter().filter(|name| !inside(placement.to, name).is_dir()).cloned().collect();
-    changes.deletes = placement.obsolete(job, deployed)?;
+    changes.folders = release.folders.iter().filter(|name| !is_real_folder(&inside(placement.to, name))).cloned().collect();
+    changes.deletes = placement.obsolete(job, deployed, &links)?;
     changes.deletes = placement.orphans(&changes)?.into_iter().chain(std::mem::take(&mut changes.deletes)).collect();
     let old = [&deployed.old, &deployed.begun].into_iter().flatten();
-    let gone = old.flat_map(|old| &old.folders).filter(|name| !release.folders.contains(*name) && !placement.exclude.covers(name, true));
+    let stays = |name: &str| release.folders.contains(name) || placement.exclude.covers(name, true) || links.lead_to(name);
+    let gone = old.flat_map(|old| &old.folders).filter(|name| !stays(name));
     changes.old_folders = gone.cloned().collect::<BTreeSet<_>>().into_iter().rev().collect();
     placement.check_way(&changes)?;
     Ok(changes)
@@ -139,10 +142,10 @@ impl Placement<'_> {
         Ok(is_same(job, &path, item)?.is_some())
     }
 
-    fn obsolete(&self, job: &Job, deployed: &Deployed) -> Result<Vec<String>, FileError> {
+    fn obsolete(&self, job: &Job, deployed: &Deployed, links: &Links) -> Result<Vec<String>, FileError> {
         let kept: HashSet<String> = self.release.files.keys().map(|name| folded(name)).collect();
         let mut obsolete = BTreeSet::new();
-        let stays = |name: &str| kept.contains(&folded(name)) || self.exclude.covers(name, false);
+        let stays = |name: &str| kept.contains(&folded(name)) || self.exclude.covers(name, false) || links.lead_to(name);
         let is_file = |name: &str| inside(self.to, name).symlink_metadata().is_ok_and(|meta| !meta.is_dir());
         let old: BTreeMap<String, Item> = deployed.old.as_ref().map(|old| old.files.clone()).unwrap_or_default();
         obsolete.extend(old.keys().filter(|name| !stays(name) && is_file(name)).cloned());
@@ -176,7 +179,7 @@ impl Placement<'_> {
         let doomed: HashSet<&str> = changes.deletes.iter().map(String::as_str).collect();
         for name in &changes.moves {
             let path = inside(self.to, name);
-            if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+            if is_real_folder(&path) {
                 let below = walk(&path, &Patterns::default())?;
                 let stays =
                     below.iter().find(|below| below.kind != Kind::Folder && !doomed.contains(format!("{name}/{}", below.name).as_str()));
@@ -188,7 +191,7 @@ impl Placement<'_> {
         let parents = changes.moves.iter().flat_map(|name| name.match_indices('/').map(|(slash, _)| &name[..slash]));
         for folder in parents.chain(changes.folders.iter().map(String::as_str)) {
             let path = inside(self.to, folder);
-            if present(&path) && !path.is_dir() && !doomed.contains(folder) {
+            if present(&path) && !is_real_folder(&path) && !doomed.contains(folder) {
                 return Err(in_the_way(&path, folder));
             }
         }
@@ -209,7 +212,7 @@ fn folded(name: &str) -> String {
 
 fn make_folder(placement: &Placement<'_>, name: &str, touched: &mut BTreeSet<PathBuf>) -> Result<(), FileError> {
     let path = inside(placement.to, name);
-    if path.is_dir() {
+    if is_real_folder(&path) {
         return Ok(());
     }
     std::fs::create_dir_all(&path).map_err(io_error("create", &path))?;
@@ -223,7 +226,7 @@ fn make_folder(placement: &Placement<'_>, name: &str, touched: &mut BTreeSet<Pat
 
 /// Renames a file to its place; copies it where that is another volume.
 pub(crate) fn move_in(job: &Job, staged: &Path, path: &Path) -> Result<(), FileError> {
-    if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+    if is_real_folder(path) {
         // Only empty folders are left here: the plan looked.
         remove_tree(job, path)?;
     }
@@ -240,11 +243,11 @@ pub(crate) fn move_in(job: &Job, staged: &Path, path: &Path) -> Result<(), FileE
     let unfinished = path.with_file_name(format!(".almaplan-new-{name}"));
     remove_file(job, &unfinished)?;
     let meta = staged.symlink_metadata().map_err(io_error("look at", staged))?;
-    if super::walk::kind(&meta) == Kind::Link {
-        let link = super::Found { name: String::new(), path: staged.to_owned(), kind: Kind::Link, meta };
-        copy_link(&link, &unfinished)?;
+    let found = Found { name: name.into_owned(), path: staged.to_owned(), kind: super::walk::kind(&meta), meta };
+    if found.kind == Kind::Link {
+        copy_link(&found, &unfinished)?;
     } else {
-        copy_file(job, staged, &unfinished, &meta)?;
+        copy_file(job, &found, &unfinished)?;
         let file = OpenOptions::new().read(true).open(&unfinished).map_err(io_error("open", &unfinished))?;
         file.sync_all().map_err(io_error("sync", &unfinished))?;
     }

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::copy::{Copied, sync_tree};
+use super::copy::{Copied, hash_found, sync_tree};
 use super::manifest::Item;
 use super::walk::Fingerprint;
 use super::{
-    FileError, Found, Job, Kind, MANIFEST, Manifest, Patterns, copy_file, copy_link, discard, dress_folders, each, hash_file, inside,
-    io_error, is_own, platform, present, size, sync_folder, walk, write_atomically,
+    FileError, Found, Job, Kind, Links, MANIFEST, Manifest, Patterns, copy_file, discard, dress_folders, each, hash_file, inside, io_error,
+    is_own, make_link, platform, present, read_file, size, sync_folder, walk, write_atomically,
 };
 
 /// What is to be staged.
@@ -62,7 +62,7 @@ impl StagedNote {
 
     /// The note in a staged folder; without one everything is compared again.
     pub fn load(dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(dir.join(Self::NAME)).ok()?).ok()
+        serde_json::from_slice(&read_file(&dir.join(Self::NAME)).ok()?).ok()
     }
 
     fn save(&self, dir: &Path) -> Result<(), FileError> {
@@ -105,7 +105,8 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
     }
     job.expect_bytes(size(&found));
     let tally = Tally::default();
-    each(&found, || Ok(()), |(): &mut (), found| tally.take(found, one(job, staging, found)?))?;
+    let links = Links::above(staging.to, found.iter().map(|found| &found.name));
+    each(&found, || Ok(()), |(): &mut (), found| tally.take(found, one(job, staging, &links, found)?))?;
     dress_folders(&found, staging.dir)?;
     let manifest = tally.manifest(&found);
     note.unchanged = tally.unchanged.into_inner().expect("the threads have ended");
@@ -126,9 +127,7 @@ fn source(job: &Job, staging: &Staging<'_>) -> Result<Vec<Found>, FileError> {
         job.cx.warn(format!("{} is left out: it is neither a file nor a folder", other.path.display()));
     }
     found.retain(|found| found.kind != Kind::Other);
-    for found in &found {
-        super::archive::check_name(&found.name)?;
-    }
+    found.iter().try_for_each(Found::check_name)?;
     if !found.iter().any(|found| found.kind == Kind::File) {
         let from = staging.from.display();
         return Err(FileError::Refused(format!(
@@ -185,28 +184,31 @@ impl Tally {
     }
 }
 
-fn one(job: &Job, staging: &Staging<'_>, found: &Found) -> Result<Option<One>, FileError> {
+fn one(job: &Job, staging: &Staging<'_>, links: &Links, found: &Found) -> Result<Option<One>, FileError> {
     job.check()?;
-    let (at, deployed) = (inside(staging.dir, &found.name), inside(staging.to, &found.name));
+    let at = inside(staging.dir, &found.name);
+    let deployed = if links.lead_to(&found.name) { None } else { Some(inside(staging.to, &found.name)) };
+    let compare = |item: &Item| deployed.as_ref().map_or(Ok(State::Added), |deployed| compare(job, deployed, item));
     if found.kind == Kind::Link {
-        copy_link(found, &at)?;
-        let item = link_item(found.link_text()?, found.mode());
-        let state = compare(job, &deployed, &item)?;
+        let target = found.link_text()?.ok_or_else(|| FileError::Changing { path: found.path.clone() })?;
+        make_link(Path::new(&target), &at, found.modified_s(), found.path.is_dir())?;
+        let item = link_item(target, found.mode());
+        let state = compare(&item)?;
         return Ok(Some(One { item, state }));
     }
     if found.kind != Kind::File {
         return Ok(None);
     }
     if !staging.whole {
-        let hashed = hash_file(job, &found.path)?;
+        let hashed = hash_found(job, found)?;
         let item = file_item(hashed, found.mode());
-        if let state @ State::Same(_) = compare(job, &deployed, &item)? {
+        if let state @ State::Same(_) = compare(&item)? {
             job.advance(item.size);
             return Ok(Some(One { item, state }));
         }
     }
     let item = file_item(copy_still(job, found, &at)?, found.mode());
-    let state = compare(job, &deployed, &item)?;
+    let state = compare(&item)?;
     Ok(Some(One { item, state }))
 }
 
@@ -215,7 +217,7 @@ fn copy_still(job: &Job, found: &Found, at: &Path) -> Result<Copied, FileError> 
     let look = || found.path.symlink_metadata().map_err(io_error("look at", &found.path));
     for attempt in 0..4 {
         let before = look()?;
-        let copied = copy_file(job, &found.path, at, &before)?;
+        let copied = copy_file(job, &Found { meta: before.clone(), ..found.clone() }, at)?;
         if platform::fingerprint(&look()?) == platform::fingerprint(&before) && copied.len == before.len() {
             return Ok(copied);
         }

@@ -1,20 +1,92 @@
 //! What files are on unix: modes, links, syncing, and what the system says about space and mounts.
 
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, FileTimes, Metadata};
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
+use super::text;
 use super::walk::Fingerprint;
 
 /// Whether two names that differ only in case are the same file.
 pub(crate) const IGNORES_CASE: bool = false;
 /// Whether the rules of Windows for names hold.
 pub(crate) const WINDOWS_NAMES: bool = false;
+
+/// A name as text; always, as any bytes can be one.
+pub(crate) fn to_text(name: OsString) -> Result<String, OsString> {
+    match String::from_utf8(name.into_vec()) {
+        Ok(text) if !text::is_byte_name(&text) => Ok(text),
+        Ok(text) => Ok(text::to_text(text.as_bytes())),
+        Err(error) => Ok(text::to_text(error.as_bytes())),
+    }
+}
+
+/// The name that a text stands for.
+pub(crate) fn to_name(text: &str) -> Cow<'_, OsStr> {
+    match text::to_bytes(text) {
+        Cow::Borrowed(bytes) => Cow::Borrowed(OsStr::from_bytes(bytes)),
+        Cow::Owned(bytes) => Cow::Owned(OsString::from_vec(bytes)),
+    }
+}
+
+/// Opens a file to read it. Neither goes through a link at `path` nor waits for whoever writes into a pipe.
+///
+/// # Errors
+/// See [`is_replaced`] where it is no file.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    file(rustix::fs::open(path, OPEN | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty()))
+}
+
+/// As [`open_file`], for `name` in the folder `root`: through no link on the way from there either.
+pub(crate) fn open_file_in(root: &Path, name: &str) -> io::Result<File> {
+    let (above, last) = name.rsplit_once('/').unwrap_or(("", name));
+    let folder = open_folder_in(root, above)?;
+    file(rustix::fs::openat(folder, &*to_name(last), OPEN | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty()))
+}
+
+/// A folder in `root`, reached through no link, and where to list it.
+pub(crate) fn listable(root: &Path, name: &str) -> io::Result<(OwnedFd, PathBuf)> {
+    let folder = open_folder_in(root, name)?;
+    let folder = rustix::fs::openat(&folder, c".", OPEN | OFlags::DIRECTORY, Mode::empty())?;
+    let by_number = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+    let path = if by_number.exists() { by_number } else { if name.is_empty() { root.to_owned() } else { super::inside(root, name) } };
+    Ok((folder, path))
+}
+
+/// Whether what was to be opened is there, but is something else by now than was found before.
+pub(crate) fn is_replaced(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput || matches!(Errno::from_io_error(error), Some(Errno::LOOP | Errno::NOTDIR | Errno::NXIO))
+}
+
+const OPEN: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
+
+fn file(opened: rustix::io::Result<OwnedFd>) -> io::Result<File> {
+    let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a file");
+    let file = File::from(opened.map_err(|error| if matches!(error, Errno::LOOP | Errno::NXIO) { no_file() } else { error.into() })?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(no_file()) }
+}
+
+fn open_folder_in(root: &Path, name: &str) -> io::Result<OwnedFd> {
+    // Whoever may only pass through a folder can open it no other way; only Linux has this one.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const PASS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const PASS: OFlags = OPEN.union(OFlags::DIRECTORY);
+    let mut folder = rustix::fs::open(root, PASS, Mode::empty())?;
+    for part in name.split('/').filter(|part| !part.is_empty()) {
+        folder = rustix::fs::openat(&folder, &*to_name(part), PASS | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    Ok(folder)
+}
 
 /// The permission bits.
 pub(crate) fn mode(meta: &Metadata) -> u32 {
@@ -43,7 +115,7 @@ pub(crate) fn fingerprint(meta: &Metadata) -> Fingerprint {
 }
 
 /// Makes a symbolic link at `at`.
-pub(crate) fn symlink(target: &str, at: &Path, _is_folder: bool) -> io::Result<()> {
+pub(crate) fn symlink(target: &Path, at: &Path, _is_folder: bool) -> io::Result<()> {
     std::os::unix::fs::symlink(target, at)
 }
 

@@ -1,13 +1,14 @@
 //! What is in a folder, in order, links not followed.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileError, Patterns, io_error, platform};
+use super::archive::check_name;
+use super::{FileError, Patterns, inside, io_error, is_byte_name, platform};
 
 /// One thing in a folder.
 #[derive(Debug, Clone)]
@@ -50,12 +51,40 @@ pub(crate) struct Fingerprint {
 }
 
 impl Found {
+    /// Opens the file that was found, and nothing that took its place.
+    ///
+    /// # Errors
+    /// It is gone, is something else by now, or cannot be read.
+    pub fn open(&self) -> io::Result<File> {
+        platform::open_file_in(self.root(), &self.name)
+    }
+
+    /// The folder in which it was found.
+    pub fn root(&self) -> &Path {
+        self.path.ancestors().nth(self.name.split('/').count()).expect("a path begins with the folder that was walked")
+    }
+
+    /// Whether archives and manifests may hold its name.
+    ///
+    /// # Errors
+    /// They may not; the error says why.
+    pub fn check_name(&self) -> Result<(), FileError> {
+        if is_byte_name(&self.name) {
+            return Err(FileError::NotUtf8 { path: self.path.clone() });
+        }
+        check_name(&self.name).map_err(|reason| FileError::Name { path: self.path.clone(), reason })
+    }
+
     /// When it was modified, in seconds since 1970.
     pub fn modified_s(&self) -> i64 {
         let Ok(modified) = self.meta.modified() else { return 0 };
         match modified.duration_since(UNIX_EPOCH) {
             Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
-            Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
+            // The second in which it was, as for later times.
+            Err(before) => {
+                let before = before.duration();
+                -i64::try_from(before.as_secs() + u64::from(before.subsec_nanos() > 0)).unwrap_or(i64::MAX)
+            }
         }
     }
 
@@ -64,28 +93,35 @@ impl Found {
         platform::mode(&self.meta)
     }
 
-    /// Where a link leads, as it is written, with `/`.
-    pub fn link_text(&self) -> Result<String, FileError> {
-        let target = std::fs::read_link(&self.path).map_err(io_error("read the link", &self.path))?;
+    /// Where a link leads, as it is written, with `/`; `None` where it is none any more.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not UTF-8.
+    pub fn link_text(&self) -> Result<Option<String>, FileError> {
+        let target = match std::fs::read_link(&self.path) {
+            // What is no link is an invalid input for reading one.
+            Err(error) if error.kind() == io::ErrorKind::NotFound || platform::is_replaced(&error) => return Ok(None),
+            target => target.map_err(io_error("read the link", &self.path))?,
+        };
         let text = target.into_os_string().into_string().map_err(|_| FileError::NotUtf8 { path: self.path.clone() })?;
-        Ok(if platform::WINDOWS_NAMES { text.replace('\\', "/") } else { text })
+        Ok(Some(if platform::WINDOWS_NAMES { text.replace('\\', "/") } else { text }))
     }
 }
 
 /// Everything in `root` but what `exclude` covers, each folder before what is in it. What disappears meanwhile is not an error.
 ///
 /// # Errors
-/// A folder cannot be read, or a name is not UTF-8.
+/// A folder cannot be read, or something else takes its place meanwhile.
 pub(crate) fn walk(root: &Path, exclude: &Patterns) -> Result<Vec<Found>, FileError> {
     let mut found = Vec::new();
-    let mut open = vec![(root.to_owned(), String::new())];
-    while let Some((folder, prefix)) = open.pop() {
-        for child in children(&folder, &prefix)? {
+    let mut open = vec![String::new()];
+    while let Some(folder) = open.pop() {
+        for child in children(root, &folder)? {
             if exclude.matches(&child.name, child.kind == Kind::Folder) {
                 continue;
             }
             if child.kind == Kind::Folder {
-                open.push((child.path.clone(), format!("{}/", child.name)));
+                open.push(child.name.clone());
             }
             found.push(child);
         }
@@ -94,22 +130,25 @@ pub(crate) fn walk(root: &Path, exclude: &Patterns) -> Result<Vec<Found>, FileEr
     Ok(found)
 }
 
-fn children(folder: &Path, prefix: &str) -> Result<Vec<Found>, FileError> {
-    let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound && !prefix.is_empty();
-    let entries = match std::fs::read_dir(folder) {
-        Err(error) if gone(&error) => return Ok(Vec::new()),
-        entries => entries.map_err(io_error("read the folder", folder))?,
+/// What is in the folder `name` of `root`, which has no name itself.
+fn children(root: &Path, name: &str) -> Result<Vec<Found>, FileError> {
+    let folder = if name.is_empty() { root.to_owned() } else { inside(root, name) };
+    let (_open, listed) = match platform::listable(root, name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !name.is_empty() => return Ok(Vec::new()),
+        Err(error) if platform::is_replaced(&error) && !name.is_empty() => return Err(FileError::Changing { path: folder }),
+        opened => opened.map_err(io_error("read the folder", &folder))?,
     };
     let mut children = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(io_error("read the folder", folder))?;
-        let path = entry.path();
-        let name = entry.file_name().into_string().map_err(|_| FileError::NotUtf8 { path: path.clone() })?;
+    for entry in std::fs::read_dir(listed).map_err(io_error("read the folder", &folder))? {
+        let entry = entry.map_err(io_error("read the folder", &folder))?;
+        let path = folder.join(entry.file_name());
+        let text = platform::to_text(entry.file_name()).map_err(|_| FileError::NotUtf8 { path: path.clone() })?;
         let meta = match entry.metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             meta => meta.map_err(io_error("look at", &path))?,
         };
-        children.push(Found { name: format!("{prefix}{name}"), kind: kind(&meta), path, meta });
+        let name = if name.is_empty() { text } else { format!("{name}/{text}") };
+        children.push(Found { name, kind: kind(&meta), path, meta });
     }
     Ok(children)
 }

@@ -1,9 +1,11 @@
 //! What files are on Windows, as far as the standard library tells: read-only flags instead of modes, no syncing of folders.
 
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, FileTimes, Metadata, OpenOptions};
 use std::io;
 use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::walk::Fingerprint;
@@ -14,6 +16,41 @@ pub(crate) const IGNORES_CASE: bool = true;
 pub(crate) const WINDOWS_NAMES: bool = true;
 
 const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
+const FILE_FLAG_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
+
+/// A name as text, where it is any.
+pub(crate) fn to_text(name: OsString) -> Result<String, OsString> {
+    name.into_string()
+}
+
+/// The name that a text stands for.
+pub(crate) fn to_name(text: &str) -> Cow<'_, OsStr> {
+    Cow::Borrowed(OsStr::new(text))
+}
+
+/// Opens a file to read it, and not what a link at `path` leads to.
+///
+/// # Errors
+/// See [`is_replaced`] where it is no file.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")) }
+}
+
+/// As [`open_file`], for `name` in the folder `root`. Links on the way are those that were there when it was walked.
+pub(crate) fn open_file_in(root: &Path, name: &str) -> io::Result<File> {
+    open_file(&super::inside(root, name))
+}
+
+/// A folder in `root`, and where to list it.
+pub(crate) fn listable(root: &Path, name: &str) -> io::Result<((), PathBuf)> {
+    Ok(((), if name.is_empty() { root.to_owned() } else { super::inside(root, name) }))
+}
+
+/// Whether what was to be opened is there, but is something else by now than was found before.
+pub(crate) fn is_replaced(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotADirectory)
+}
 
 /// The unix permission bits that say the same.
 pub(crate) fn mode(meta: &Metadata) -> u32 {
@@ -50,8 +87,9 @@ pub(crate) fn fingerprint(meta: &Metadata) -> Fingerprint {
 }
 
 /// Makes a symbolic link at `at`; needs the right to, or developer mode.
-pub(crate) fn symlink(target: &str, at: &Path, is_folder: bool) -> io::Result<()> {
-    let target = target.replace('/', "\\");
+pub(crate) fn symlink(target: &Path, at: &Path, is_folder: bool) -> io::Result<()> {
+    // Joined anew, with the separator of the system.
+    let target: PathBuf = target.components().collect();
     if is_folder { std::os::windows::fs::symlink_dir(target, at) } else { std::os::windows::fs::symlink_file(target, at) }
 }
 

@@ -57,12 +57,4 @@ pub enum ArchiveError {
         /// What is wrong with it, after the entry's name.
         reason: String,
     },
-    /// A name that no archive or manifest may hold.
-    #[error("the name `{name}` {reason}")]
-    Name {
-        /// The name.
-        name: String,
-        /// What is wrong with it, after the name.
-        reason: &'static str,
-    },
 }

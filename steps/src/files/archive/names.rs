@@ -2,18 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::ArchiveError;
-use crate::files::platform;
+use crate::files::{is_byte_name, platform};
 
 /// Whether `name` (with `/` between components) stays inside the folder it is joined to and means one file.
 ///
 /// # Errors
 /// It does not; the error says why.
-pub(crate) fn check_name(name: &str) -> Result<(), ArchiveError> {
-    match complaint(name, platform::WINDOWS_NAMES) {
-        Some(reason) => Err(ArchiveError::Name { name: name.to_owned(), reason }),
-        None => Ok(()),
-    }
+pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
+    complaint(name, platform::WINDOWS_NAMES).map_or(Ok(()), Err)
 }
 
 /// What is wrong with a link, as whoever reads the archive will see it; see [`link_complaint`].
@@ -30,6 +26,9 @@ pub(crate) fn check_link(name: &str, target: &str, links: &HashSet<&str>) -> Opt
 pub(super) fn complaint(name: &str, windows: bool) -> Option<&'static str> {
     if name.contains('\0') {
         return Some("has a NUL in it");
+    }
+    if is_byte_name(name) {
+        return Some("is not UTF-8");
     }
     if name.starts_with(['/', '\\']) {
         return Some("is absolute");

@@ -240,6 +240,10 @@ impl Reader {
             io::ErrorKind::NotFound => ArchiveError::Missing(path.to_owned()),
             _ => ArchiveError::Io { doing: "open", path: path.to_owned(), source },
         };
+        // Opened only when it is known to be a file: opening a pipe waits until somebody writes.
+        if !path.metadata().map_err(failed)?.is_file() {
+            return Err(ArchiveError::Damaged { path: path.to_owned(), reason: "it is not a file".to_owned() });
+        }
         let file = File::open(path).map_err(failed)?;
         let len = file.metadata().map_err(failed)?.len();
         Ok(Self { file: BufReader::with_capacity(64 << 10, file), len, path: path.to_owned() })
@@ -359,13 +363,14 @@ impl Reader {
         };
         // Whoever runs a program must not become somebody else because an archive says so; of a folder, these bits only say whose its files are.
         let allowed = if kind == Kind::Folder { 0o3777 } else { 0o777 };
-        let given = if unix { (raw.attributes >> 16) & allowed } else { 0 };
         let usual = if kind == Kind::Folder { 0o755 } else { 0o644 };
+        // Without a type there is no mode either; with one, a mode of nothing is one that lets nobody in.
+        let has_mode = unix && (raw.attributes >> 16) & MODE_KIND != 0;
         Ok(Some(Entry {
             name: name.strip_suffix('/').unwrap_or(name).to_owned(),
             kind,
             modified_s: extra.modified_s.unwrap_or_else(|| from_dos_time(raw.time, raw.date, zone)),
-            mode: if given == 0 { usual } else { given },
+            mode: if has_mode { (raw.attributes >> 16) & allowed } else { usual },
             size: extra.size,
             link: None,
             method: raw.method,
