@@ -564,3 +564,41 @@ fn what_a_rollback_on_another_target_needs_is_not_pruned() {
     let third = apply("one");
     assert!(!first.exists() && second.exists() && other.exists() && third.exists());
 }
+
+#[test]
+fn two_names_of_one_folder_are_one_lock() {
+    // Two checkouts, or one folder with a link to it, must exclude each other.
+    let place = Place::new();
+    fs::create_dir_all(place.path("plans/deeper")).unwrap();
+    fs::create_dir(place.path("app")).unwrap();
+    place.waiting("plan", true);
+    let text = fs::read_to_string(place.path("plan.toml")).unwrap();
+    let locked = |folder: &str| text.replace("name = \"plan\"", &format!("name = \"plan\"\nlock = \"{folder}\""));
+    place.write("plan.toml", &locked("./app"));
+    place.write("plans/deeper/plan.toml", &locked("../../app"));
+    let mut first = place.started("plan.toml", 1);
+    for left in [false, true] {
+        if left {
+            signal(first.id(), "-INT");
+            first.wait().unwrap();
+        }
+        let refused = place.say(&["apply", "plans/deeper/plan.toml", "--progress", "json"]).expect(6).events().remove(0);
+        assert_eq!(refused["code"], if left { "unsettled" } else { "held" });
+    }
+    assert_eq!(place.lines("begun"), 1);
+}
+
+#[test]
+fn a_run_goes_on_with_the_environment_that_it_was_started_with() {
+    let place = Place::new();
+    place.waiting("plan", true);
+    let text = fs::read_to_string(place.path("plan.toml")).unwrap();
+    place.write("plan.toml", &text.replace("echo >> after", "echo '{{ env.STAGE_OF_TEST }}' >> after"));
+    let mut first = start(place.almaplan(&["apply", "plan.toml", "--progress", "json"]).env("STAGE_OF_TEST", "sandbox"));
+    wait_until("the step runs", 20, || place.lines("begun") == 1);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    place.write("go", "");
+    run(place.almaplan(&["resume"]).env("STAGE_OF_TEST", "production")).expect(0);
+    assert_eq!(fs::read_to_string(place.path("after")).unwrap(), "sandbox\n");
+}

@@ -250,6 +250,12 @@ mod tests {
     }
 
     #[test]
+    fn the_folder_of_the_machine_is_nobodys_own_and_survives_a_reboot() {
+        // `/run` and often `/tmp` are emptied; `$TMPDIR` and a home are one user's.
+        assert!(machine_folder().starts_with("/var/tmp"), "{}", machine_folder().display());
+    }
+
+    #[test]
     fn a_folder_in_which_others_could_replace_things_is_not_trusted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("shared");

@@ -235,3 +235,17 @@ fn tenths(value: f64) -> f64 {
 fn mebibytes(bytes: f64) -> f64 {
     bytes / f64::from(1 << 20)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn another_process_under_the_same_pid_is_not_the_one_that_is_watched() {
+        let mut watched = Watched::new(std::process::id()).unwrap();
+        assert!(watched.look().is_some());
+        watched.identity.started += 1;
+        assert!(watched.look().is_none());
+    }
+}

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::event::{Answer, StepId};
 use crate::event::{Fact, Opened, RunFact};
-use crate::journal::{FORMAT, Journal};
+use crate::journal::{self, FORMAT, Journal};
 
 fn opened() -> Event {
     Event::Run(RunFact::Opened(Box::new(Opened {
@@ -112,6 +112,52 @@ fn history_is_newest_first_and_knows_how_runs_are_settled() {
     old.append(&[Event::Step(StepId::new("a"), Fact::UndoStarted { part: 0, attempt: 2 })]).unwrap();
     assert_eq!(told(&store)[1], (run(), None, false, 4));
     store.read(&run()).unwrap();
+}
+
+/// What opens a run at this time.
+fn opened_at(at: &str) -> Event {
+    let Event::Run(RunFact::Opened(facts)) = opened() else { unreachable!("it opens one") };
+    Event::Run(RunFact::Opened(Box::new(Opened { started_at: at.parse().unwrap(), ..*facts })))
+}
+
+#[test]
+fn a_clock_that_was_set_back_does_not_change_which_run_is_the_newest() {
+    // `rollback` takes the newest.
+    let (_folder, store) = state();
+    for (run, at) in [("first", "2026-02-06T17:00:00Z"), ("second", "2026-02-06T16:00:00Z")] {
+        store.begin(&RunId::new(run), "loja", "/srv/loja", opened_at(at)).unwrap();
+    }
+    let runs: Vec<_> = store.runs().unwrap().into_iter().map(|row| row.run).collect();
+    assert_eq!(runs, [RunId::new("second"), RunId::new("first")]);
+}
+
+#[test]
+fn events_are_in_the_order_of_their_numbers_although_the_clock_was_set_back_between_them() {
+    let (_folder, store) = state();
+    let told = [opened(), step("a"), step("b")];
+    begun(&store).append(&told[1..]).unwrap();
+    let connection = rusqlite::Connection::open(store.file()).unwrap();
+    let mut row = row::find(&connection, &run()).unwrap().unwrap();
+    row.head = journal::first_link(&run());
+    for (seq, event) in (1..).zip(&told) {
+        let at = format!("2026-02-06T1{}:00:00Z", 9 - seq);
+        row.head = journal::link(&row.head, &run(), seq, &at, &journal::body(event).unwrap());
+        let values = params![seq.cast_signed(), at, row.head];
+        assert_eq!(connection.execute("UPDATE events SET at = ?2, hash = ?3 WHERE seq = ?1", values).unwrap(), 1);
+    }
+    row.update(&connection).unwrap();
+    // It knows the head that was there before.
+    std::fs::remove_file(store.run_folder(&run()).join("head")).unwrap();
+    assert_eq!(events(&store.read(&run()).unwrap()), told);
+}
+
+#[test]
+fn sqlite_is_told_to_sync_each_append() {
+    // A power cut cannot be tried here; without this nothing else would notice that one takes back what was appended.
+    let (_folder, store) = state();
+    let connection = writer(&store.file()).unwrap();
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!((pragma("synchronous"), pragma("fullfsync")), (2, 1), "FULL, and on");
 }
 
 #[test]

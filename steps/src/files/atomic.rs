@@ -44,3 +44,25 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn whoever_reads_meanwhile_sees_the_old_file_or_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manifest.json");
+        let contents = [vec![b'a'; 1 << 20], vec![b'b'; 1 << 20]];
+        write_atomically(&path, &contents[0]).unwrap();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| (1..30).for_each(|turn| write_atomically(&path, &contents[turn % 2]).unwrap()));
+            while !writer.is_finished() {
+                let seen = std::fs::read(&path).unwrap();
+                assert!(contents.contains(&seen), "{} bytes of neither", seen.len());
+            }
+        });
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "something was left beside it");
+    }
+}

@@ -181,3 +181,39 @@ fn pump(job: &Job, file: &mut File, path: &Path, mut sink: impl FnMut(&[u8]) -> 
         len += count as u64;
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::FileExt;
+    use std::sync::Arc;
+
+    use almaplan_engine::step::Context;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+    use crate::files::blocking;
+
+    #[tokio::test]
+    async fn a_copy_that_is_not_what_was_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, copy) = (folder.path().join("source"), folder.path().join("copy"));
+        // A pipe, so that the copying waits while a bit of what it wrote is flipped.
+        mknodat(CWD, &source, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let (pipe, written) = (source.clone(), copy.clone());
+        let disk = std::thread::spawn(move || {
+            let mut pipe = OpenOptions::new().write(true).open(pipe).unwrap();
+            pipe.write_all(b"the first half, ").unwrap();
+            while !written.metadata().is_ok_and(|meta| meta.len() > 0) {
+                std::thread::yield_now();
+            }
+            OpenOptions::new().write(true).open(written).unwrap().write_all_at(b"T", 0).unwrap();
+            pipe.write_all(b"the second").unwrap();
+        });
+        let cx = Context::standalone(folder.path(), Arc::new(|_| {}));
+        let refused = blocking(&cx, move |job| copy_file(job, &source, &copy, &source.metadata().unwrap())).await;
+        disk.join().unwrap();
+        let message = refused.unwrap_err().message;
+        assert!(message.contains("does not read back"), "{message}");
+    }
+}

@@ -173,6 +173,33 @@ fn a_log_that_grows_is_no_warning_but_a_file_that_never_rests_is() {
     assert!(world.read("again/app.log").starts_with("line\nline\n"));
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_the_disk_did_not_keep_is_no_backup() {
+    // Read back after it was written: what a rollback needs must not be found out to be damaged by the rollback.
+    use std::os::unix::fs::FileExt;
+    let world = World::new();
+    for name in ["one.bin", "two.bin"] {
+        world.write(&format!("app/{name}"), vec![7; 3 << 20]);
+    }
+    let (partial, reads) = (world.path("out/b.zip.partial"), std::sync::atomic::AtomicUsize::new(0));
+    let flip_a_bit_of_the_first_once_it_is_written = move || {
+        if reads.fetch_add(1, Ordering::Relaxed) == 1 {
+            let deadline = std::time::Instant::now() + Duration::from_secs(20);
+            while partial.metadata().unwrap().len() < 2 << 20 {
+                assert!(std::time::Instant::now() < deadline, "the first file was read, and is not written");
+                std::thread::yield_now();
+            }
+            std::fs::File::options().write(true).open(&partial).unwrap().write_all_at(&[6], 1 << 20).unwrap();
+        }
+    };
+    let with = json!({ "source": "app", "archive": "out/b.zip", "level": 0 });
+    let failure = world.run_while::<Backup>("r", "backup", with, flip_a_bit_of_the_first_once_it_is_written).await.unwrap_err();
+    assert!(failure.message.contains("does not have the checksum that it says"), "{failure}");
+    assert!(failure.clean, "{failure}");
+    assert_eq!(std::fs::read_dir(world.path("out")).unwrap().count(), 0, "nothing stands under its name, nor beside it");
+}
+
 #[tokio::test]
 async fn a_folder_that_does_not_exist_gives_an_empty_archive() {
     let world = World::new();

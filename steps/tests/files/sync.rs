@@ -180,6 +180,20 @@ async fn what_is_excluded_from_now_on_is_not_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_still_being_written_is_not_staged() {
+    // Half of a build would be deployed.
+    let world = World::new();
+    let source = world.write("dev/app.js", "half of a bundle");
+    let goes_on = move || {
+        let mut file = std::fs::File::options().append(true).open(&source).unwrap();
+        std::io::Write::write_all(&mut file, b", and more").unwrap();
+    };
+    let failure = world.run_while::<Stage>("r", "stage", json!({ "from": "dev", "to": "app" }), goes_on).await.unwrap_err();
+    assert!(failure.clean && failure.message.contains("app.js"), "{failure}");
+    assert!(!world.has("app.almaplan-staged"), "half of a release was left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn staging_twice_leaves_the_newer_source() {
     let world = deployed().await;
     let first = stage(&world, "r2").await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use almaplan_engine::step::{Context, Step};
+use almaplan_engine::step::{Context, OnInterrupt, Step};
 use almaplan_engine::update::Update;
 use almaplan_steps::command::Command;
 use serde_json::json;
@@ -107,6 +107,12 @@ async fn a_command_that_succeeds_does_not_leave_children_behind() {
     assert!(!runs(pid_in(&folder.path().join("child")).await));
     assert!(begun.elapsed() < Duration::from_secs(10), "it does not wait for the child's sixty seconds");
     assert!(seen.notes().iter().any(|note| note.contains("sleep 60")), "{:?}", seen.notes());
+}
+
+#[test]
+fn only_what_says_that_it_may_be_repeated_is_run_again_after_an_interruption() {
+    assert_eq!(kind::<Command>(sh("true")).on_interrupt(), OnInterrupt::Ask);
+    assert_eq!(kind::<Command>(json!({ "program": "true", "idempotent": true })).on_interrupt(), OnInterrupt::Rerun);
 }
 
 #[tokio::test]

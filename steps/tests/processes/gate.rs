@@ -91,6 +91,7 @@ async fn a_reused_pid_is_never_signalled() {
     let mut bystander = tokio::process::Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
     let mut stale = process::identify(bystander.id().unwrap()).unwrap();
     stale.started -= 1;
+    assert!(!process::is_alive(&stale), "nor taken for the one that had the pid before");
     let mut tree = process::Tree::of(&stale);
     process::stop(&mut tree, process::Gentle::Term, std::time::Duration::ZERO).await.unwrap();
     process::kill_now(&mut tree);
