@@ -551,6 +551,50 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_without_what_it_must_contain_is_wrong() {
+        let base = serve(|_| Reply::new(200).body("<h1>Almareia 1.3</h1>"));
+        let checks = json!([{ "path": "/", "contains": "Almareia 1.4" }]);
+        let failure = run(json!({ "base": base, "deadline": "2s", "checks": checks })).await.unwrap_err();
+        assert!(failure.message.contains("`/` answered 200, but without `Almareia 1.4`: <h1>Almareia 1.3</h1>"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_redirect_that_is_expected_is_seen_and_not_followed() {
+        let base = serve(application(Arc::default(), Arc::default()));
+        run(json!({ "base": base, "checks": [{ "path": "/panel", "status": 302 }] })).await.unwrap();
+        let failure = run(json!({ "base": base, "deadline": "2s", "checks": [{ "path": "/login", "status": 302 }] })).await.unwrap_err();
+        assert!(failure.message.contains("`/login` answered 200, expected 302"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_service_that_answers_every_other_time_is_not_well() {
+        let asked = AtomicUsize::new(0);
+        let base = serve(move |_| Reply::new(if asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) { 200 } else { 500 }));
+        let with = json!({ "base": base, "successes": 2, "interval": "1ms", "deadline": "2s", "checks": [{ "path": "/" }] });
+        let failure = run(with).await.unwrap_err();
+        assert!(failure.message.contains("still so after"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_write_whose_answer_was_lost_is_not_sent_again() {
+        let service = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}", service.local_addr().unwrap());
+        let received = Arc::new(AtomicUsize::new(0));
+        let count = received.clone();
+        std::thread::spawn(move || {
+            for mut stream in service.incoming().flatten() {
+                // It takes the order, and dies before it answers.
+                let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let checks = json!([{ "path": "/orders", "method": "POST", "body": { "of": "a test" } }]);
+        let failure = run(json!({ "base": base, "checks": checks })).await.unwrap_err();
+        assert!(!failure.clean && failure.message.contains("whether it took effect is not known"), "{failure}");
+        assert_eq!(received.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
     async fn an_answer_of_another_process_is_no_proof_and_a_dead_process_ends_the_wait() {
         let asked = Arc::new(Mutex::new(0));
         let counter = asked.clone();

@@ -411,7 +411,10 @@ mod tests {
 
         let mut allowing = with;
         allowing["allow"] = json!(["request failed$"]);
-        assert_eq!(check(&folder, allowing).await.unwrap().allowed, 1);
+        assert_eq!(check(&folder, allowing.clone()).await.unwrap().allowed, 1);
+        append(&folder, "app.log", "CRITICAL what nobody allowed\n");
+        let failure = check(&folder, allowing).await.unwrap_err();
+        assert!(failure.message.contains("1 of 8 new lines") && failure.message.contains("what nobody allowed"), "{failure}");
     }
 
     #[tokio::test]

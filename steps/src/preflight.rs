@@ -423,6 +423,15 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_folder_whose_backup_and_restore_have_no_room_is_told() {
+        let folder = tempdir().unwrap();
+        // Longer than most disks, and almost nothing on it.
+        std::fs::File::create(folder.path().join("video.mp4")).unwrap().set_len(4 << 40).unwrap();
+        let failure = look(&folder, json!({ "free_space": { "path": ".", "for_backup_of": "." } })).await.unwrap_err();
+        assert!(failure.message.contains("8192.0 GiB are needed for a backup of "), "{failure}");
+    }
+
     #[test]
     fn versions_are_found_and_compared_as_numbers() {
         let version = |text: &str| version_in(text).unwrap();

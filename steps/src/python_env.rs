@@ -251,6 +251,22 @@ mod tests {
     }
 
     #[test]
+    fn the_key_is_of_the_packages_and_of_the_interpreter() {
+        let line = |text: &str| Requirement { file: "requirements.txt".into(), number: 1, text: text.to_owned() };
+        let python = |version: &str| Interpreter {
+            version: version.to_owned(),
+            executable: "/usr/bin/python3".to_owned(),
+            base: "/usr".to_owned(),
+            platform: "linux-x86_64".to_owned(),
+            abi: "cpython".to_owned(),
+        };
+        let one = key(&[line("almasample==1.0")], &python("3.14.0"));
+        assert_eq!(one, key(&[line("almasample==1.0")], &python("3.14.0")));
+        assert_ne!(one, key(&[line("almasample==2.0")], &python("3.14.0")));
+        assert_ne!(one, key(&[line("almasample==1.0")], &python("3.14.1")));
+    }
+
+    #[test]
     fn what_is_needed_or_recent_is_never_superfluous() {
         let folder = tempfile::tempdir().unwrap();
         let env = |digit: char, age: u64| {

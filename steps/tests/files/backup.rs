@@ -58,6 +58,19 @@ async fn a_round_trip_keeps_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_excluded_is_in_no_archive() {
+    let world = World::new();
+    for name in ["app.py", "secrets/key.pem", "cache/x.tmp", "keep.tmp.txt"] {
+        world.write(&format!("app/{name}"), name);
+    }
+    let with = json!({ "source": "app", "archive": "b.zip", "exclude": ["secrets/", "*.tmp"] });
+    let output = world.run::<Backup>("r", "backup", with).await.unwrap();
+    restored(&world, &output.archive, "again").await;
+    assert!(world.has("again/app.py") && world.has("again/keep.tmp.txt") && world.has("again/cache"));
+    assert!(!world.has("again/secrets") && !world.has("again/cache/x.tmp"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn others_read_the_archive_too() {
     let world = World::new();
     world.write("app/pasta/ção.txt", "olá");

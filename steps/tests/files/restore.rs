@@ -267,6 +267,29 @@ async fn a_missing_archive_changes_nothing_and_says_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_has_no_room_beside_it_is_left_alone() {
+    let world = World::new();
+    archived(&world).await;
+    used_and_deployed(&world, None).await;
+    // Longer than any disk, and almost nothing on it.
+    std::fs::File::create(world.path("app/uploads/video.mp4")).unwrap().set_len(8 << 40).unwrap();
+    // Whatever it does all the same ends at the first sign of progress.
+    let failure = world.run_with::<Restore>("r1", "restore", with(), Vec::new(), Some(1)).await.unwrap_err();
+    assert!(failure.clean && failure.message.contains("make room"), "{failure:?}");
+    assert!(world.has("app/brand/new.py") && !world.has("app_failed_20260206_141502"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_inside_the_folder_that_is_replaced_is_refused() {
+    let world = World::new();
+    archived(&world).await;
+    std::fs::rename(world.path("b.zip"), world.path("app/b.zip")).unwrap();
+    let failure = world.run::<Restore>("r1", "restore", json!({ "archive": "app/b.zip", "to": "app" })).await.unwrap_err();
+    assert!(failure.clean && failure.message.contains("move it out"), "{failure:?}");
+    assert!(world.has("app/b.zip"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_is_taken_is_not_taken_away() {
     let world = World::new();
     archived(&world).await;

@@ -3,6 +3,7 @@
 import http.server
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -34,7 +35,24 @@ class Answer(http.server.BaseHTTPRequestHandler):
         pass
 
 
+server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Answer)
+
+
+def begin_again(*_):
+    """Ends only when a successor listens that belongs to nobody."""
+    server.server_close()
+    subprocess.Popen(["setsid", "-f", sys.executable, __file__, str(port), mode])
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            os._exit(0)
+        except OSError:
+            time.sleep(0.01)
+
+
+if mode == "phoenix":
+    signal.signal(signal.SIGTERM, begin_again)
 try:
-    http.server.ThreadingHTTPServer(("127.0.0.1", port), Answer).serve_forever()
+    server.serve_forever()
 except KeyboardInterrupt:
     print("ended in order", flush=True)

@@ -168,6 +168,34 @@ async fn a_stubborn_service_is_forced_with_everything_below_it() {
 }
 
 #[tokio::test]
+async fn a_suspended_service_is_woken_to_end_by_itself() {
+    let mut place = Place::new();
+    let pid = place.by_hand("").await;
+    assert!(std::process::Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap().success());
+    let stopped = place.stop(json!({ "grace": "5s" })).await.0.unwrap();
+    assert!(!stopped.forced && !runs(pid));
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_again_each_time_is_not_free() {
+    let mut place = Place::new();
+    place.by_hand("phoenix").await;
+    let failure = place.stop(json!({})).await.0.unwrap_err();
+    assert!(!failure.clean && failure.message.contains("is taken again each time it is freed"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_log_is_appended_to_and_its_size_before_the_start_is_kept() {
+    let place = Place::new();
+    let log = place.path().join("logs/out.log");
+    fs::create_dir(log.parent().unwrap()).unwrap();
+    fs::write(&log, "what the version before said\n").unwrap();
+    let started = place.start("").await.unwrap();
+    assert_eq!(started.log_offsets[log.to_str().unwrap()], 29);
+    assert_eq!(place.log(), "what the version before said\nstarting \n");
+}
+
+#[tokio::test]
 async fn ctrl_c_lets_a_service_end_in_order() {
     let place = Place::new();
     place.start("").await.unwrap();
