@@ -1,14 +1,19 @@
 //! What a command finds on this machine: the state folder, the records of unsettled runs, the run that is meant.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use almaplan_engine::event::{Outcome, RunId};
 use almaplan_engine::journal::JournalError;
-use almaplan_engine::lock::{Claims, Holder, LockError};
+use almaplan_engine::lock::{Claims, Held, Holder, LockError};
 use almaplan_engine::sqlite::{RunRow, Store};
+use almaplan_steps::process;
 
 use crate::commands::Globals;
 use crate::diagnose::{Reason, Refusal};
+
+/// How long whoever takes a lock may need to put itself on record.
+const ON_RECORD_WITHIN: Duration = Duration::from_secs(5);
 
 /// The name of the state folder.
 const STATE: &str = ".almaplan";
@@ -41,6 +46,29 @@ pub fn state_dir_for_apply(globals: &Globals) -> PathBuf {
 /// The machine's folder cannot be used.
 pub fn claims(globals: &Globals) -> Result<Claims, Refusal> {
     Claims::at(machine_folder()).map_err(|error| lock_refused(globals, &error))
+}
+
+/// Takes `lock`, trying for `timeout`.
+///
+/// # Errors
+/// A live process holds it, and the refusal names it; the machine's folder cannot be used.
+pub fn acquire(globals: &Globals, lock: &str, timeout: Duration) -> Result<Held, Refusal> {
+    let claims = claims(globals)?;
+    let deadline = Instant::now() + timeout + ON_RECORD_WITHIN;
+    let mut patience = timeout;
+    loop {
+        match claims.acquire(lock, patience) {
+            // Who holds it is not on record yet, or its predecessor still is: a process that is at it says so in a moment.
+            Err(LockError::Busy { holder }) if !holder.as_deref().is_some_and(is_alive) && Instant::now() < deadline => {
+                patience = Duration::ZERO;
+            }
+            taken => return taken.map_err(|error| lock_refused(globals, &error)),
+        }
+    }
+}
+
+fn is_alive(holder: &Holder) -> bool {
+    process::identify(holder.pid).is_some()
 }
 
 /// A refusal for a lock that cannot be had.
@@ -101,8 +129,9 @@ pub fn journal_refused(globals: &Globals, folder: &Path, error: &JournalError) -
         JournalError::Damaged { .. } | JournalError::NotOurs(_) => {
             globals.refusal(Reason::JournalDamaged, &[("file", folder.into()), ("error", chain(error).into())])
         }
-        JournalError::NewerFormat { found, .. } => {
-            globals.refusal(Reason::JournalNewer, &[("file", folder.into()), ("version", found.to_string().into())])
+        JournalError::NewerFormat { found, known } => {
+            let args = [("file", folder.into()), ("version", found.to_string().into()), ("known", known.to_string().into())];
+            globals.refusal(Reason::JournalNewer, &args)
         }
         JournalError::NoSuchRun(run) => globals.refusal(Reason::UnknownRun, &[("run", run.as_str().into())]),
         JournalError::NetworkShare { .. } => globals.refusal(Reason::StateOnNetwork, &[("folder", folder.into())]),
@@ -129,6 +158,14 @@ pub fn store(globals: &Globals) -> Result<Option<Store>, Refusal> {
 /// The journal cannot be read.
 pub fn rows(globals: &Globals, store: &Store) -> Result<Vec<RunRow>, Refusal> {
     store.runs().map_err(|error| journal_refused(globals, store.dir(), &error))
+}
+
+/// Whether the journal of a run is what was written.
+///
+/// # Errors
+/// It is not, or cannot be read.
+pub fn verify(globals: &Globals, found: &Found) -> Result<(), Refusal> {
+    found.store.read(&found.row.run).map(drop).map_err(|error| journal_refused(globals, found.store.dir(), &error))
 }
 
 /// Whether a run is still to be gone on with: not finished, or stuck.

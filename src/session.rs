@@ -89,8 +89,7 @@ impl Session {
             let text = templates.text(&parts.plan.lock, &Scope::NO_OUTPUTS);
             Claims::canonical(&text.map_err(|error| bad_variable(globals, &error))?, plan_dir(&path))
         };
-        let claims = machine::claims(globals)?;
-        let held = claims.acquire(&lock, args.lock_timeout).map_err(|error| machine::lock_refused(globals, &error))?;
+        let held = machine::acquire(globals, &lock, args.lock_timeout)?;
         if let Some(holder) = held.record_of().map_err(|error| machine::lock_refused(globals, &error))?
             && in_the_way(globals, &holder)?
         {
@@ -123,8 +122,7 @@ impl Session {
         purpose: Purpose,
         may: impl FnOnce(&Globals, &Found) -> Result<(), Refusal>,
     ) -> Result<Self, Refusal> {
-        let claims = machine::claims(globals)?;
-        let held = claims.acquire(&found.row.lock, Duration::ZERO).map_err(|error| machine::lock_refused(globals, &error))?;
+        let held = machine::acquire(globals, &found.row.lock, Duration::ZERO)?;
         let found = machine::again(globals, found)?;
         may(globals, &found)?;
         let Found { store, row } = found;

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod place;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};

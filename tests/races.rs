@@ -1,0 +1,186 @@
+//! Two at a time: of processes that want the same thing at the same moment exactly one gets it, and who only looks on disturbs nobody.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::{Barrier, mpsc};
+use std::time::Duration;
+
+use support::place::Place;
+use support::{Said, run, said};
+
+/// Races of each sort: four sorts are 2,000 races of two `apply`, and 400 of those with `resume` among them.
+const APPLIES: usize = 500;
+const RESUMES: usize = 200;
+
+/// A run's state does not grow for ever: this often another one is begun from nothing, which is a race too.
+const ROUNDS: usize = 25;
+
+/// A target with a plan whose only step leaves a mark in it, and then waits for a word through a pipe.
+struct Track {
+    place: Place,
+    word: File,
+}
+
+/// How long a process may take that has nothing to wait for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What both said.
+struct Raced {
+    refused: Said,
+    ran: Said,
+    /// The process that ran.
+    pid: u32,
+}
+
+impl Track {
+    fn new() -> Self {
+        let place = Place::new();
+        for folder in ["target", "checkout"] {
+            fs::create_dir(place.path(folder)).unwrap();
+        }
+        std::os::unix::fs::symlink(place.path("target"), place.path("link")).unwrap();
+        let pipe = place.path("target/word");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let word = File::options().read(true).write(true).open(pipe).unwrap();
+        let plan = r#"
+            format = 1
+            [plan]
+            name = "race"
+            lock = "{{ vars.target }}"
+            [vars]
+            target = "target"
+            [steps.mark]
+            uses = "command"
+            compensate = "none"
+            with = { program = "sh", args = ["-c", "echo >> marks; read word < word"], cwd = "{{ vars.target }}", idempotent = true }
+            "#;
+        for file in ["plan.toml", "checkout/plan.toml"] {
+            place.write(file, plan);
+        }
+        Self { place, word }
+    }
+
+    /// `almaplan ARGS` in `folder`, on the target as it is called there.
+    fn almaplan(&self, folder: &str, args: &[&str]) -> Command {
+        let mut command = self.place.almaplan(args);
+        command.args(["--progress", "json"]).current_dir(self.place.path(folder)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn apply(&self, folder: &str, target: &str) -> Command {
+        let target = format!("target={}", self.place.path(target).display());
+        self.almaplan(folder, &["apply", "plan.toml", "--var", &target])
+    }
+
+    /// A run that died right before its step was at work.
+    fn interrupted(&self) {
+        let died = run(self.apply("", "target").env("ALMAPLAN_CRASH_AFTER_APPEND", "2"));
+        assert_eq!((died.code, self.marks()), (-1, 0), "{}", died.all());
+    }
+
+    fn marks(&self) -> usize {
+        self.place.lines("target/marks")
+    }
+
+    /// Runs both at once until one of them is refused, then gives the word to the other.
+    fn race(&mut self, mut commands: [Command; 2]) -> Raced {
+        let (ended, endings) = mpsc::channel();
+        let start = Barrier::new(2);
+        std::thread::scope(|scope| {
+            for command in &mut commands {
+                let (ended, start) = (ended.clone(), &start);
+                scope.spawn(move || {
+                    start.wait();
+                    let child = command.spawn().unwrap();
+                    ended.send((child.id(), said(child.wait_with_output().unwrap()))).unwrap();
+                });
+            }
+            let refused = endings.recv_timeout(PATIENCE);
+            let marks = self.marks();
+            // Whatever came of it: whoever waits for a word must end.
+            self.word.write_all(if refused.is_ok() { b"go\n" } else { b"go\ngo\n" }).unwrap();
+            let (_, refused) = refused.unwrap_or_else(|_| panic!("nobody was refused, and {marks} ran"));
+            let (pid, ran) = endings.recv_timeout(PATIENCE).expect("who has the word ends");
+            Raced { refused, ran, pid }
+        })
+    }
+
+    fn forget(&self) {
+        for folder in [".almaplan", "checkout/.almaplan", "machine"] {
+            let _ = fs::remove_dir_all(self.place.path(folder));
+        }
+    }
+}
+
+impl Raced {
+    /// One was told who holds the lock and what to do; the other one ran, alone.
+    fn exactly_one_ran(self, track: &Track) {
+        let ran = self.ran.expect(0);
+        let refused = self.refused.expect(6);
+        assert_eq!(track.marks(), 1, "{}{}", ran.all(), refused.all());
+        fs::remove_file(track.place.path("target/marks")).unwrap();
+        let line = refused.events().remove(0);
+        assert_eq!(line["code"], "held", "{line}");
+        let message = line["message"].as_str().unwrap();
+        let holder = [format!("run {} ", ran.run()), format!("(process {},", self.pid)];
+        assert!(holder.iter().all(|words| message.contains(words)), "who holds it: {line}");
+        assert!(line["hint"].as_str().unwrap().contains(&format!("almaplan status {}", ran.run())), "what to do: {line}");
+    }
+}
+
+fn races(count: usize, race: impl Fn(&mut Track, usize)) {
+    let mut track = Track::new();
+    for round in 0..count {
+        if round % ROUNDS == 0 {
+            track.forget();
+        }
+        race(&mut track, round);
+    }
+}
+
+#[test]
+fn of_two_applies_exactly_one_runs() {
+    races(APPLIES, |track, _| {
+        let both = [track.apply("", "target"), track.apply("", "target")];
+        track.race(both).exactly_one_ran(track);
+    });
+}
+
+#[test]
+fn of_two_applies_from_two_checkouts_exactly_one_runs() {
+    races(APPLIES, |track, _| {
+        let both = [track.apply("", "target"), track.apply("checkout", "target")];
+        track.race(both).exactly_one_ran(track);
+    });
+}
+
+#[test]
+fn of_two_applies_of_which_one_takes_a_link_exactly_one_runs() {
+    races(APPLIES, |track, _| {
+        let both = [track.apply("", "link"), track.apply("", "target")];
+        track.race(both).exactly_one_ran(track);
+    });
+}
+
+#[test]
+fn of_two_applies_that_make_the_machines_folder_exactly_one_runs() {
+    races(APPLIES, |track, _| {
+        track.forget();
+        let both = [track.apply("", "target"), track.apply("checkout", "link")];
+        track.race(both).exactly_one_ran(track);
+    });
+}
+
+#[test]
+fn of_two_resumes_exactly_one_runs() {
+    races(RESUMES, |track, _| {
+        track.interrupted();
+        let both = [track.almaplan("", &["resume"]), track.almaplan("", &["resume"])];
+        track.race(both).exactly_one_ran(track);
+    });
+}
