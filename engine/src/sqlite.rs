@@ -138,9 +138,18 @@ impl Store {
     /// All runs, newest first. Creates and changes nothing, also while another process writes. Events are not verified here.
     ///
     /// # Errors
-    /// A row does not verify, or the journal cannot be read.
+    /// A row does not verify or is gone, or the journal cannot be read.
     pub fn runs(&self) -> Result<Vec<RunRow>, JournalError> {
-        reading(&self.file(), row::all)?.iter().map(Row::told).collect()
+        // The folders first: what has a witness by then has a row.
+        let folders = self.run_folders()?;
+        let rows = reading(&self.file(), row::all)?;
+        for run in folders.into_iter().filter(|run| rows.iter().all(|row| row.run != *run)) {
+            // A run that never began has a folder at most. One that did must not be taken for it: it may be half done.
+            if Witness::read(&self.run_folder(&run)).is_some() {
+                self.read(&run)?;
+            }
+        }
+        rows.iter().map(Row::told).collect()
     }
 
     /// Asks something of `run`, durably, for the process that runs it or will: see [`crate::journal::Journal::demands`]. Returns the demand's number.
@@ -211,14 +220,20 @@ impl Store {
         transaction.commit().map_err(failed("make the state"))
     }
 
-    /// An empty database beside folders of runs was not left by a process that died while it made the state.
-    fn refuse_lost_runs(&self) -> Result<(), JournalError> {
+    /// The runs that have a folder, whether they ever began or not.
+    fn run_folders(&self) -> Result<Vec<RunId>, JournalError> {
         let runs = self.dir.join("runs");
         let entries = match std::fs::read_dir(&runs) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
-            entries => entries.map_err(io("look into", &runs))?.count(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(io("look into", &runs))?,
         };
-        match entries {
+        let name = |entry: std::fs::DirEntry| RunId::new(entry.file_name().to_string_lossy());
+        entries.map(|entry| entry.map(name).map_err(io("look into", &runs))).collect()
+    }
+
+    /// An empty database beside folders of runs was not left by a process that died while it made the state.
+    fn refuse_lost_runs(&self) -> Result<(), JournalError> {
+        match self.run_folders()?.len() {
             0 => Ok(()),
             _ => Err(JournalError::Damaged { run: None, seq: None, what: "the database is empty, but there were runs".to_owned() }),
         }

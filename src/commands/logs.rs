@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Prints what the steps of a run printed; with `-f` until the run has no process any more.
 ///
 /// # Errors
-/// There is no such run or step, or its logs cannot be read.
+/// There is no such run or step, its logs cannot be read, or its journal is damaged.
 pub fn run(args: &LogsArgs, globals: &Globals) -> Result<Exit, Refusal> {
     let found = machine::find(globals, &args.run)?;
     let folder = found.store.run_folder(&args.run);
@@ -46,7 +46,8 @@ pub fn run(args: &LogsArgs, globals: &Globals) -> Result<Exit, Refusal> {
             print(&format!("{line}\n"));
         }
         if !goes_on {
-            return Ok(Exit::Ok);
+            // What was printed is not in the journal, and is shown whatever became of that; but a damaged one is never passed over.
+            return machine::verify(globals, &found).map(|()| Exit::Ok);
         }
         std::thread::sleep(LOOK_EVERY);
     }

@@ -13,7 +13,12 @@ use super::Globals;
 /// It was refused; nothing was touched.
 pub fn run(args: &ResumeArgs, globals: &Globals) -> Result<Exit, Refusal> {
     let found = match &args.run {
-        Some(run) => Some(machine::find(globals, run)?).filter(|found| machine::is_open(&found.row)),
+        Some(run) => {
+            let found = machine::find(globals, run)?;
+            // Also of a run that is over: "nothing to resume" would be said of what nobody knows.
+            machine::verify(globals, &found)?;
+            Some(found).filter(|found| machine::is_open(&found.row))
+        }
         None => machine::find_open(globals)?,
     };
     let Some(found) = found else {

@@ -89,7 +89,7 @@ pub enum Reason {
     StateGone,
     /// `file`, `error`: a journal that does not verify.
     JournalDamaged,
-    /// `file`, `version`: a journal that a newer program wrote.
+    /// `file`, `version`, `known`: a journal that a newer program wrote.
     JournalNewer,
     /// `command`: there is nobody to ask.
     NeedsYes,
@@ -258,7 +258,7 @@ mod tests {
     fn every_reason_has_words_in_both_languages() {
         let args = ["error", "file", "secret", "run", "lock", "pid", "user", "state", "next", "version", "command"]
             .into_iter()
-            .chain(["runs", "outcome", "step", "newer", "kind", "folder", "record"])
+            .chain(["runs", "outcome", "step", "newer", "kind", "folder", "record", "known"])
             .map(|name| (name, Value::from(format!("<{name}>"))))
             .collect::<Vec<_>>();
         let mut shown = Vec::new();

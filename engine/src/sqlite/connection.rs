@@ -3,6 +3,8 @@
 //! Beware: `state.db` must never be opened by anything but SQLite within a process that writes it. Closing any descriptor of a file
 //! gives up all POSIX locks that the process holds on it.
 
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::RwLock;
 use std::time::{Duration, Instant, SystemTime};
@@ -23,10 +25,19 @@ const READING_PATIENCE: Duration = Duration::from_secs(3);
 /// not write. Readers hold this shared, a writer that opens alone.
 static OPENING: RwLock<()> = RwLock::new(());
 
-/// A connection that writes to the state in `db`.
+/// A connection that writes to the state in `db`, which is whole: reading a run looks at that run's pages alone, and what is rotten
+/// elsewhere would be found in the middle of an append, or spread by it.
 pub(super) fn writer(db: &Path) -> Result<Connection, JournalError> {
     let connection = durable(db)?;
     schema::check(&connection)?;
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed("check the state"))?;
+    if found != "ok" {
+        return Err(JournalError::Damaged {
+            run: None,
+            seq: None,
+            what: format!("SQLite finds it broken ({})", found.replace('\n', ": ")),
+        });
+    }
     Ok(connection)
 }
 
@@ -84,7 +95,7 @@ pub(super) fn reading<T>(db: &Path, work: impl Fn(&Connection) -> Result<T, Jour
 /// How to read a database in WAL mode without making a `-wal` or `-shm` file, which even a read-only connection does.
 #[derive(PartialEq)]
 enum Way {
-    /// There is no WAL, so nobody has the database open: the file alone, without locks. It must be the same afterwards.
+    /// There is no WAL, or none that says anything to SQLite: the file alone, without locks. It must be the same afterwards.
     Alone(Option<(SystemTime, u64)>),
     /// A writer lives, or died: with its WAL, looking on.
     Beside,
@@ -94,12 +105,13 @@ enum Way {
 
 impl Way {
     fn to(db: &Path) -> Self {
-        let wal = std::fs::metadata(beside(db, "-wal"));
-        let index = beside(db, "-shm").exists();
-        match wal {
-            Ok(_) if index => Self::Beside,
-            Ok(wal) if wal.len() > 0 => Self::Indexing,
-            Ok(_) | Err(_) => Self::Alone(state_of(db)),
+        match read_header(&beside(db, "-wal")) {
+            // Who only looks on would search for its beginning for seconds; whether anything is missing is for the witness to say.
+            Ok(header) if !begins_wal(&header) => Self::Alone(state_of(db)),
+            Ok(_) if beside(db, "-shm").exists() => Self::Beside,
+            Ok(_) => Self::Indexing,
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof && beside(db, "-shm").exists() => Self::Beside,
+            Err(_) => Self::Alone(state_of(db)),
         }
     }
 
@@ -120,6 +132,30 @@ impl Way {
     fn was_disturbed(&self, db: &Path) -> bool {
         matches!(self, Self::Alone(_)) && Self::to(db) != *self
     }
+}
+
+/// The header of a WAL.
+fn read_header(wal: &Path) -> std::io::Result<[u8; 32]> {
+    let mut header = [0; 32];
+    File::open(wal)?.read_exact(&mut header)?;
+    Ok(header)
+}
+
+/// Whether SQLite takes this for the beginning of a WAL: its checksum says so.
+fn begins_wal(header: &[u8; 32]) -> bool {
+    let word = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    // The magic number tells which way round the words are that are summed up.
+    let summed = match word(0) {
+        0x377f_0682 => |word: u32| word.swap_bytes(),
+        0x377f_0683 => |word: u32| word,
+        _ => return false,
+    };
+    let (mut a, mut b) = (0_u32, 0_u32);
+    for at in (0..24).step_by(8) {
+        a = a.wrapping_add(summed(word(at))).wrapping_add(b);
+        b = b.wrapping_add(summed(word(at + 4))).wrapping_add(a);
+    }
+    (a, b) == (word(24), word(28))
 }
 
 fn state_of(db: &Path) -> Option<(SystemTime, u64)> {

@@ -407,6 +407,24 @@ fn a_lost_wal_is_damage() {
 }
 
 #[test]
+fn a_run_that_is_lost_altogether_is_damage_and_one_that_never_began_is_none() {
+    // Its row was in a WAL that was lost: it was taken for a run that died before it began, and another one was begun over it.
+    let (_folder, store) = state();
+    drop(begun(&store));
+    let lost = RunId::new("20260206-141503-lost");
+    let mut journal = store.begin(&lost, "loja", "/srv/loja", opened()).unwrap();
+    journal.append(&[step("a")]).unwrap();
+    let wal = store.dir().join("state.db-wal");
+    let header = std::fs::read(&wal).unwrap();
+    std::fs::write(&wal, [&[0; 32], &header[32..]].concat()).unwrap();
+    assert!(is_damaged(&store.runs()));
+    assert!(is_damaged(&store.read(&lost)));
+    assert_eq!(store.read(&run()).unwrap().len(), 1, "what the WAL said nothing about is as it was");
+    std::fs::remove_file(store.run_folder(&lost).join("head")).unwrap();
+    assert_eq!(store.runs().unwrap().len(), 1);
+}
+
+#[test]
 fn a_witness_that_lags_or_does_not_read_is_none() {
     let (_folder, store) = state();
     let mut journal = begun(&store);

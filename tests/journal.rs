@@ -1,0 +1,402 @@
+//! A journal that is not as it was written is refused with its own exit code, by every command, and nothing is touched (rule 17);
+//! one that is as it was written years ago is read and gone on with.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use almaplan_engine::event::RunId;
+use almaplan_engine::journal::JournalError;
+use almaplan_engine::sqlite::Store;
+use rusqlite::Connection;
+use serde_json::Value as Json;
+use support::place::Place;
+use support::{Said, wait_until};
+
+/// Writes a mark, and waits until it may go on; undone, it writes another one.
+const PLAN: &str = r#"
+    format = 1
+    [plan]
+    name = "plan"
+    [steps.mark]
+    uses = "command"
+    with = { program = "sh", args = ["-c", "echo >> begun; echo said; until [ -e go ] || [ ! -e begun ]; do sleep 0.02; done"], idempotent = true }
+    compensate = { uses = "command", with = { program = "sh", args = ["-c", "echo >> undone"] } }
+    "#;
+
+/// A state folder with one run, and everything that a command could touch.
+struct Case {
+    place: Place,
+    run: String,
+    files: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl Case {
+    /// A run that succeeded; its state is one file.
+    fn finished() -> Self {
+        let place = Place::new();
+        place.write("plan.toml", PLAN);
+        place.write("go", "");
+        let run = place.say(&["apply", "plan.toml", "--progress", "json"]).expect(0).run();
+        Self::of(place, run)
+    }
+
+    /// A run whose process was killed while its step was at work, and then its step was; what it did is in the WAL.
+    fn killed() -> Self {
+        let place = Place::new();
+        place.write("plan.toml", PLAN);
+        let mut child = place.started("plan.toml", 1);
+        wait_until("the step has spoken", 20, || place.path(".almaplan/runs").exists() && !logs(&place).is_empty());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let run = place.status()["run"].as_str().unwrap().to_owned();
+        place.write("go", "");
+        wait_until("the step is over", 20, || support::processes_of("echo >> begun").iter().all(|(pid, _)| !works_in(*pid, &place)));
+        Self::of(place, run)
+    }
+
+    /// The same, but that all is in the database, and no WAL is left.
+    fn killed_without_wal() -> Self {
+        let case = Self::killed();
+        Connection::open(case.place.path(".almaplan/state.db")).unwrap().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        assert!(!case.place.path(".almaplan/state.db-wal").exists());
+        Self::of(case.place, case.run)
+    }
+
+    fn of(place: Place, run: String) -> Self {
+        let files = content(&place.path(""));
+        Self { place, run, files }
+    }
+
+    fn state(&self, file: &str) -> PathBuf {
+        self.place.path(".almaplan").join(file)
+    }
+
+    fn good(&self, file: &str) -> &[u8] {
+        &self.files[&self.state(file)]
+    }
+
+    fn head(&self) -> PathBuf {
+        self.state("runs").join(&self.run).join("head")
+    }
+
+    /// Every command that reads a journal, in turn.
+    fn say(&self, turn: usize) -> Said {
+        let run = self.run.as_str();
+        let commands: [&[&str]; 5] =
+            [&["status", run], &["resume", run], &["abort", run, "--yes"], &["rollback", run, "--yes"], &["logs", run]];
+        self.place.say(&[commands[turn % commands.len()], &["--progress", "json"]].concat())
+    }
+
+    /// Puts back everything as it was, in place: who has a file open still has it.
+    fn restore(&self) {
+        for (path, bytes) in content(&self.place.path("")) {
+            match self.files.get(&path) {
+                Some(good) if *good == bytes => {}
+                Some(good) => fs::write(path, good).unwrap(),
+                None => fs::remove_file(path).unwrap(),
+            }
+        }
+        let missing = self.files.iter().filter(|(path, _)| !path.exists());
+        missing.for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    }
+
+    /// It was refused as damaged, and said what to do.
+    fn is_refused(&self, said: &Said, what: &str) {
+        assert_eq!(said.code, 7, "{what}: {}", said.all());
+        let refused = lines(said).pop().unwrap();
+        assert_eq!((refused["event"].as_str(), refused["code"].as_str()), (Some("refused"), Some("journal-damaged")), "{what}: {refused}");
+        assert!(refused["hint"].as_str().is_some_and(|hint| hint.contains("restore it from a copy")), "{what}: {refused}");
+        self.nothing_was_done(what);
+    }
+
+    /// It was refused as another version's, and said what to do.
+    fn is_refused_as_newer(&self, said: &Said, what: &str) {
+        assert_eq!(said.code, 2, "{what}: {}", said.all());
+        let refused = lines(said).pop().unwrap();
+        assert_eq!((refused["event"].as_str(), refused["code"].as_str()), (Some("refused"), Some("journal-newer")), "{what}: {refused}");
+        self.nothing_was_done(what);
+    }
+
+    fn without(&self, file: &str) {
+        fs::remove_file(self.state(file)).unwrap();
+    }
+
+    fn nothing_was_done(&self, what: &str) {
+        assert_eq!((self.place.lines("begun"), self.place.lines("undone")), (1, 0), "{what}");
+    }
+}
+
+fn logs(place: &Place) -> Vec<PathBuf> {
+    content(&place.path(".almaplan/runs")).into_keys().filter(|path| path.extension().is_some_and(|e| e == "log")).collect()
+}
+
+fn works_in(pid: u32, place: &Place) -> bool {
+    fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder == fs::canonicalize(place.path("")).unwrap())
+}
+
+/// All files below `folder`.
+fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(content(&path));
+        } else {
+            files.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    files
+}
+
+/// Bit number `n` of `bytes`, flipped.
+fn flipped(bytes: &[u8], n: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[n / 8] ^= 1 << (n % 8);
+    bytes
+}
+
+/// Some bit of byte `at`: another one for each byte, and the same each time.
+fn some_bit(at: usize) -> usize {
+    at * 8 + (at.wrapping_mul(2_654_435_761) >> 7) % 8
+}
+
+/// The rows of `table`, to be changed behind almaplan's back.
+struct Rows {
+    connection: Connection,
+    table: &'static str,
+    key: &'static str,
+}
+
+impl Rows {
+    fn of(case: &Case, table: &'static str, key: &'static str) -> Self {
+        let connection = Connection::open(case.state("state.db")).unwrap();
+        // Not durable: nobody pulls the plug here.
+        connection.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF").unwrap();
+        Self { connection, table, key }
+    }
+
+    /// What `column` holds in each row, and whether that is a text.
+    fn cells(&self, column: &str) -> Vec<(i64, Vec<u8>, bool)> {
+        let sql = format!("SELECT {0}, CAST({column} AS BLOB), typeof({column}) FROM {1} ORDER BY {0}", self.key, self.table);
+        let mut rows = self.connection.prepare(&sql).unwrap();
+        let cells = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)? == "text"))).unwrap();
+        cells.map(Result::unwrap).collect()
+    }
+
+    fn set(&self, row: i64, column: &str, bytes: &[u8], is_text: bool) {
+        // SQLite takes any bytes for a text that is told to be one.
+        let kind = if is_text { "TEXT" } else { "BLOB" };
+        let sql = format!("UPDATE {} SET {column} = CAST(?1 AS {kind}) WHERE {} = ?2", self.table, self.key);
+        self.connection.prepare_cached(&sql).unwrap().execute((bytes, row)).unwrap();
+    }
+
+    /// Does `work` with each of the `bits` of each byte flipped, and puts all back; how often.
+    fn flip(&self, columns: &[&str], bits: impl Fn(usize) -> Vec<usize>, mut work: impl FnMut(&str)) -> usize {
+        let mut flips = 0;
+        for column in columns {
+            for (row, good, is_text) in self.cells(column) {
+                for bit in (0..good.len()).flat_map(&bits) {
+                    self.set(row, column, &flipped(&good, bit), is_text);
+                    work(&format!("{} {row}, {column}, bit {bit}", self.table));
+                    flips += 1;
+                }
+                self.set(row, column, &good, is_text);
+            }
+        }
+        flips
+    }
+}
+
+const EVENT: &[&str] = &["run", "at", "body", "hash"];
+const RUN: &[&str] = &["run", "plan_name", "lock", "started_at", "outcome", "head", "seal"];
+
+#[test]
+fn every_bit_of_a_finished_journals_rows_is_guarded() {
+    let case = Case::finished();
+    let (store, run) = (Store::open(&case.state("")).unwrap(), RunId::new(&case.run));
+    let good = store.read(&run).unwrap();
+    let mut flips = 0;
+    for (table, key, columns) in [("events", "seq", EVENT), ("runs", "number", RUN)] {
+        flips += Rows::of(&case, table, key).flip(
+            columns,
+            |byte| (byte * 8..byte * 8 + 8).collect(),
+            |what| {
+                let [read, resumed] = [store.read(&run).map(drop), store.resume(&run).map(drop)];
+                assert!(matches!(read, Err(JournalError::Damaged { .. })), "{what}: {read:?}");
+                assert!(matches!(resumed, Err(JournalError::Damaged { .. })), "{what}: {resumed:?}");
+            },
+        );
+    }
+    assert!(flips > 10_000, "{flips}");
+    assert_eq!(store.read(&run).unwrap(), good);
+}
+
+#[test]
+fn every_command_refuses_a_flip_in_any_byte_of_a_finished_journals_rows() {
+    let case = Case::finished();
+    let mut turn = 0;
+    for (table, key, columns) in [("events", "seq", EVENT), ("runs", "number", RUN)] {
+        Rows::of(&case, table, key).flip(
+            columns,
+            |byte| vec![some_bit(byte)],
+            |what| {
+                case.is_refused(&case.say(turn), what);
+                turn += 1;
+            },
+        );
+    }
+    assert!(turn > 1_300, "{turn}");
+    case.place.say(&["rollback", "--yes"]).expect(0);
+    assert_eq!(case.place.lines("undone"), 1);
+}
+
+/// What a command may do with a state that may be damaged: refuse it, or tell and do exactly what it would have done with the good one.
+fn refused_or_harmless(case: &Case, turn: usize, good: &[Said], what: &str) -> bool {
+    let said = case.say(turn);
+    let refused = said.code == 7;
+    if refused {
+        case.is_refused(&said, what);
+    } else {
+        let good = &good[turn % good.len()];
+        assert_eq!((said.code, told(&said)), (good.code, told(good)), "{what}: {}", said.all());
+    }
+    case.restore();
+    refused
+}
+
+/// What it said, but for what is another one each time.
+fn told(said: &Said) -> Vec<Json> {
+    let mut lines = lines(said);
+    for line in lines.iter_mut().filter_map(Json::as_object_mut) {
+        line.retain(|key, _| !["at", "seconds"].contains(&key.as_str()));
+    }
+    lines
+}
+
+/// What it printed, line by line; what `logs` prints are texts.
+fn lines(said: &Said) -> Vec<Json> {
+    said.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| line.into())).collect()
+}
+
+/// What each command says and does where nothing is damaged.
+fn undamaged(case: &Case) -> Vec<Said> {
+    let each = |turn| {
+        let said = case.say(turn);
+        case.restore();
+        said
+    };
+    (0..5).map(each).collect()
+}
+
+#[test]
+fn a_state_that_was_cut_short_is_refused() {
+    for (case, file) in [(Case::killed_without_wal(), "state.db"), (Case::killed(), "state.db-wal")] {
+        let good = undamaged(&case);
+        let length = case.good(file).len();
+        let mut refused = 0;
+        let lengths: Vec<usize> = (0..length).step_by(length / 150 + 1).chain([1, 99, 100, length - 1]).collect();
+        for (turn, &short) in lengths.iter().enumerate() {
+            fs::write(case.state(file), &case.good(file)[..short]).unwrap();
+            refused += usize::from(refused_or_harmless(&case, turn, &good, &format!("{file} of {length} bytes cut to {short}")));
+        }
+        // The last page may hold nothing but its beginning; nothing else may be missing.
+        assert!(refused * 10 > lengths.len() * 8, "{file}: only {refused} of {} were refused", lengths.len());
+    }
+}
+
+#[test]
+fn a_flip_anywhere_in_the_files_of_a_state_is_refused_or_harmless() {
+    for (case, file) in [(Case::killed_without_wal(), "state.db"), (Case::killed(), "state.db-wal"), (Case::killed(), "state.db-shm")] {
+        let good = undamaged(&case);
+        let length = case.good(file).len();
+        // The header, and one byte in so many, at another place of each page.
+        let bytes = (0..100).chain((100..length).step_by(length / 300 + 1).map(|byte| byte - byte % 2));
+        let mut refused = 0;
+        for (turn, byte) in bytes.enumerate() {
+            fs::write(case.state(file), flipped(case.good(file), some_bit(byte))).unwrap();
+            let what = format!("byte {byte} of {file}");
+            if file == "state.db" && (60..64).contains(&byte) {
+                // The format's version: another number is another version.
+                case.is_refused_as_newer(&case.say(turn), &what);
+                case.restore();
+            } else {
+                refused += usize::from(refused_or_harmless(&case, turn, &good, &what));
+            }
+        }
+        // SQLite makes the index of a WAL anew where nobody has it.
+        assert_eq!(refused > 0, file != "state.db-shm", "{file}: {refused}");
+    }
+}
+
+#[test]
+fn a_state_without_its_files_is_refused() {
+    // Without the WAL the run is not even known; `apply` took it for one that never began.
+    let case = Case::killed();
+    for turn in 0..5 {
+        case.without("state.db-wal");
+        case.is_refused(&case.say(turn), "no WAL");
+        case.restore();
+    }
+    case.without("state.db-wal");
+    case.is_refused(&case.place.say(&["apply", "plan.toml", "--progress", "json"]), "no WAL");
+    case.restore();
+    for turn in 0..5 {
+        case.without("state.db");
+        let said = case.say(turn).expect(6);
+        assert_eq!(said.events()[0]["code"], "state-gone", "{}", said.all());
+        case.nothing_was_done("no database");
+        case.restore();
+    }
+    case.place.say(&["resume"]).expect(0);
+}
+
+#[test]
+fn a_witness_of_something_else_is_damage_and_one_that_is_missing_is_not() {
+    let (case, other) = (Case::killed(), Case::finished());
+    let good = undamaged(&case);
+    let witness = String::from_utf8(case.files[&case.head()].clone()).unwrap();
+    let newer = {
+        // As a state that was brought back from a copy finds it: the run had gone on since.
+        case.place.say(&["resume"]).expect(0);
+        let witness = fs::read(case.head()).unwrap();
+        case.restore();
+        witness
+    };
+    let foreign = fs::read(other.head()).unwrap();
+    for turn in 0..5 {
+        for (what, kept) in [("newer", &newer), ("foreign", &foreign)] {
+            fs::write(case.head(), kept).unwrap();
+            case.is_refused(&case.say(turn), what);
+            case.restore();
+        }
+        fs::remove_file(case.head()).unwrap();
+        assert!(!refused_or_harmless(&case, turn, &good, "missing"));
+        for torn in [&witness[..0], &witness[..30], &witness[1..]] {
+            fs::write(case.head(), torn).unwrap();
+            assert!(!refused_or_harmless(&case, turn, &good, "torn"));
+        }
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused_by_name_by_every_command() {
+    let case = Case::killed_without_wal();
+    Connection::open(case.state("state.db")).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    for turn in 0..5 {
+        case.is_refused_as_newer(&case.say(turn), "format 2");
+    }
+    for command in [&["apply", "plan.toml"][..], &["runs"], &["resume"], &["status"], &["abort", "--yes"], &["rollback", "--yes"]] {
+        let said = case.place.say(&[command, &["--progress", "json"]].concat());
+        case.is_refused_as_newer(&said, "format 2");
+        let line = lines(&said).pop().unwrap();
+        assert!(line["message"].as_str().unwrap().contains("has format 2, and this almaplan reads up to 1"), "{line}");
+        assert!(line["hint"].as_str().unwrap().contains("install"), "{line}");
+    }
+    Connection::open(case.state("state.db")).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    case.place.say(&["resume"]).expect(0);
+}
