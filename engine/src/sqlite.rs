@@ -25,7 +25,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 pub use self::run::RunJournal;
 
-use self::connection::{failed, is_busy, reading, writer};
+use self::connection::{failed, is_busy, looking, reading, writer};
 use self::row::Row;
 use self::witness::Witness;
 use crate::event::{Event, Outcome, RunId};
@@ -86,6 +86,11 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self, JournalError> {
         let store = Self::at(dir)?;
         if !store.file().try_exists().map_err(io("look for", &store.file()))? {
+            return Err(JournalError::NotFound(store.dir));
+        }
+        // Who made it died before it held anything: there is none yet.
+        if looking(&store.file(), schema::is_empty)? {
+            store.refuse_lost_runs()?;
             return Err(JournalError::NotFound(store.dir));
         }
         reading(&store.file(), |_| Ok(()))?;

@@ -21,6 +21,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a reader tries again when files come and go under it.
 const READING_PATIENCE: Duration = Duration::from_secs(3);
 
+/// The length of a WAL that holds nothing, in bytes.
+const WAL_HEADER: u64 = 32;
+
 /// SQLite shares one handle of the `-shm` file within a process: a writer that opened it while a reader has it read-only could
 /// not write. Readers hold this shared, a writer that opens alone.
 static OPENING: RwLock<()> = RwLock::new(());
@@ -71,14 +74,16 @@ fn durable(db: &Path) -> Result<Connection, JournalError> {
 
 /// What `work` reads from the state in `db`; it may be called again. Creates and changes nothing.
 pub(super) fn reading<T>(db: &Path, work: impl Fn(&Connection) -> Result<T, JournalError>) -> Result<T, JournalError> {
+    looking(db, |connection| schema::check(connection).and_then(|()| work(connection)))
+}
+
+/// The same, also where `db` is not ours or still empty.
+pub(super) fn looking<T>(db: &Path, work: impl Fn(&Connection) -> Result<T, JournalError>) -> Result<T, JournalError> {
     let _shared = OPENING.read().expect("no code panics while it holds this lock");
     let deadline = Instant::now() + READING_PATIENCE;
     loop {
         let way = Way::to(db);
-        let result = way.open(db).and_then(|connection| {
-            schema::check(&connection)?;
-            work(&connection)
-        });
+        let result = way.open(db).and_then(|connection| work(&connection));
         let disturbed = way.was_disturbed(db);
         match result {
             Ok(value) if !disturbed => return Ok(value),
@@ -105,12 +110,14 @@ enum Way {
 
 impl Way {
     fn to(db: &Path) -> Self {
-        match read_header(&beside(db, "-wal")) {
-            // Who only looks on would search for its beginning for seconds; whether anything is missing is for the witness to say.
-            Ok(header) if !begins_wal(&header) => Self::Alone(state_of(db)),
-            Ok(_) if beside(db, "-shm").exists() => Self::Beside,
-            Ok(_) => Self::Indexing,
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof && beside(db, "-shm").exists() => Self::Beside,
+        let wal = beside(db, "-wal");
+        let holds_something = std::fs::metadata(&wal).is_ok_and(|wal| wal.len() > WAL_HEADER);
+        match read_header(&wal) {
+            // Looking on, SQLite would wait for somebody who makes the index of a WAL without pages, and search one that is none of its
+            // own for a beginning; whether anything is missing is for the witness to say.
+            Ok(header) if holds_something && begins_wal(&header) && beside(db, "-shm").exists() => Self::Beside,
+            Ok(header) if holds_something && begins_wal(&header) => Self::Indexing,
+            Ok(_) => Self::Alone(state_of(db)),
             Err(_) => Self::Alone(state_of(db)),
         }
     }

@@ -180,6 +180,21 @@ fn open_makes_nothing() {
 }
 
 #[test]
+fn a_state_whose_maker_died_before_it_held_anything_is_none_yet() {
+    // A kill between the first file and its tables: `status` and `resume` called an empty state damaged, although nothing was lost.
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join(".almaplan");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("state.db"), "").unwrap();
+    assert!(matches!(Store::open(&dir), Err(JournalError::NotFound(_))));
+    Connection::open(dir.join("state.db")).unwrap().execute_batch("PRAGMA journal_mode = WAL").unwrap();
+    assert!(matches!(Store::open(&dir), Err(JournalError::NotFound(_))));
+    // Beside what a run left it is damage.
+    std::fs::create_dir_all(dir.join("runs").join(run().as_str())).unwrap();
+    assert!(is_damaged(&Store::open(&dir)));
+}
+
+#[test]
 fn processes_that_make_the_same_state_at_once_all_have_it() {
     let folder = tempfile::tempdir().unwrap();
     let start = Barrier::new(8);
@@ -373,6 +388,23 @@ fn a_copy_without_the_index_of_its_wal_can_be_read() {
         std::fs::write(copy.join(file), std::fs::read(store.dir().join(file)).unwrap()).unwrap();
     }
     assert_eq!(Store::open(&copy).unwrap().read(&run()).unwrap().len(), 2);
+}
+
+#[test]
+fn a_wal_that_was_only_begun_can_be_read() {
+    // A kill between the header of a WAL and its first page: whoever looked at the state failed with "locking protocol", `resume` too.
+    let (_folder, store) = state();
+    drop(begun(&store));
+    let killed = tempfile::tempdir().unwrap();
+    let mut writer = store.begin(&RunId::new("next"), "loja", "/srv/loja", opened()).unwrap();
+    writer.append(&[step("a")]).unwrap();
+    for file in ["state.db", "state.db-wal", "state.db-shm"] {
+        std::fs::copy(store.dir().join(file), killed.path().join(file)).unwrap();
+    }
+    std::fs::File::options().write(true).open(killed.path().join("state.db-wal")).unwrap().set_len(32).unwrap();
+    let killed = Store::open(killed.path()).unwrap();
+    assert_eq!(killed.read(&run()).unwrap().len(), 1);
+    killed.resume(&run()).unwrap();
 }
 
 #[test]

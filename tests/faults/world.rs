@@ -1,0 +1,305 @@
+//! A production folder with all that is nasty, in a folder of its own, and what it must look like in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+use rusqlite::Connection;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::inject::{Call, Fault, Injected, Trace};
+use crate::plans::Plan;
+use crate::support::{Said, run, wait_until};
+
+/// Each entry of a folder with all of it that must be kept.
+pub type Tree = BTreeMap<PathBuf, String>;
+
+/// Version 1 is deployed in `app`, with data, and its database is open; version 2 is in `dev`.
+pub struct World {
+    root: TempDir,
+    /// Who reads the database while it is saved: without it there would be no WAL left.
+    _open: Connection,
+    injected: Vec<Injected>,
+}
+
+impl World {
+    pub fn new(plan: &Plan) -> Self {
+        let root = folder();
+        tar(root.path(), &["-xp"], &template().packed);
+        let text = format!("format = 1\n[plan]\nname = \"{}\"\n{}", plan.name, plan.text);
+        fs::write(root.path().join("plan.toml"), text).unwrap();
+        let open = Connection::open(root.path().join("app/data/pedidos.db")).unwrap();
+        assert_eq!(rows(&open), ROWS);
+        Self { root, _open: open, injected: Vec::new() }
+    }
+
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.root.path().join(below)
+    }
+
+    fn almaplan(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_almaplan"));
+        command
+            .args(args)
+            .args(["--lang", "en"])
+            .current_dir(self.root.path())
+            .env("ALMAPLAN_MACHINE_DIR", self.path("machine"))
+            .env_remove("ALMAPLAN_STATE_DIR")
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn say(&self, args: &[&str]) -> Said {
+        run(&mut self.almaplan(args))
+    }
+
+    /// `almaplan ARGS` with a fault.
+    pub fn faulty(&mut self, args: &[&str], fault: Fault, at: Option<&Call>) -> (Trace, Said) {
+        let mut injected = Injected::start(&self.almaplan(args), self.root.path(), fault, at);
+        let trace = injected.trace();
+        self.injected.push(injected);
+        let text = |name| fs::read_to_string(self.path(name)).unwrap();
+        let said = Said { code: trace.code(), stdout: text("out"), stderr: text("err") };
+        (trace, said)
+    }
+
+    pub fn apply(&mut self, fault: Fault, at: Option<&Call>) -> (Trace, Said) {
+        self.faulty(&["apply", "plan.toml", "--progress", "json"], fault, at)
+    }
+
+    /// Where the newest run stands; `None` where there is none.
+    pub fn status(&self) -> Option<Value> {
+        let said = self.say(&["status", "--json"]);
+        if said.code == 2 && said.stderr.contains("there is no such run") {
+            return None;
+        }
+        let said = said.expect(0);
+        Some(serde_json::from_str(&said.stdout).unwrap())
+    }
+
+    /// Waits until no process of any run is left.
+    pub fn all_quiet(&mut self) {
+        wait_until("nothing that the binary started is left", 30, || self.injected.iter_mut().all(Injected::is_over));
+    }
+
+    /// The production folder.
+    pub fn production(&self) -> Tree {
+        tree(&self.path("app"))
+    }
+
+    /// What is beside it, and in the folders of backups, environments, locks and state: names without what differs from run to run.
+    pub fn beside(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for folder in ["", "backups", "environments", "machine", ".almaplan"] {
+            let Ok(entries) = fs::read_dir(self.path(folder)) else { continue };
+            for entry in entries.map(|entry| entry.unwrap()) {
+                let name = entry.file_name().into_string().unwrap();
+                names.insert(format!("{folder}/{}", name.split(|c: char| c.is_ascii_digit()).collect::<Vec<_>>().join("#")));
+            }
+        }
+        names
+    }
+
+    /// Every archive holds all of version 1.
+    pub fn archives_verify(&self) {
+        let Ok(entries) = fs::read_dir(self.path("backups")) else { return };
+        for path in entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "zip")) {
+            verify(&path);
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let text = |name| fs::read_to_string(self.path(name)).unwrap_or_default();
+            eprintln!("--- out\n{}\n--- err\n{}\n--- report\n{}", text("out"), text("err"), text("report"));
+        }
+    }
+}
+
+/// An archive reads back with every checksum, and has what was in the folder.
+fn verify(path: &Path) {
+    let mut archive = zip::ZipArchive::new(fs::File::open(path).unwrap()).unwrap();
+    let mut files = 0;
+    for at in 0..archive.len() {
+        let mut entry = archive.by_index(at).unwrap();
+        let (name, mut content) = (entry.name().unwrap().into_owned(), Vec::new());
+        entry.read_to_end(&mut content).unwrap_or_else(|error| panic!("{}: {name}: {error}", path.display()));
+        if entry.is_dir() {
+            continue;
+        }
+        files += 1;
+        if name.ends_with(".db") {
+            let copy = tempfile::NamedTempFile::new().unwrap();
+            fs::write(copy.path(), &content).unwrap();
+            assert_eq!(rows(&Connection::open(copy.path()).unwrap()), ROWS, "{}", path.display());
+        } else {
+            let kept = if entry.is_symlink() { String::from_utf8(content).unwrap() } else { hash(&content) };
+            let original = &template().production[Path::new(&name)];
+            assert!(original.ends_with(&format!(" {kept}")), "{}: {name}: {original}", path.display());
+        }
+    }
+    let saved = |(name, what): &(&PathBuf, &String)| !what.starts_with("folder") && !name.ends_with("pedidos.db-wal");
+    assert_eq!(files, template().production.iter().filter(saved).count(), "{}", path.display());
+}
+
+const ROWS: u32 = 40;
+
+fn rows(database: &Connection) -> u32 {
+    database.query_row("SELECT count(*) FROM pedidos", [], |row| row.get(0)).unwrap()
+}
+
+/// Every entry of `folder`, its mode, and of files the time and the content; but for the index of a WAL, which no copy needs.
+pub fn tree(folder: &Path) -> Tree {
+    let mut tree = Tree::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(next) = left.pop() {
+        for entry in fs::read_dir(&next).unwrap().map(|entry| entry.unwrap()) {
+            let path = entry.path();
+            let meta = path.symlink_metadata().unwrap();
+            let name = path.strip_prefix(folder).unwrap().to_owned();
+            let mode = meta.mode() & 0o7777;
+            let what = if meta.is_dir() {
+                left.push(path);
+                format!("folder {mode:o}")
+            } else if meta.is_symlink() {
+                format!("link {}", fs::read_link(&path).unwrap().display())
+            } else if entry.file_name().to_str().unwrap().ends_with("-shm") {
+                continue;
+            } else {
+                // When a manifest was written says nothing of the release.
+                let time = if entry.file_name().to_str().unwrap().starts_with(".almaplan-") { 0 } else { meta.mtime() };
+                format!("file {mode:o} {time} {}", hash(&fs::read(&path).unwrap()))
+            };
+            tree.insert(name, what);
+        }
+    }
+    tree
+}
+
+/// In memory where the machine has such a folder: what is tried here are orders of calls, not disks.
+fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let builder = || tempfile::Builder::new().prefix("almaplan faults ").clone();
+    builder().tempdir_in(memory).or_else(|_| builder().tempdir()).unwrap()
+}
+
+fn hash(content: &[u8]) -> String {
+    blake3::hash(content).to_hex().to_string()
+}
+
+/// The production folder of every world, before anything is done.
+pub fn before() -> Tree {
+    template().production.clone()
+}
+
+/// What every world begins as.
+struct Template {
+    packed: Vec<u8>,
+    production: Tree,
+}
+
+fn template() -> &'static Template {
+    static TEMPLATE: OnceLock<Template> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let root = folder();
+        let path = |below: &str| root.path().join(below);
+        release_1(&path("dev"));
+        fs::write(path("first.toml"), FIRST).unwrap();
+        // The data is there before: a release never touches it.
+        let _open = data(&path("app"));
+        let mut first = Command::new(env!("CARGO_BIN_EXE_almaplan"));
+        first.args(["apply", "first.toml"]).current_dir(root.path()).env("ALMAPLAN_MACHINE_DIR", path("machine"));
+        run(&mut first).expect(0);
+        for made in [".almaplan", "machine", "dev"] {
+            fs::remove_dir_all(path(made)).unwrap();
+        }
+        fs::remove_file(path("first.toml")).unwrap();
+        release_2(&path("dev"));
+        let packed = tar(root.path(), &["-c", "--exclude=*-shm", "."], &[]);
+        Template { packed, production: tree(&path("app")) }
+    })
+}
+
+/// What deployed version 1, and saved it.
+const FIRST: &str = r#"
+    format = 1
+    [plan]
+    name = "first"
+    [steps.update]
+    uses = "sync"
+    compensate = "none"
+    with = { from = "dev", to = "app" }
+    [steps.backup]
+    uses = "backup"
+    needs = ["update"]
+    compensate = "none"
+    with = { source = "app", archive = "before.zip" }
+"#;
+
+/// `tar ARGS` in `folder`: what it prints, given `input`.
+fn tar(folder: &Path, args: &[&str], input: &[u8]) -> Vec<u8> {
+    let mut tar = Command::new("tar").args(args).current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    tar.stdin.take().unwrap().write_all(input).unwrap();
+    let output = tar.wait_with_output().unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
+fn write(folder: &Path, name: &str, content: &[u8], mode: u32, age: u64) {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, content).unwrap();
+    let file = fs::File::open(&path).unwrap();
+    // To the second, as an archive keeps them.
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + age)).unwrap();
+    file.set_permissions(Permissions::from_mode(mode)).unwrap();
+}
+
+/// Longer than one block, and nothing that gets much smaller.
+fn long(seed: u8) -> Vec<u8> {
+    let mut content = vec![0; 9000];
+    blake3::Hasher::new_derive_key("long").update(&[seed]).finalize_xof().fill(&mut content);
+    content
+}
+
+fn release_1(dev: &Path) {
+    write(dev, "app.py", b"version 1\n", 0o755, 1);
+    write(dev, "static/long.bin", &long(1), 0o644, 2);
+    write(dev, "static/only in 1.css", b"/* old */", 0o644, 3);
+    write(dev, "config/read-only.cfg", b"one\n", 0o444, 4);
+    write(dev, "config/same.cfg", b"same\n", 0o600, 5);
+    fs::create_dir_all(dev.join("folder/empty")).unwrap();
+    symlink("app.py", dev.join("current")).unwrap();
+}
+
+fn release_2(dev: &Path) {
+    write(dev, "app.py", b"version 2\n", 0o755, 11);
+    write(dev, "static/long.bin", &long(2), 0o644, 12);
+    write(dev, "modelos/ção.html", b"", 0o644, 13);
+    write(dev, "config/read-only.cfg", b"two\n", 0o444, 14);
+    write(dev, "config/same.cfg", b"same\n", 0o600, 5);
+    symlink("static/long.bin", dev.join("current")).unwrap();
+}
+
+/// What belongs to no release, among it a database in WAL mode, open as long as what is returned.
+fn data(app: &Path) -> Connection {
+    write(app, "uploads/foto.jpg", &long(3), 0o640, 21);
+    write(app, "uploads/empty", b"", 0o644, 22);
+    fs::create_dir_all(app.join("data")).unwrap();
+    let database = Connection::open(app.join("data/pedidos.db")).unwrap();
+    let fill = "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE pedidos (cliente TEXT);";
+    database.execute_batch(fill).unwrap();
+    for row in 0..ROWS {
+        database.execute("INSERT INTO pedidos VALUES (?1)", [row.to_string()]).unwrap();
+    }
+    database
+}
