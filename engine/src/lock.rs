@@ -163,7 +163,10 @@ impl Claims {
         let deadline = Instant::now() + timeout.max(AT_LEAST);
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Held { claims: self.clone(), lock: lock.to_owned(), file }),
+                Ok(()) => {
+                    self.sweep(lock);
+                    return Ok(Held { claims: self.clone(), lock: lock.to_owned(), file });
+                }
                 Err(TryLockError::Error(error)) => return Err(io("lock", &path)(error)),
                 Err(TryLockError::WouldBlock) => {}
             }
@@ -244,10 +247,24 @@ impl Claims {
         let new = self.unused_name(path);
         volume::create_for_all(&new, true).map_err(io("make", &new))?;
         let linked = std::fs::hard_link(&new, path);
-        std::fs::remove_file(&new).map_err(io("remove", &new))?;
-        match linked {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(io("make", path)(error)),
-            Ok(()) | Err(_) => Ok(()),
+        let removed = std::fs::remove_file(&new);
+        // There is one already, and whoever has it may have swept this away.
+        let there = |error: &io::Error| matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound);
+        match (linked, removed) {
+            (Err(error), _) if !there(&error) => Err(io("make", path)(error)),
+            (_, Err(error)) if !there(&error) => Err(io("remove", &new)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what processes that were killed left of files they were making. Only for who holds `lock`. What is another user's stays.
+    fn sweep(&self, lock: &str) {
+        let stem = format!("{}.", stem(lock));
+        for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if name.to_str().is_some_and(|name| name.starts_with(&stem) && name.ends_with(".new")) {
+                let _ = std::fs::remove_file(entry.path());
+            }
         }
     }
 

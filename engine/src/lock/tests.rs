@@ -72,6 +72,23 @@ fn say(what: &str) {
 
 /// No test: what other processes of these tests run. Without a role it does nothing.
 #[test]
+fn files_that_a_killed_process_was_making_are_swept_by_the_next_holder() {
+    // A kill between a record's new file and its rename left that in the machine's folder for good.
+    let (_folder, claims) = claims();
+    let (record, other) = (claims.record_file(LOCK), claims.record_file("another lock"));
+    let (left, not_ours) = (claims.unused_name(&record), claims.unused_name(&other));
+    for path in [&left, &not_ours] {
+        std::fs::write(path, "{").unwrap();
+    }
+    let held = now(&claims).unwrap();
+    assert!(!left.exists() && not_ours.exists());
+    held.record(&holder()).unwrap();
+    drop(held);
+    let held = now(&claims).unwrap();
+    assert_eq!(held.record_of().unwrap(), Some(holder()));
+}
+
+#[test]
 fn other_process() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let claims = Claims::at(std::env::var(FOLDER).unwrap()).unwrap();
