@@ -202,8 +202,34 @@ pub fn record_of(globals: &Globals, row: &RunRow) -> Result<Option<Holder>, Refu
 pub fn unsettled_runs(globals: &Globals) -> Result<Vec<(bool, Holder)>, Refusal> {
     let claims = claims(globals)?;
     let refused = |error| lock_refused(globals, &error);
-    let holders = claims.unsettled().map_err(refused)?;
-    holders.into_iter().map(|holder| Ok((claims.is_held(&holder.lock).map_err(refused)?, holder))).collect()
+    let holders = holders(globals, &claims)?.into_iter().filter(|holder| !is_stale(globals, holder));
+    holders.map(|holder| Ok((claims.is_held(&holder.lock).map_err(refused)?, holder))).collect()
+}
+
+/// Takes away the machine's records of runs that are over, or never began.
+///
+/// # Errors
+/// The machine's records cannot be read, or not be removed.
+pub fn forget_stale(globals: &Globals) -> Result<(), Refusal> {
+    let claims = claims(globals)?;
+    let refused = |error| lock_refused(globals, &error);
+    for holder in holders(globals, &claims)?.into_iter().filter(|holder| is_stale(globals, holder)) {
+        // Whoever holds the lock sees to the record.
+        let Ok(held) = claims.acquire(&holder.lock, Duration::ZERO) else { continue };
+        if held.record_of().map_err(refused)?.as_ref() == Some(&holder) {
+            held.clear().map_err(refused)?;
+        }
+    }
+    Ok(())
+}
+
+fn holders(globals: &Globals, claims: &Claims) -> Result<Vec<Holder>, Refusal> {
+    claims.unsettled().map_err(|error| lock_refused(globals, &error))
+}
+
+/// Whether the run of a record is over, or never began: who ran it died before it took the record away.
+fn is_stale(globals: &Globals, holder: &Holder) -> bool {
+    on_record(globals, holder).is_ok_and(|found| found.is_none_or(|found| !is_open(&found.row)))
 }
 
 /// Whether a process has a run now.
@@ -223,8 +249,7 @@ pub fn find(globals: &Globals, run: &RunId) -> Result<Found, Refusal> {
     if let Some(found) = store(globals)?.map(|store| in_store(globals, store, run)).transpose()?.flatten() {
         return Ok(found);
     }
-    let holders = claims(globals)?.unsettled().map_err(|error| lock_refused(globals, &error))?;
-    let holder = holders.into_iter().find(|holder| holder.run == *run).ok_or_else(unknown)?;
+    let holder = holders(globals, &claims(globals)?)?.into_iter().find(|holder| holder.run == *run).ok_or_else(unknown)?;
     on_record(globals, &holder)?.ok_or_else(unknown)
 }
 
@@ -245,7 +270,7 @@ pub fn find_open(globals: &Globals) -> Result<Option<Found>, Refusal> {
     if globals.state_dir.is_some() {
         return Err(globals.refusal(Reason::NoRun, &[]));
     }
-    let holders = claims(globals)?.unsettled().map_err(|error| lock_refused(globals, &error))?;
+    let holders: Vec<Holder> = holders(globals, &claims(globals)?)?.into_iter().filter(|holder| !is_stale(globals, holder)).collect();
     match holders.as_slice() {
         [] => Ok(None),
         [holder] => on_record(globals, holder),

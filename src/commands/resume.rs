@@ -22,6 +22,8 @@ pub fn run(args: &ResumeArgs, globals: &Globals) -> Result<Exit, Refusal> {
         None => machine::find_open(globals)?,
     };
     let Some(found) = found else {
+        // What ended, but could not say so to the machine, is noted now.
+        machine::forget_stale(globals)?;
         globals.tell("nothing-to-resume", &[]);
         return Ok(Exit::Ok);
     };

@@ -117,8 +117,7 @@ impl Way {
             // own for a beginning; whether anything is missing is for the witness to say.
             Ok(header) if holds_something && begins_wal(&header) && beside(db, "-shm").exists() => Self::Beside,
             Ok(header) if holds_something && begins_wal(&header) => Self::Indexing,
-            Ok(_) => Self::Alone(state_of(db)),
-            Err(_) => Self::Alone(state_of(db)),
+            Ok(_) | Err(_) => Self::Alone(state_of(db)),
         }
     }
 
