@@ -241,9 +241,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[test]
-    fn another_process_under_the_same_pid_is_not_the_one_that_is_watched() {
-        let mut watched = Watched::new(std::process::id()).unwrap();
+    #[tokio::test]
+    async fn another_process_under_the_same_pid_is_not_the_one_that_is_watched() {
+        let cx = Context::standalone(std::path::Path::new(""), std::sync::Arc::new(|_| {}));
+        let mut watched = Watched::new(&cx, std::process::id()).unwrap();
         assert!(watched.look().is_some());
         watched.identity.started += 1;
         assert!(watched.look().is_none());
