@@ -78,10 +78,7 @@ pub fn lock_refused(globals: &Globals, error: &LockError) -> Refusal {
         LockError::Busy { holder: None } => {
             globals.refusal(Reason::Held, &[("run", "?".into()), ("lock", "?".into()), ("pid", "?".into()), ("user", "?".into())])
         }
-        error => {
-            let folder = machine_folder().display().to_string();
-            globals.refusal(Reason::StateUnusable, &[("folder", folder.into()), ("error", chain(error).into())])
-        }
+        error => unusable(globals, &machine_folder(), error.is_full(), error),
     }
 }
 
@@ -124,19 +121,25 @@ pub fn state_gone(globals: &Globals, holder: &Holder) -> Refusal {
 
 /// A refusal because of a journal that cannot be used.
 pub fn journal_refused(globals: &Globals, folder: &Path, error: &JournalError) -> Refusal {
-    let folder = folder.display().to_string();
+    let name = folder.display().to_string();
     match error {
         JournalError::Damaged { .. } | JournalError::NotOurs(_) => {
-            globals.refusal(Reason::JournalDamaged, &[("file", folder.into()), ("error", chain(error).into())])
+            globals.refusal(Reason::JournalDamaged, &[("file", name.into()), ("error", chain(error).into())])
         }
         JournalError::NewerFormat { found, known } => {
-            let args = [("file", folder.into()), ("version", found.to_string().into()), ("known", known.to_string().into())];
+            let args = [("file", name.into()), ("version", found.to_string().into()), ("known", known.to_string().into())];
             globals.refusal(Reason::JournalNewer, &args)
         }
         JournalError::NoSuchRun(run) => globals.refusal(Reason::UnknownRun, &[("run", run.as_str().into())]),
-        JournalError::NetworkShare { .. } => globals.refusal(Reason::StateOnNetwork, &[("folder", folder.into())]),
-        error => globals.refusal(Reason::StateUnusable, &[("folder", folder.into()), ("error", chain(error).into())]),
+        JournalError::NetworkShare { .. } => globals.refusal(Reason::StateOnNetwork, &[("folder", name.into())]),
+        error => unusable(globals, folder, error.is_full(), error),
     }
+}
+
+/// A refusal because of a folder that the system does not let us use.
+fn unusable(globals: &Globals, folder: &Path, full: bool, error: &dyn std::error::Error) -> Refusal {
+    let reason = if full { Reason::DiskFull } else { Reason::StateUnusable };
+    globals.refusal(reason, &[("folder", folder.display().to_string().into()), ("error", chain(error).into())])
 }
 
 /// The store in the state folder, where there is one.

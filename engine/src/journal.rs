@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Answer, Event, Outcome, RunFact, RunId, StepId};
+use crate::volume;
 
 /// The version of the journal's format that this program writes, and the newest one that it reads.
 pub const FORMAT: u32 = 1;
@@ -148,6 +149,12 @@ pub enum JournalError {
         #[source]
         source: std::io::Error,
     },
+    /// No space is left for the database.
+    #[error("could not {doing}: no space is left")]
+    Full {
+        /// What was tried.
+        doing: &'static str,
+    },
     /// The database refused.
     #[error("could not {doing}")]
     Store {
@@ -157,6 +164,17 @@ pub enum JournalError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl JournalError {
+    /// Whether it was for want of space.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Io { source, .. } => volume::is_full(source),
+            _ => false,
+        }
+    }
 }
 
 fn place(run: Option<&RunId>, seq: Option<u64>) -> String {

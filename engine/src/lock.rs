@@ -117,6 +117,13 @@ pub enum LockError {
     },
 }
 
+impl LockError {
+    /// Whether it was for want of space.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if volume::is_full(source))
+    }
+}
+
 impl Claims {
     /// Where the whole machine looks: `/var/tmp/almaplan`, `%ProgramData%\almaplan`.
     pub fn default_folder() -> PathBuf {

@@ -117,13 +117,15 @@ pub enum Reason {
     UnknownKind,
     /// `folder`, `error`: the state or the machine's folder cannot be used.
     StateUnusable,
+    /// `folder`, `error`: no space is left for the state or the machine's folder.
+    DiskFull,
     /// `folder`: the state folder is on a network share.
     StateOnNetwork,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Internal,
         Self::Usage,
         Self::PlanUnreadable,
@@ -148,6 +150,7 @@ impl Reason {
         Self::NothingToRollBack,
         Self::UnknownKind,
         Self::StateUnusable,
+        Self::DiskFull,
         Self::StateOnNetwork,
     ];
 
@@ -178,6 +181,7 @@ impl Reason {
             Self::NothingToRollBack => "nothing-to-roll-back",
             Self::UnknownKind => "unknown-kind",
             Self::StateUnusable => "state-unusable",
+            Self::DiskFull => "disk-full",
             Self::StateOnNetwork => "state-on-network",
         }
     }
@@ -185,7 +189,7 @@ impl Reason {
     /// What the process ends with.
     pub fn exit(self) -> Exit {
         match self {
-            Self::Internal | Self::StateUnusable => Exit::Internal,
+            Self::Internal | Self::StateUnusable | Self::DiskFull => Exit::Internal,
             Self::Held | Self::Unsettled | Self::StateGone => Exit::Held,
             Self::JournalDamaged => Exit::Damaged,
             Self::NeedsYes | Self::NotConfirmed => Exit::NeedsYes,

@@ -218,7 +218,9 @@ refused-nothing-to-roll-back = run { $run } did not succeed ({ $outcome }): ther
 refused-unknown-kind = there is no kind { $kind }
     .hint = almaplan steps shows all
 refused-state-unusable = the folder { $folder } could not be used: { $error }
-    .hint = the folder must be there, be yours to write, and have room on its disk; then run the same command again
+    .hint = put that right, then run the same command again; almaplan status shows whether a run was interrupted
+refused-disk-full = no space is left on the disk of { $folder }: { $error }
+    .hint = make room on that disk, then run the same command again; a run that was interrupted goes on with almaplan resume
 refused-state-on-network = the folder { $folder } is on a network share, where locks and syncs cannot be trusted
     .hint = choose a local folder with --state-dir
 

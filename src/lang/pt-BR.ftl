@@ -221,7 +221,9 @@ refused-nothing-to-roll-back = a execução { $run } não terminou com sucesso (
 refused-unknown-kind = não existe o tipo de etapa { $kind }
     .hint = almaplan steps mostra todos
 refused-state-unusable = não foi possível usar a pasta { $folder }: { $error }
-    .hint = a pasta precisa existir, poder ser gravada por você e ter espaço no disco; depois repita o mesmo comando
+    .hint = corrija isso e repita o mesmo comando; almaplan status mostra se uma execução foi interrompida
+refused-disk-full = não há mais espaço no disco de { $folder }: { $error }
+    .hint = libere espaço nesse disco e repita o mesmo comando; uma execução interrompida continua com almaplan resume
 refused-state-on-network = a pasta { $folder } está em um compartilhamento de rede, onde travas e gravações não são confiáveis
     .hint = escolha uma pasta local com --state-dir
 

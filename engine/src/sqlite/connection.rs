@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::RwLock;
 use std::time::{Duration, Instant, SystemTime};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::schema;
 use crate::journal::JournalError;
@@ -200,6 +200,9 @@ pub(super) fn failed(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Jou
         if is_damage(&error) {
             return JournalError::Damaged { run: None, seq: None, what: error.to_string() };
         }
+        if is_full(&error) {
+            return JournalError::Full { doing };
+        }
         JournalError::Store { doing, source: Box::new(error) }
     }
 }
@@ -214,6 +217,12 @@ fn is_damage(error: &rusqlite::Error) -> bool {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown | ErrorCode::TypeMismatch | ErrorCode::TooBig)
         ),
     }
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    // The index of the WAL could not grow: SQLite does not say why, and there is no other reason.
+    matches!(code, Some(ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE))
 }
 
 /// Whether another process's transaction was in the way.
