@@ -48,9 +48,13 @@ where
     }
 }
 
-/// An error with all that caused it, on one line.
+/// An error with all that caused it, on one line; and what to do where a disk is full.
 fn whole(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |cause| cause.source()).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    let causes = || std::iter::successors(error.source(), |cause| cause.source());
+    let text = causes().fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    let kinds = causes().filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    let full = kinds.into_iter().any(|kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
+    if full { format!("{text}; make room on that disk, then try again") } else { text }
 }
 
 /// Does `work` for each of `items` on several threads, each with a tool of its own; ends soon after the first error.

@@ -244,6 +244,9 @@ fn snapshot(job: &Job, path: &Path, copy: &Path) -> Result<bool, FileError> {
             Ok(()) => return Ok(true),
             Err(Trouble::Stopped(error)) => return Err(error),
             Err(Trouble::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => return Ok(false),
+            Err(Trouble::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                return Err(io_error("write", copy)(io::ErrorKind::StorageFull.into()));
+            }
             Err(Trouble::Sqlite(error)) => last = Some(error),
         }
     }
