@@ -2,55 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use crate::inject::{Call, Fault, Trace, at_every_call};
-use crate::plans::{BACKUP, Plan, RESTORE, STAGE, SYNC};
-use crate::support::Said;
-use crate::world::{self, Tree, World};
-
-/// What an undisturbed run of a plan leaves.
-struct Reference {
-    trace: Trace,
-    before: Tree,
-    after: Tree,
-    beside: BTreeSet<String>,
-}
-
-fn undisturbed(plan: &Plan) -> Reference {
-    let mut world = World::new(plan);
-    let before = world::before();
-    let (trace, said) = world.apply(Fault::None, None);
-    said.expect(plan.code);
-    world.archives_verify();
-    let after = world.production();
-    assert_eq!(after != before, plan.deploys);
-    Reference { trace, before, after, beside: world.beside() }
-}
-
-/// `status` tells what the journal holds; every step that was said to have succeeded has.
-fn status_is_true(status: &Value, said: &Said) {
-    let steps = status["steps"].as_array().unwrap();
-    let next = status["next"].as_array().unwrap();
-    match status["state"].as_str().unwrap() {
-        "settled" => assert!(next.is_empty(), "{status}"),
-        "interrupted" => assert!(next[0].as_str().unwrap().starts_with("almaplan resume"), "{status}"),
-        _ => panic!("nobody runs it, and nobody is asked: {status}"),
-    }
-    assert!(!steps.iter().any(|step| step["state"] == "started"), "nothing runs, and yet: {status}");
-    // The last line may be torn.
-    for event in said.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-        if event["event"] == "step" && event["state"] == "succeeded" && event["phase"] == "forward" {
-            let step = steps.iter().find(|step| step["step"] == event["step"]).unwrap();
-            let state = step["state"].as_str().unwrap();
-            assert!(["succeeded", "undone", "undo-started"].contains(&state), "{step} in {status}");
-        }
-    }
-}
+use crate::plans::{BACKUP, PYTHON_ENV, Plan, RESTORE, STAGE, SYNC};
+use crate::world::{Reference, Tree, World, status_is_true};
 
 /// Killed at every call, and finished by `resume`.
 fn killed_and_resumed(plan: &Plan, fault: Fault) {
-    let reference = undisturbed(plan);
+    let reference = Reference::of(plan);
     at_every_call(&format!("{fault:?} in {}, resumed", plan.name), &reference.trace, |call| {
         let (mut world, trace) = killed(plan, fault, call, &reference);
         if trace.hit.is_some() {
@@ -76,7 +34,7 @@ fn killed_and_resumed(plan: &Plan, fault: Fault) {
 
 /// Killed at every call, and undone by `abort`; after that a new run goes its usual way.
 fn killed_and_aborted(plan: &Plan, fault: Fault) {
-    let reference = undisturbed(plan);
+    let reference = Reference::of(plan);
     at_every_call(&format!("{fault:?} in {}, aborted", plan.name), &reference.trace, |call| {
         let (mut world, trace) = killed(plan, fault, call, &reference);
         if trace.hit.is_some() {
@@ -159,4 +117,14 @@ fn a_restore_killed_at_every_call_is_finished_by_resume() {
 #[test]
 fn a_restore_killed_at_every_call_is_finished_by_abort() {
     killed_and_aborted(&RESTORE, Fault::Kill);
+}
+
+#[test]
+fn a_python_environment_killed_at_every_call_is_finished_by_resume() {
+    killed_and_resumed(&PYTHON_ENV, Fault::Kill);
+}
+
+#[test]
+fn a_python_environment_killed_with_its_children_at_every_call_is_given_up_by_abort() {
+    killed_and_aborted(&PYTHON_ENV, Fault::KillAll);
 }

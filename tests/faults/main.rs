@@ -12,6 +12,8 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used)]
 
+mod errors;
+mod full_disk;
 mod inject;
 mod kills;
 mod plans;

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::inject::{Call, Fault, Injected, Trace};
-use crate::plans::Plan;
+use crate::plans::{PYTHON_ENV, Plan};
 use crate::support::{Said, run, wait_until};
 
 /// Each entry of a folder with all of it that must be kept.
@@ -24,9 +24,13 @@ pub type Tree = BTreeMap<PathBuf, String>;
 pub struct World {
     root: TempDir,
     /// Who reads the database while it is saved: without it there would be no WAL left.
-    _open: Connection,
+    open: Connection,
+    production: PathBuf,
     injected: Vec<Injected>,
 }
+
+/// The disk of production, where it has one of its own.
+pub const DISK: &str = "disk";
 
 impl World {
     pub fn new(plan: &Plan) -> Self {
@@ -36,14 +40,43 @@ impl World {
         fs::write(root.path().join("plan.toml"), text).unwrap();
         let open = Connection::open(root.path().join("app/data/pedidos.db")).unwrap();
         assert_eq!(rows(&open), ROWS);
-        Self { root, _open: open, injected: Vec::new() }
+        let world = Self { production: root.path().join("app"), root, open, injected: Vec::new() };
+        if *plan == PYTHON_ENV {
+            world.add_python();
+        }
+        world
+    }
+
+    /// A requirement, its wheel, and an interpreter.
+    fn add_python(&self) {
+        fs::write(self.path("requirements.txt"), "almasample==1.0\n").unwrap();
+        wheel(&self.path("wheels"));
+        let ready = environment().display();
+        let python = format!("#!/bin/sh\nif [ \"$1 $2\" = '-m venv' ]; then exec cp -a '{ready}/.' \"$3\"; fi\nexec python3 \"$@\"\n");
+        fs::write(self.path("python"), python).unwrap();
+        fs::set_permissions(self.path("python"), Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Production moves to the disk mounted at `disk`, with what is beside it; other folders are there already.
+    pub fn settle_in(&mut self, disk: &str) {
+        if disk != DISK {
+            return;
+        }
+        let (from, to) = (self.path("app"), self.path(DISK).join("app"));
+        assert!(Command::new("cp").arg("-a").args([&from, &to]).status().unwrap().success());
+        fs::remove_dir_all(from).unwrap();
+        self.open = Connection::open(to.join("data/pedidos.db")).unwrap();
+        assert_eq!(rows(&self.open), ROWS);
+        let plan = fs::read_to_string(self.path("plan.toml")).unwrap();
+        fs::write(self.path("plan.toml"), plan.replace("\"app\"", &format!("\"{DISK}/app\""))).unwrap();
+        self.production = to;
     }
 
     pub fn path(&self, below: &str) -> PathBuf {
         self.root.path().join(below)
     }
 
-    fn almaplan(&self, args: &[&str]) -> Command {
+    pub fn almaplan(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_almaplan"));
         command
             .args(args)
@@ -91,7 +124,7 @@ impl World {
 
     /// The production folder.
     pub fn production(&self) -> Tree {
-        tree(&self.path("app"))
+        tree(&self.production)
     }
 
     /// What is beside it, and in the folders of backups, environments, locks and state: names without what differs from run to run.
@@ -101,7 +134,14 @@ impl World {
             let Ok(entries) = fs::read_dir(self.path(folder)) else { continue };
             for entry in entries.map(|entry| entry.unwrap()) {
                 let name = entry.file_name().into_string().unwrap();
-                names.insert(format!("{folder}/{}", name.split(|c: char| c.is_ascii_digit()).collect::<Vec<_>>().join("#")));
+                // A journal of SQLite is no leftover: whoever writes next takes it in.
+                if folder == ".almaplan" && name.starts_with("state.db-") {
+                    continue;
+                }
+                names.insert(format!(
+                    "{folder}/{}",
+                    name.split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("#")
+                ));
             }
         }
         names
@@ -113,6 +153,26 @@ impl World {
         for path in entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "zip")) {
             verify(&path);
         }
+    }
+}
+
+/// What an undisturbed run of a plan leaves.
+pub struct Reference {
+    pub trace: Trace,
+    pub before: Tree,
+    pub after: Tree,
+    pub beside: BTreeSet<String>,
+}
+
+impl Reference {
+    pub fn of(plan: &Plan) -> Self {
+        let mut world = World::new(plan);
+        let (trace, said) = world.apply(Fault::None, None);
+        said.expect(plan.code);
+        world.archives_verify();
+        let (before, after) = (template().production.clone(), world.production());
+        assert_eq!(after != before, plan.deploys);
+        Self { trace, before, after, beside: world.beside() }
     }
 }
 
@@ -157,6 +217,26 @@ fn rows(database: &Connection) -> u32 {
     database.query_row("SELECT count(*) FROM pedidos", [], |row| row.get(0)).unwrap()
 }
 
+/// `status` tells what the journal holds; every step that was said to have succeeded has.
+pub fn status_is_true(status: &Value, said: &Said) {
+    let steps = status["steps"].as_array().unwrap();
+    let next = status["next"].as_array().unwrap();
+    match status["state"].as_str().unwrap() {
+        "settled" if status["outcome"] != "stuck" => assert!(next.is_empty(), "{status}"),
+        "settled" | "interrupted" => assert!(next[0].as_str().unwrap().starts_with("almaplan resume"), "{status}"),
+        _ => panic!("nobody runs it, and nobody is asked: {status}"),
+    }
+    assert!(!steps.iter().any(|step| step["state"] == "started"), "nothing runs, and yet: {status}");
+    // The last line may be torn.
+    for event in said.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        if event["event"] == "step" && event["state"] == "succeeded" && event["phase"] == "forward" {
+            let step = steps.iter().find(|step| step["step"] == event["step"]).unwrap();
+            let state = step["state"].as_str().unwrap();
+            assert!(["succeeded", "undone", "undo-started", "undo-failed"].contains(&state), "{step} in {status}");
+        }
+    }
+}
+
 /// Every entry of `folder`, its mode, and of files the time and the content; but for the index of a WAL, which no copy needs.
 pub fn tree(folder: &Path) -> Tree {
     let mut tree = Tree::new();
@@ -196,11 +276,6 @@ fn hash(content: &[u8]) -> String {
     blake3::hash(content).to_hex().to_string()
 }
 
-/// The production folder of every world, before anything is done.
-pub fn before() -> Tree {
-    template().production.clone()
-}
-
 /// What every world begins as.
 struct Template {
     packed: Vec<u8>,
@@ -228,6 +303,48 @@ fn template() -> &'static Template {
         Template { packed, production: tree(&path("app")) }
     })
 }
+
+/// A package with one module, made by hand: no network is needed.
+fn wheel(folder: &Path) {
+    fs::create_dir(folder).unwrap();
+    let info = "almasample-1.0.dist-info";
+    let files = [
+        ("almasample.py".to_owned(), "VERSION = '1.0'\n".to_owned()),
+        (format!("{info}/METADATA"), "Metadata-Version: 2.1\nName: almasample\nVersion: 1.0\n".to_owned()),
+        (format!("{info}/WHEEL"), "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n".to_owned()),
+        (format!("{info}/RECORD"), format!("almasample.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")),
+    ];
+    let mut zip = zip::ZipWriter::new(fs::File::create(folder.join("almasample-1.0-py3-none-any.whl")).unwrap());
+    for (name, text) in files {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap();
+}
+
+/// A virtual environment, made once, with a pip that unpacks wheels and can do nothing else: with the whole one, every environment
+/// would cost seconds, in processes that are not what is killed here.
+fn environment() -> &'static Path {
+    static ENVIRONMENT: OnceLock<PathBuf> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| {
+        let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults environment");
+        let _ = fs::remove_dir_all(&place);
+        assert!(Command::new("python3").args(["-m", "venv", "--without-pip"]).arg(&place).status().unwrap().success());
+        let packages = fs::read_dir(place.join("lib")).unwrap().next().unwrap().unwrap().path().join("site-packages");
+        fs::create_dir(packages.join("pip")).unwrap();
+        fs::write(packages.join("pip/__main__.py"), PIP).unwrap();
+        place
+    })
+}
+
+const PIP: &str = "
+import pathlib, sys, zipfile
+if 'install' in sys.argv:
+    packages = pathlib.Path(__file__).parent.parent
+    for wheel in pathlib.Path(sys.argv[sys.argv.index('--find-links') + 1]).glob('*.whl'):
+        zipfile.ZipFile(wheel).extractall(packages)
+        print('installed', wheel.name)
+";
 
 /// What deployed version 1, and saved it.
 const FIRST: &str = r#"
