@@ -14,14 +14,12 @@ fn killed_and_resumed(plan: &Plan, fault: Fault) {
         if trace.hit.is_some() {
             let said = world.say(&["resume", "--progress", "json"]);
             if said.stderr.contains("there is no run to go on with") {
-                // It never began, or had ended.
-                let status = world.status();
                 said.expect(0);
-                if status.is_none() {
-                    assert_eq!(world.production(), reference.before, "{call}");
-                    world.apply(Fault::None, None).1.expect(plan.code);
+                if let Some(status) = world.status() {
+                    assert_eq!(status["state"], "settled", "{call}");
                 } else {
-                    assert_eq!(status.unwrap()["state"], "settled", "{call}");
+                    assert_eq!(world.production(), reference.before, "{call}: it never began, and yet");
+                    world.apply(Fault::None, None).1.expect(plan.code);
                 }
             } else {
                 said.expect(plan.code);
