@@ -616,6 +616,28 @@ mod tests {
         assert_eq!(*asked.lock().unwrap(), 1, "the wrong process was asked");
     }
 
+    #[tokio::test]
+    async fn a_process_that_dies_while_it_is_waited_for_ends_the_wait() {
+        let mut service = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let told = Arc::new(tokio::sync::Notify::new());
+        let looked = told.clone();
+        let log = move |update: almaplan_engine::update::Update| {
+            if matches!(update, almaplan_engine::update::Update::Log { .. }) {
+                looked.notify_one();
+            }
+        };
+        let with = json!({ "base": serve(|_| Reply::new(200)), "deadline": "30s", "checks": [{ "path": "/" }], "pid": service.id() });
+        let (check, cx) = (step(with), Context::standalone(folder.path(), Arc::new(log)));
+        let (failure, ()) = tokio::join!(check.run(&cx), async {
+            told.notified().await;
+            service.kill().unwrap();
+            service.wait().unwrap();
+        });
+        let message = failure.unwrap_err().message;
+        assert!(message.contains("has ended") && !message.contains("still so after"), "{message}");
+    }
+
     #[test]
     fn only_a_check_that_writes_must_be_asked_about_after_an_interruption() {
         let meaning = |checks: Value| Step::on_interrupt(&step(json!({ "base": "http://127.0.0.1", "checks": checks })));

@@ -438,6 +438,29 @@ compensate = "none"
 }
 
 #[test]
+fn what_changes_things_before_the_pivot_and_declares_nothing_is_warned_of() {
+    let text = with_steps(
+        r#"
+[steps.a]
+uses = "copy"
+with = { from = "x", to = "y" }
+[steps.b]
+uses = "look"
+needs = ["a"]
+pivot = true
+[steps.c]
+uses = "copy"
+needs = ["b"]
+with = { from = "x", to = "y" }
+"#,
+    );
+    let loaded = load_text(&text);
+    assert!(loaded.plan.is_some(), "it is only a warning");
+    let warned: Vec<_> = loaded.mistakes.iter().map(|mistake| (mistake.code(), &text[mistake.span.clone()])).collect();
+    assert_eq!(warned, [("ALM0037", "a")]);
+}
+
+#[test]
 fn compensations_may_refer_to_what_came_before_only() {
     let text = with_steps(
         r#"
