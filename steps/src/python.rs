@@ -332,6 +332,11 @@ mod tests {
         let cx = run.context(folder.path());
         let shell = Python { program: "/bin/sh".into() };
         shell.run(&cx, &["-c", "echo >effect"], Some(folder.path()), true).await.unwrap_err();
+        // Whatever waited to become it has had its time.
+        let waiting = run.spawned.lock().unwrap()[0].clone();
+        while process::is_alive(&waiting) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

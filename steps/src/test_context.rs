@@ -42,11 +42,14 @@ impl TestRun {
         tokio::spawn(async move {
             while let Some(request) = inbox.recv().await {
                 match request.keep {
-                    _ if deaf => continue,
+                    Keep::Process(process) => spawned.lock().unwrap().push(process),
+                    Keep::Outputs(_) if deaf => {}
                     Keep::Outputs(outputs) => {
                         kept.lock().unwrap().extend(outputs.iter().map(|(name, value)| format!("{name}={value}")));
                     }
-                    Keep::Process(process) => spawned.lock().unwrap().push(process),
+                }
+                if deaf {
+                    continue;
                 }
                 let _ = request.done.send(());
             }

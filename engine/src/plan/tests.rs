@@ -461,6 +461,14 @@ with = { from = "x", to = "y" }
 }
 
 #[test]
+fn a_plan_has_one_pivot_at_most() {
+    let text = with_steps("[steps.a]\nuses = \"look\"\npivot = true\n[steps.b]\nuses = \"look\"\nneeds = [\"a\"]\npivot = true\n");
+    let loaded = load_text(&text);
+    assert!(loaded.plan.is_none());
+    assert!(matches!(&loaded.mistakes[..], [Mistake { problem: Problem::SeveralPivots, .. }]), "{:?}", loaded.mistakes);
+}
+
+#[test]
 fn compensations_may_refer_to_what_came_before_only() {
     let text = with_steps(
         r#"
