@@ -256,7 +256,8 @@ impl Work {
     fn content(&self, job: &Job, live: &Live, found: &Found) -> Result<Content, FileError> {
         match found.kind {
             Kind::Folder | Kind::Other => Ok(Content::Ready((item(found), Packed::default()))),
-            Kind::Link => match found.link_text()? {
+            // What was looked at is what is written: it may lead elsewhere by now.
+            Kind::Link => match found.link.clone() {
                 Some(target) => Ok(Content::Ready((item(found), Packed::new(target.into_bytes(), 0)))),
                 None => live.lost(found).map(|()| Content::Gone),
             },
@@ -327,13 +328,14 @@ fn item(found: &Found) -> Item {
 
 /// Takes out what no archive can hold, and says so.
 fn leave_out(job: &Job, found: &mut Vec<Found>) -> Result<(), FileError> {
-    let texts = found.iter().map(|found| if found.kind == Kind::Link { found.link_text() } else { Ok(None) });
-    let texts: Vec<Option<String>> = texts.collect::<Result<_, _>>()?;
-    let names: Vec<String> = found.iter().filter(|found| found.kind == Kind::Link).map(|link| link.name.clone()).collect();
+    let mut names = Vec::new();
+    for link in found.iter_mut().filter(|found| found.kind == Kind::Link) {
+        link.link = link.link_text()?;
+        names.push(link.name.clone());
+    }
     let links: HashSet<&str> = names.iter().map(String::as_str).collect();
-    let mut texts = texts.into_iter();
     found.retain(|found| {
-        let complaint = texts.next().flatten().and_then(|text| check_link(&found.name, &text, &links));
+        let complaint = found.link.as_ref().and_then(|target| check_link(&found.name, target, &links));
         let complaint = complaint.or((found.kind == Kind::Other).then_some("is neither a file nor a folder"));
         if let Some(complaint) = complaint {
             job.cx.warn(format!("{} {complaint}: it is left out of the backup", found.path.display()));

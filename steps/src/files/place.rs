@@ -243,7 +243,7 @@ pub(crate) fn move_in(job: &Job, staged: &Path, path: &Path) -> Result<(), FileE
     let unfinished = path.with_file_name(format!(".almaplan-new-{name}"));
     remove_file(job, &unfinished)?;
     let meta = staged.symlink_metadata().map_err(io_error("look at", staged))?;
-    let found = Found { name: name.into_owned(), path: staged.to_owned(), kind: super::walk::kind(&meta), meta };
+    let found = Found { name: name.into_owned(), path: staged.to_owned(), kind: super::walk::kind(&meta), meta, link: None };
     if found.kind == Kind::Link {
         copy_link(&found, &unfinished)?;
     } else {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::{FileError, Job, Patterns, beside, io_error, platform, present, walk};
+use super::{FileError, Job, Kind, Patterns, beside, io_error, platform, present, walk};
 
 /// Removes a file or a link, read-only or not; nothing there is fine.
 pub(crate) fn remove_file(job: &Job, path: &Path) -> Result<(), FileError> {
@@ -30,6 +30,8 @@ pub(crate) fn remove_tree(job: &Job, path: &Path) -> Result<(), FileError> {
             open_up(path);
             std::fs::remove_dir_all(path)
         }
+        // Each folder above another that is being removed takes a handle.
+        Err(error) if platform::is_out_of_handles(&error) => remove_from_within(path),
         other => other,
     })
 }
@@ -44,6 +46,14 @@ pub(crate) fn discard(job: &Job, path: &Path) -> Result<(), FileError> {
     job.patiently("rename", path, || std::fs::rename(path, &doomed))?;
     platform::sync_folder(path.parent().unwrap_or(path)).map_err(io_error("sync the folder of", path))?;
     remove_tree(job, &doomed)
+}
+
+/// Removes a folder with one handle only, however deep it is.
+fn remove_from_within(path: &Path) -> io::Result<()> {
+    for found in walk(path, &Patterns::default()).map_err(io::Error::other)?.iter().rev() {
+        if found.kind == Kind::Folder { std::fs::remove_dir(&found.path)? } else { std::fs::remove_file(&found.path)? }
+    }
+    std::fs::remove_dir(path)
 }
 
 /// Folders without write permission keep what is in them: give it back before removing.

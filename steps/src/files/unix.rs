@@ -159,6 +159,11 @@ pub(crate) fn is_held(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::BUSY | Errno::TXTBSY))
 }
 
+/// Whether this process has as many files open as it may.
+pub(crate) fn is_out_of_handles(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
 /// Whether a folder cannot be renamed, though what is in it could be replaced.
 pub(crate) fn cannot_be_renamed(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::BUSY | Errno::XDEV | Errno::INVAL | Errno::PERM | Errno::ACCESS))

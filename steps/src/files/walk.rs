@@ -21,6 +21,8 @@ pub(crate) struct Found {
     pub kind: Kind,
     /// What the system says about it (about a link: itself).
     pub meta: Metadata,
+    /// Where a link led when somebody looked; `None` before that, and of what is none any more.
+    pub link: Option<String>,
 }
 
 /// What a thing in a folder is.
@@ -148,7 +150,7 @@ fn children(root: &Path, name: &str) -> Result<Vec<Found>, FileError> {
             meta => meta.map_err(io_error("look at", &path))?,
         };
         let name = if name.is_empty() { text } else { format!("{name}/{text}") };
-        children.push(Found { name, kind: kind(&meta), path, meta });
+        children.push(Found { name, kind: kind(&meta), path, meta, link: None });
     }
     Ok(children)
 }
@@ -179,4 +181,42 @@ pub fn tree_size(path: &Path, exclude: &[String]) -> io::Result<(u64, u64)> {
     let found = walk(path, &patterns).map_err(io::Error::other)?;
     let files = found.iter().filter(|found| found.kind == Kind::File);
     Ok(files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.meta.len())))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_became_a_link_is_not_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("outside/below")).unwrap();
+        std::fs::create_dir(folder.path().join("root")).unwrap();
+        symlink("../outside", folder.path().join("root/a")).unwrap();
+        for name in ["a", "a/below"] {
+            let listed = children(&folder.path().join("root"), name);
+            assert!(matches!(&listed, Err(FileError::Changing { path }) if path.ends_with(name)), "{listed:?}");
+        }
+        assert!(children(&folder.path().join("root"), "gone").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_file_is_opened_through_no_link_and_no_pipe_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        std::fs::create_dir_all(root.join("a")).unwrap();
+        std::fs::write(root.join("a/file"), "x").unwrap();
+        let found = walk(&root, &Patterns::default()).unwrap().pop().unwrap();
+        assert_eq!((found.root(), found.open().is_ok()), (root.as_path(), true));
+        std::fs::rename(root.join("a"), root.join("b")).unwrap();
+        symlink("b", root.join("a")).unwrap();
+        assert!(platform::is_replaced(&found.open().unwrap_err()));
+        std::fs::remove_file(root.join("a")).unwrap();
+        std::fs::create_dir(root.join("a")).unwrap();
+        let status = std::process::Command::new("mkfifo").arg(root.join("a/file")).status().unwrap();
+        assert!(status.success() && platform::is_replaced(&found.open().unwrap_err()));
+    }
 }

@@ -131,6 +131,12 @@ pub(crate) fn is_held(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(5 | 32 | 33))
 }
 
+/// Whether this process has as many files open as it may.
+pub(crate) fn is_out_of_handles(error: &io::Error) -> bool {
+    // ERROR_TOO_MANY_OPEN_FILES
+    error.raw_os_error() == Some(4)
+}
+
 /// Whether a folder cannot be renamed, though what is in it could be replaced.
 pub(crate) fn cannot_be_renamed(error: &io::Error) -> bool {
     // The above, and ERROR_NOT_SAME_DEVICE

@@ -85,17 +85,55 @@ impl World {
         needed: Vec<PathBuf>,
         stop_at: Option<usize>,
     ) -> Result<S::Output, Failure> {
-        let stop = CancellationToken::new();
-        let (notes, token, seen) = (Arc::clone(&self.notes), stop.clone(), Mutex::new(0));
-        let updates: Updates = Arc::new(move |update| {
-            if let Update::Note { message, .. } = &update {
-                notes.lock().unwrap().push(message.clone());
-            }
+        let (stop, seen) = (CancellationToken::new(), Mutex::new(0));
+        let token = stop.clone();
+        let count = move |_: &Update| {
             let mut seen = seen.lock().unwrap();
             *seen += 1;
             if Some(*seen) == stop_at {
                 token.cancel();
             }
+        };
+        self.observed::<S>(run, step, with, needed, stop, count).await
+    }
+
+    /// The same; `meanwhile` happens when the first file was read, and nobody reads many more before it is over.
+    #[cfg(unix)]
+    pub async fn run_while<S: Step>(
+        &self,
+        run: &str,
+        step: &str,
+        with: Value,
+        meanwhile: impl FnOnce() + Send + 'static,
+    ) -> Result<S::Output, Failure> {
+        let meanwhile = Mutex::new(Some(meanwhile));
+        let at_first = move |update: &Update| {
+            // Whoever else shows progress waits here for as long as it takes.
+            let mut meanwhile = meanwhile.lock().unwrap();
+            if matches!(update, Update::Progress { .. })
+                && let Some(meanwhile) = meanwhile.take()
+            {
+                meanwhile();
+            }
+        };
+        self.observed::<S>(run, step, with, Vec::new(), CancellationToken::new(), at_first).await
+    }
+
+    async fn observed<S: Step>(
+        &self,
+        run: &str,
+        step: &str,
+        with: Value,
+        needed: Vec<PathBuf>,
+        stop: CancellationToken,
+        observe: impl Fn(&Update) + Send + std::marker::Sync + 'static,
+    ) -> Result<S::Output, Failure> {
+        let notes = Arc::clone(&self.notes);
+        let updates: Updates = Arc::new(move |update| {
+            if let Update::Note { message, .. } = &update {
+                notes.lock().unwrap().push(message.clone());
+            }
+            observe(&update);
         });
         let key = format!("{run}/{step}");
         let recorded = self.records.lock().unwrap().get(&key).cloned().unwrap_or_default();
