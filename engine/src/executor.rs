@@ -11,6 +11,7 @@
 //! saga, and so in the journal.
 
 mod attempt;
+mod dress;
 mod launch;
 mod mask;
 mod meter;

@@ -4,6 +4,7 @@
 //! What it wants people to see goes out as [`Update`]s, what must survive a crash goes through [`Context::record`] and
 //! [`Context::spawned`], which return only once it is durable.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Answer, Downtime, Outcome, Part, RunId, StepId};
+use crate::executor::Mask;
 use crate::update::{Level, Phase, Stream, Unit, Update, Updates};
 
 /// A boxed future, for the places where kinds of different types meet.
@@ -210,6 +212,8 @@ pub struct Attempt {
     pub needed: Arc<Mutex<Vec<PathBuf>>>,
     /// The processes that any step of this run started, or recorded as its `process`, oldest first.
     pub met: Arc<Mutex<Vec<ProcessIdentity>>>,
+    /// What must never be shown or kept.
+    pub mask: Mask,
 }
 
 struct Inner {
@@ -291,6 +295,7 @@ impl Context {
             summary: Arc::default(),
             needed: Arc::default(),
             met: Arc::default(),
+            mask: Mask::default(),
         };
         let (_, answer) = watch::channel(None);
         Self::new(attempt, CancellationToken::new(), answer, requests, updates)
@@ -397,6 +402,11 @@ impl Context {
     pub fn met(&self, pid: u32) -> Option<ProcessIdentity> {
         let met = self.inner.attempt.met.lock().expect("no code panics while it holds this lock");
         met.iter().rfind(|process| process.pid == pid).cloned()
+    }
+
+    /// `text` without secrets: for what a kind writes itself for people to keep. Whatever goes through this context is masked anyway.
+    pub fn masked<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.inner.attempt.mask.text(text)
     }
 
     /// Waits for a person's answer to this step (`almaplan resolve`).

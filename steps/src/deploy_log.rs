@@ -73,6 +73,7 @@ impl Step for DeployLog {
     async fn run(&self, cx: &Context) -> Result<DeployLogOutput, Failure> {
         let zone = TimeZone::system();
         let entry = self.entry(cx.run(), cx.summary(), &Timestamp::now().to_zoned_datetime(zone));
+        let entry: Vec<String> = cx.masked(&entry.join("\n")).lines().map(str::to_owned).collect();
         let file = cx.path(&self.file);
         let reason = match file.parent() {
             Some(folder) if folder.is_dir() => match append(&file, &entry) {

@@ -74,6 +74,7 @@ impl TestRun {
             summary: Arc::new(self.summary.clone()),
             needed: Arc::default(),
             met: Arc::default(),
+            mask: Default::default(),
         };
         let updates = move |update| {
             if let Update::Note { level, message, .. } = update {

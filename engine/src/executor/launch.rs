@@ -172,6 +172,7 @@ impl<J: Journal> Executor<J> {
             summary: Arc::new(self.summary(part)),
             needed: Arc::clone(&self.needed),
             met: Arc::clone(&self.met),
+            mask: self.job.mask.clone(),
         };
         let cx = Context::new(attempt, stop.clone(), answers, self.requests.0.clone(), self.job.updates.clone());
         let leftovers = self.leftovers(i, part);

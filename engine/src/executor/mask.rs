@@ -1,62 +1,82 @@
 //! Secrets never leave: whatever is kept or shown passes through the [`Mask`].
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::dress;
 use crate::event::{Answer, Event, Fact};
 use crate::step::Failure;
 use crate::update::{Update, Updates};
 
 /// What stands where a secret was.
 const MASKED: &str = "***";
+/// What stands where a text was cut off, in everything that is shown.
+pub(super) const CUT: char = '…';
 
-/// Bytes of the shortest line of a secret that is masked by itself: shorter ones are in every other text.
-const SHORTEST_LINE: usize = 4;
+/// Characters of the shortest piece of a secret (one of its lines, what is left of it before a cut) that is masked by itself: shorter
+/// ones are in every other text.
+pub(super) const SHORTEST_PIECE: usize = 4;
 
-/// The texts that must never be shown or kept: every secret, and every line of it, as it is, URL-encoded, JSON-escaped and in base64.
-#[derive(Debug, Clone, Default)]
+/// The texts that must never be shown or kept: every secret and every line of it, as it is, as URLs, JSON, HTML, shells and programming
+/// languages escape it, in hexadecimal and in base64.
+#[derive(Clone, Default)]
 pub struct Mask {
-    needles: Vec<String>,
+    /// The longest first, so that what contains another is masked whole.
+    secrets: Arc<[Vec<char>]>,
+    /// What shares no character with the secret.
+    codes: Arc<[String]>,
 }
 
 impl Mask {
     /// A mask over `secrets`.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut needles = Vec::new();
         // What programs print comes line by line.
-        let lines = |secret: &'a str| secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
-        for secret in
-            secrets.into_iter().flat_map(|secret| std::iter::once(secret).chain(lines(secret))).filter(|secret| !secret.is_empty())
-        {
-            needles.push(secret.to_owned());
-            needles.push(percent(secret, "%20"));
-            needles.push(percent(secret, "+"));
-            needles.push(serde_json::Value::from(secret).to_string().trim_matches('"').to_owned());
-            needles.extend(base64_cores(secret.as_bytes()));
-        }
-        // The longest first, so that what contains another is masked whole.
-        needles.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
-        needles.dedup();
-        Self { needles }
+        let lines = |secret: &'a str| secret.lines().map(str::trim).filter(|line| line.chars().count() >= SHORTEST_PIECE);
+        let pieces = secrets.into_iter().flat_map(|secret| std::iter::once(secret).chain(lines(secret)));
+        let pieces: BTreeSet<&str> = pieces.filter(|piece| !piece.is_empty()).collect();
+        let mut codes: Vec<String> = pieces.iter().flat_map(|piece| codes(piece.as_bytes())).collect();
+        codes.sort_by_key(|code| Reverse(code.len()));
+        let mut secrets: Vec<Vec<char>> = pieces.iter().map(|piece| piece.chars().collect()).collect();
+        secrets.sort_by_key(|secret| Reverse(secret.len()));
+        Self { secrets: secrets.into(), codes: codes.into() }
     }
 
     /// `text` without secrets.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut masked = Cow::Borrowed(text);
-        for needle in &self.needles {
-            if masked.contains(needle) {
-                masked = Cow::Owned(masked.replace(needle, MASKED));
+        for secret in &*self.secrets {
+            if let Some(without) = without(&masked, |text, from| dress::next(text, from, secret)) {
+                masked = Cow::Owned(without);
+            }
+        }
+        for code in &*self.codes {
+            if masked.contains(code) {
+                masked = Cow::Owned(masked.replace(code, MASKED));
+            }
+        }
+        if masked.contains(CUT) {
+            for secret in &*self.secrets {
+                if let Some(without) = without(&masked, |text, from| dress::next_cut(text, from, secret)) {
+                    masked = Cow::Owned(without);
+                }
             }
         }
         masked
     }
 
+    fn is_empty(&self) -> bool {
+        self.secrets.is_empty()
+    }
+
     /// `updates`, as everything that goes there passes through this mask.
     pub(super) fn over(&self, updates: Updates) -> Updates {
-        if self.needles.is_empty() {
+        if self.is_empty() {
             return updates;
         }
         let mask = self.clone();
@@ -64,7 +84,7 @@ impl Mask {
     }
 
     pub(super) fn event(&self, event: Event) -> Event {
-        if self.needles.is_empty() {
+        if self.is_empty() {
             return event;
         }
         match event {
@@ -128,6 +148,8 @@ impl Mask {
             Value::String(text) => Value::String(self.owned(text)),
             Value::Array(values) => values.into_iter().map(|value| self.value(value)).collect(),
             Value::Object(values) => values.into_iter().map(|(name, value)| (self.text(&name).into_owned(), self.value(value))).collect(),
+            // Part of a number is no secret: a process id or a size would be lost with it.
+            Value::Number(number) if self.text(&number.to_string()) == MASKED => Value::from(MASKED),
             Value::Null | Value::Bool(_) | Value::Number(_) => value,
         }
     }
@@ -140,16 +162,35 @@ impl Mask {
     }
 }
 
-fn percent(text: &str, space: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            b' ' => encoded.push_str(space),
-            _ => write!(encoded, "%{byte:02X}").expect("a String takes all that is written to it"),
+impl fmt::Debug for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mask over {} texts", self.secrets.len())
+    }
+}
+
+/// `text` with all that `next` finds from an index on masked; `None` where that is nothing.
+fn without(text: &str, next: impl Fn(&str, usize) -> Option<Range<usize>>) -> Option<String> {
+    let mut found = next(text, 0)?;
+    let (mut masked, mut from) = (String::with_capacity(text.len()), 0);
+    loop {
+        masked.push_str(&text[from..found.start]);
+        masked.push_str(MASKED);
+        from = found.end;
+        match next(text, from) {
+            Some(further) => found = further,
+            None => break,
         }
     }
-    encoded
+    masked.push_str(&text[from..]);
+    Some(masked)
+}
+
+/// `bytes` in hexadecimal and in base64.
+fn codes(bytes: &[u8]) -> Vec<String> {
+    let lower: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut codes = base64_cores(bytes);
+    codes.extend([lower.to_uppercase(), lower]);
+    codes
 }
 
 /// The base64 characters that `bytes` alone decide, for each of the three places where they can begin in a longer text.
@@ -180,15 +221,63 @@ mod tests {
 
     #[test]
     fn a_secret_is_masked_in_every_dress() {
-        let mask = Mask::new(["p@ss wörd/1"]);
-        for dressed in ["p@ss wörd/1", "p%40ss%20w%C3%B6rd%2F1", "p%40ss+w%C3%B6rd%2F1"] {
-            assert_eq!(mask.text(&format!("a {dressed} b")), "a *** b");
+        let mask = Mask::new(["p@ss wörd/1", "it's <\"&\\>\n+second\u{1F511}"]);
+        for dressed in [
+            "p@ss wörd/1",
+            "p%40ss%20w%C3%B6rd%2F1",
+            "p%40ss+w%c3%b6rd%2f1",
+            "p@ss%20w%C3%B6rd/1",
+            r"p@ss w\u00f6rd\/1",
+            r"p\@ss\ wörd/1",
+            r"p@ss w\xc3\xb6rd/1",
+            r"p@ss w\xf6rd/1",
+            r"p@ss w\303\266rd/1",
+            "p&#64;ss w&#xF6;rd&#x2f;1",
+            "7040737320 77c3b672642f31".replace(' ', "").as_str(),
+            "7040737320 77C3B672642F31".replace(' ', "").as_str(),
+            "it's <\"&\\>\r\n+second\u{1F511}",
+            r#"it's <\"&\\>\n+second\ud83d\udd11"#,
+            r#"it\'s \u003c\"\u0026\\\u003e\n+second\uD83D\uDD11"#,
+            "it&#39;s &lt;&quot;&amp;\\&gt;\n+second\u{1F511}",
+            "it%27s+%3C%22%26%5C%3E%0A%2Bsecond%F0%9F%94%91",
+            "it'\\''s <\"&\\>\n+second\u{1F511}",
+            "it''s <\"\"&\\>\n+second\u{1F511}",
+        ] {
+            assert_eq!(mask.text(&format!("a {dressed} b")), "a *** b", "{dressed}");
         }
         // "p@ss wörd/1" alone, after one byte, and after two, as `base64` prints it: only the shared edges stay.
         for encoded in ["cEBzcyB3w7ZyZC8x", "eHBAc3Mgd8O2cmQvMQ==", "eHhwQHNzIHfDtnJkLzE="] {
             assert!(mask.text(encoded).contains(MASKED), "{encoded}");
             assert!(mask.text(encoded).len() < encoded.len() / 2, "{}", mask.text(encoded));
         }
-        assert_eq!(mask.text("nothing here"), "nothing here");
+        for innocent in ["nothing here", "p@ss", "100 % p+q & r \\ s …", ""] {
+            assert_eq!(mask.text(innocent), innocent);
+        }
+    }
+
+    // A page of a service was shown up to its 200th character, and the password in it up to there.
+    #[test]
+    fn what_a_cut_left_of_a_secret_is_masked() {
+        let mask = Mask::new(["p@ss wörd/1"]);
+        for (cut, shown) in [
+            ("it says p@ss w…", "it says ***…"),
+            ("it says p%40ss+w%c3%b6… (cut)", "it says ***… (cut)"),
+            ("…wörd/1 it says", "…*** it says"),
+            ("p@…", "p@…"),
+        ] {
+            assert_eq!(mask.text(cut), shown);
+        }
+    }
+
+    #[test]
+    fn a_number_is_masked_as_a_whole_only() {
+        let mask = Mask::new(["481516"]);
+        let value = serde_json::json!({ "pin": 481516, "bytes": 48151623, "text": "48151623" });
+        assert_eq!(mask.value(value), serde_json::json!({ "pin": MASKED, "bytes": 48151623, "text": "***23" }));
+    }
+
+    #[test]
+    fn a_mask_does_not_show_what_it_masks() {
+        assert!(!format!("{:?}", Mask::new(["p@ss"])).contains("p@ss"));
     }
 }

@@ -186,6 +186,7 @@ pub fn context(
         summary: Arc::default(),
         needed: Arc::new(std::sync::Mutex::new(needed)),
         met: Arc::default(),
+        mask: Default::default(),
     };
     let (_, answer) = watch::channel(None);
     Context::new(attempt, stop, answer, requests, updates)

@@ -99,6 +99,7 @@ pub fn context_that_met(
         summary: Arc::default(),
         needed: Arc::default(),
         met: Arc::new(Mutex::new(met)),
+        mask: Default::default(),
     };
     let stop = CancellationToken::new();
     let (_, answer) = watch::channel(None);
