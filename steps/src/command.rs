@@ -21,7 +21,9 @@ const TAIL: usize = 64 << 10;
 
 /// Runs a program, shows what it prints, and fails unless it ends with a code that means success.
 ///
-/// Its standard input is empty. Whatever it leaves running in the background is ended with it.
+/// Its standard input is empty. Whatever it leaves running in the background is ended with it: what it started, and what those
+/// started; only a daemon that has left its session, its environment and its parents behind is out of reach. Of each stream 32 MiB are
+/// shown and kept in the step's log.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Command {

@@ -30,6 +30,10 @@ use crate::process;
 const SHOWN: usize = 20;
 /// How much of one line is shown, in characters.
 const SHOWN_LINE: usize = 400;
+/// How much of a line is looked at as one, in bytes.
+const LONGEST: u64 = 64 << 10;
+/// How many lines of a traceback are kept.
+const LONGEST_TRACEBACK: usize = 200;
 /// What begins a Python traceback.
 const TRACEBACK: &str = "Traceback (most recent call last)";
 
@@ -155,7 +159,8 @@ impl Scan {
         file.seek(SeekFrom::Start(stretch.offset))?;
         let mut reader = BufReader::new(file);
         let (mut raw, mut at, mut open) = (Vec::new(), stretch.offset, None::<Entry>);
-        while reader.read_until(b'\n', &mut raw)? > 0 {
+        // What has no line ends is read in pieces: it must not fill the memory.
+        while reader.by_ref().take(LONGEST).read_until(b'\n', &mut raw)? > 0 {
             let line = String::from_utf8_lossy(&raw).trim_end().to_owned();
             scanned.lines += 1;
             // Every line may begin an entry: a traceback belongs to the line before it, also where that matches nothing.
@@ -188,7 +193,7 @@ impl Scan {
         if scanned.shown.len() < SHOWN {
             let number = line_number(&stretch.file, entry.at)?;
             scanned.shown.push(format!("{}:{number}: {}", stretch.file.display(), entry.headline()));
-            scanned.tail.extend(entry.more);
+            scanned.tail.extend(entry.more.iter().map(|line| short(line)));
         }
         Ok(())
     }
@@ -224,7 +229,6 @@ impl Entry {
 
     /// Its first line, and the exception where a traceback follows: "ERROR in app … `ZeroDivisionError`: division by zero".
     fn headline(&self) -> String {
-        let short = |line: &str| line.chars().take(SHOWN_LINE).collect::<String>();
         match self.more.iter().rfind(|line| !line.is_empty()) {
             Some(exception) => format!("{} … {}", short(&self.first), short(exception)),
             None => short(&self.first),
@@ -248,8 +252,20 @@ impl Entry {
         if !belongs {
             return Some(line);
         }
+        // Which exception it was comes last.
+        if self.more.len() == LONGEST_TRACEBACK {
+            self.more.pop();
+        }
         self.more.push(line);
         None
+    }
+}
+
+/// The beginning of a line.
+fn short(line: &str) -> String {
+    match line.char_indices().nth(SHOWN_LINE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
     }
 }
 

@@ -233,7 +233,7 @@ impl StartService {
         };
         process::stop(tree, Gentle::Term, GRACE).await.map_err(Failure::dirty)?;
         let from = log_offsets.get(log.to_string_lossy().as_ref()).copied().unwrap_or_default();
-        Err(Failure::dirty(message).with_tail(LastLines::of(&end_of(&log, from))))
+        Err(Failure::dirty(message).with_tail(LastLines::of(&written_since(&log, from))))
     }
 
     fn late(&self) -> String {
@@ -266,14 +266,15 @@ async fn root(cx: &Context, tree: &Tree, listener: ProcessIdentity) -> Result<u3
 }
 
 /// The end of what was written to `log` since it had the size `from`.
-fn end_of(log: &Path, from: u64) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
+fn written_since(log: &Path, from: u64) -> String {
+    let read = || -> std::io::Result<String> {
         let mut file = File::open(log)?;
         let size = file.metadata()?.len();
-        file.seek(SeekFrom::Start(from.max(size.saturating_sub(TAIL)).min(size)))?;
+        let begin = from.max(size.saturating_sub(TAIL)).min(size);
+        file.seek(SeekFrom::Start(begin))?;
         let mut bytes = Vec::new();
         file.take(TAIL).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        Ok(process::end_of(&bytes, bytes.len(), begin > from))
     };
-    read().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    read().unwrap_or_default()
 }

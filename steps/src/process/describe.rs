@@ -72,7 +72,11 @@ impl Description {
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(name) = self.program.file_name() else { return write!(f, "a program that may not be seen (pid {})", self.pid) };
-        let line: String = self.command_line().chars().take(300).collect();
+        let mut line = self.command_line();
+        if let Some((end, _)) = line.char_indices().nth(300) {
+            line.truncate(end);
+            line.push('…');
+        }
         write!(f, "{} (pid {}): {line}", name.to_string_lossy(), self.pid)?;
         match &self.cwd {
             Some(cwd) => write!(f, ", in {}", cwd.display()),

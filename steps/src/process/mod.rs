@@ -28,7 +28,7 @@ pub use describe::{Description, describe, is_used};
 pub use expect::{EmptyExpectation, Expect};
 pub use gate::{Gate, GateError, Launch, launch};
 pub use identity::{boot, identify, is_alive, meant, set_boot};
-pub use output::{LastLines, pump};
+pub use output::{LastLines, end_of, pump};
 pub use port::{Listening, PortError, is_listened_on, listeners, listening};
 pub use resolve::{ResolveError, resolve};
 pub use run::{Finished, Manner, run};

@@ -146,7 +146,7 @@ async fn memory_stays_flat_however_much_is_printed() {
     // 100 MB without one line end, then 100 MB in lines.
     let line = "x".repeat(999);
     let output = kind::<Command>(sh(&format!("head -c 100000000 /dev/zero; yes {line} | head -c 100000000"))).run(&cx).await.unwrap();
-    assert_eq!(output.stdout.len(), 64 << 10);
+    assert!((63 << 10..=64 << 10).contains(&output.stdout.len()));
     assert_eq!(lines.load(Ordering::Relaxed), 100_000);
     let grown = peak.load(Ordering::Relaxed).max(resident()).saturating_sub(before);
     assert!(grown < 60_000, "grew by {grown} kB");
