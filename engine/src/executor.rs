@@ -40,7 +40,7 @@ use crate::saga::{IllegalEvent, Index, Phase, Saga, Shape, Task};
 use crate::step::{Failure, Host, Keep, Prepared, ProcessIdentity, Registry, Request, RunInfo};
 use crate::update::{self, Ending, State, Update, Updates};
 use attempt::{Limits, Verdict};
-pub use mask::Mask;
+pub use mask::{MASKED, Mask};
 
 /// How often the journal is asked for what other processes want of this run.
 const DEMANDS_EVERY: Duration = Duration::from_millis(100);

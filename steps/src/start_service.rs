@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration as Time;
 
+use almaplan_engine::executor::MASKED;
 use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, ProcessIdentity, Step, Traits};
 use almaplan_engine::update::Phase;
 use schemars::JsonSchema;
@@ -141,6 +142,14 @@ async fn adopt(cx: &Context) -> Result<Option<Tree>, Failure> {
 
 impl StartService {
     fn launch(&self, cx: &Context) -> Result<Launch, Failure> {
+        // As `stop-service` recorded them, for a rollback: a service started so would come up, and be another one.
+        if let Some(masked) = self.args.iter().find(|arg| arg.contains(MASKED)) {
+            return Err(Failure::clean(format!(
+                "`{}` was not started with `{masked}`, where `{MASKED}` stands for a secret that is not kept: write its `args` in the plan, \
+                 or hand secrets over in `env`",
+                self.program.0
+            )));
+        }
         // First, because the folder of the log is often also the one to run in, and may not exist on a first start.
         let path = cx.path(&self.log);
         let open = || {

@@ -15,7 +15,7 @@ use crate::step::Failure;
 use crate::update::{Update, Updates};
 
 /// What stands where a secret was.
-const MASKED: &str = "***";
+pub const MASKED: &str = "***";
 /// What stands where a text was cut off, in everything that is shown.
 pub(super) const CUT: char = '…';
 

@@ -112,6 +112,18 @@ async fn what_was_stopped_starts_again_from_what_the_stop_left() {
     assert!(place.is_served_by(again.pid));
 }
 
+// A service that had a secret among its arguments was started again with `***` in its place, and the rollback called complete.
+#[tokio::test]
+async fn a_service_is_not_started_with_a_masked_secret() {
+    let place = Place::new();
+    let mut with = place.with("");
+    with["args"].as_array_mut().unwrap().push(json!("--token=***"));
+    let (cx, _, seen) = context(place.path());
+    let failure = kind::<StartService>(with).run(&cx).await.unwrap_err();
+    assert!(failure.clean && failure.message.contains("`--token=***`"), "{failure}");
+    assert!(seen.spawned().is_empty());
+}
+
 #[tokio::test]
 async fn a_listener_started_by_hand_is_stopped_with_its_launcher_but_not_with_us() {
     let mut place = Place::new();
