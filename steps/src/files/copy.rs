@@ -211,7 +211,8 @@ mod tests {
             pipe.write_all(b"the second").unwrap();
         });
         let cx = Context::standalone(folder.path(), Arc::new(|_| {}));
-        let found = Found { name: "source".into(), kind: Kind::File, meta: source.metadata().unwrap(), path: source.clone() };
+        let meta = source.metadata().unwrap();
+        let found = Found { name: "source".into(), kind: Kind::File, meta, path: source.clone(), link: None };
         let refused = blocking(&cx, move |job| copy_opened(job, &found, File::open(&source).unwrap(), &copy)).await;
         disk.join().unwrap();
         let message = refused.unwrap_err().message;
