@@ -207,7 +207,7 @@ async fn an_archive_that_the_disk_did_not_keep_is_no_backup() {
         }
     };
     let with = json!({ "source": "app", "archive": "out/b.zip", "level": 0 });
-    let failure = world.run_while::<Backup>("r", "backup", with, flip_a_bit_of_the_first_once_it_is_written).await.unwrap_err();
+    let failure = world.run_watched::<Backup>("r", "backup", with, flip_a_bit_of_the_first_once_it_is_written).await.unwrap_err();
     assert!(failure.message.contains("does not have the checksum that it says"), "{failure}");
     assert!(failure.clean, "{failure}");
     assert_eq!(std::fs::read_dir(world.path("out")).unwrap().count(), 0, "nothing stands under its name, nor beside it");

@@ -188,7 +188,7 @@ async fn a_source_that_is_still_being_written_is_not_staged() {
         let mut file = std::fs::File::options().append(true).open(&source).unwrap();
         std::io::Write::write_all(&mut file, b", and more").unwrap();
     };
-    let failure = world.run_while::<Stage>("r", "stage", json!({ "from": "dev", "to": "app" }), goes_on).await.unwrap_err();
+    let failure = world.run_watched::<Stage>("r", "stage", json!({ "from": "dev", "to": "app" }), goes_on).await.unwrap_err();
     assert!(failure.clean && failure.message.contains("app.js"), "{failure}");
     assert!(!world.has("app.almaplan-staged"), "half of a release was left");
 }

@@ -59,21 +59,20 @@ impl World {
         self.run_with::<S>(run, step, with, Vec::new(), None).await
     }
 
-    /// The same, while `meanwhile` is called at each sign of progress, in the very thread that makes it.
-    pub async fn run_while<S: Step>(
+    /// The same, while `at_each` is called at each sign of progress, in the very thread that makes it.
+    pub async fn run_watched<S: Step>(
         &self,
         run: &str,
         step: &str,
         with: Value,
-        meanwhile: impl Fn() + Send + Sync + 'static,
+        at_each: impl Fn() + Send + std::marker::Sync + 'static,
     ) -> Result<S::Output, Failure> {
-        let updates: Updates = Arc::new(move |update| {
+        let observe = move |update: &Update| {
             if let Update::Progress { .. } = update {
-                meanwhile();
+                at_each();
             }
-        });
-        let cx = context(self.dir.path(), run, step, Map::new(), Vec::new(), CancellationToken::new(), updates, |_, _| {});
-        serde_json::from_value::<S>(with).unwrap().run(&cx).await
+        };
+        self.observed::<S>(run, step, with, Vec::new(), CancellationToken::new(), observe).await
     }
 
     /// The same, with needed paths, and stopped at the `stop_at`-th sign of progress.
