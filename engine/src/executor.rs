@@ -103,7 +103,8 @@ pub struct Executor<J> {
     /// To be spawned once the batch is durable.
     prepared: Vec<Launch>,
     live: JoinSet<Verdict>,
-    lives: HashMap<Id, Live>,
+    /// In the order in which they were spawned, so that the same run goes the same way.
+    lives: BTreeMap<Id, Live>,
     busy: HashSet<Index>,
     /// Steps whose probe cannot be asked: a person must say.
     unprobeable: HashSet<Index>,
@@ -173,7 +174,7 @@ impl<J: Journal> Executor<J> {
             shown: Vec::new(),
             prepared: Vec::new(),
             live: JoinSet::new(),
-            lives: HashMap::new(),
+            lives: BTreeMap::new(),
             busy: HashSet::new(),
             unprobeable: HashSet::new(),
             pauses: BTreeMap::new(),
@@ -342,7 +343,7 @@ impl<J: Journal> Executor<J> {
     async fn ended(&mut self, joined: Result<(Id, Verdict), JoinError>) {
         let (id, verdict) = match joined {
             Ok(ended) => ended,
-            Err(error) => (error.id(), Verdict::Broken(Failure::dirty(format!("almaplan has a bug: the work panicked ({error})")))),
+            Err(error) => (error.id(), Verdict::Broken(panicked(error))),
         };
         let (i, part) = {
             let live = self.lives.get(&id).expect("only what was spawned ends");
@@ -503,6 +504,14 @@ impl<J: Journal> Executor<J> {
     fn id(&self, i: Index) -> StepId {
         self.saga.shape().steps[i].id.clone()
     }
+}
+
+/// In the words of the panic alone: the number of a task, which is another one each time, tells nobody anything.
+fn panicked(error: JoinError) -> Failure {
+    let panic = error.try_into_panic().ok();
+    let text =
+        panic.as_ref().and_then(|panic| panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied()));
+    Failure::dirty(format!("almaplan has a bug: the work panicked ({})", text.unwrap_or("without a word")))
 }
 
 fn planned(plan: &Plan, i: Index) -> &PlannedStep {

@@ -68,6 +68,8 @@ async fn begun(
 async fn stoppable(work: Box<dyn Prepared>, cx: &Context, limits: Limits, stop: &CancellationToken) -> Verdict {
     let mut running = work.run(cx);
     let timed_out = tokio::select! {
+        // Work that is done counts, also at the very moment when it is told to stop.
+        biased;
         result = &mut running => return match result {
             // It noticed the order before we did.
             Err(_) if stop.is_cancelled() => Verdict::Cancelled,
