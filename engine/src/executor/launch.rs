@@ -1,5 +1,6 @@
 //! What is wanted is begun: whether it has room, its inputs rendered, its beginning noted, and once that is durable, spawned.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -206,7 +207,9 @@ impl<J: Journal> Executor<J> {
             summary.unwound = self.saga.unwound();
             if self.saga.unwinding() {
                 let written_off = self.saga.forward().filter(|&i| !self.saga.step(i).written_off.is_empty());
-                summary.owed = self.saga.owed().chain(written_off).map(|i| self.id(i)).collect();
+                // A step may be both: one of its compensations written off, a later one stuck.
+                let owed: BTreeSet<Index> = self.saga.owed().chain(written_off).collect();
+                summary.owed = owed.into_iter().map(|i| self.id(i)).collect();
             }
         }
         summary

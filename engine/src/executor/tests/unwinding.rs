@@ -204,6 +204,20 @@ async fn a_debt_written_off_lets_the_rest_be_undone_and_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_step_that_owes_and_was_written_off_is_listed_once() {
+    // One of its compensations was written off and a later one is stuck: `finally` steps were told of it twice.
+    let mut stage = Stage::new(
+        "[steps]
+        a = { uses = \"fake\", compensate = [{ uses = \"fake\", on_failure = \"continue\", with = { acts = [\"dirty no\"] } }, { uses = \"fake\", with = { acts = [\"dirty no\"] } }] }
+        c = { uses = \"fake\", needs = [\"a\"], with = { acts = [\"dirty no\"] } }
+        [finally]
+        f = { uses = \"look\", with = { acts = [\"summary\"] } }",
+    );
+    assert_eq!(stage.apply().await.ending, Ending::Settled(Outcome::Stuck));
+    assert!(stage.world.has("finally f: Some(\"stuck\"), failed [\"c\"], unwound true, owed [\"a\"]"), "{:#?}", stage.world.log());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_compensation_that_cannot_be_rendered_fails_like_one_that_was_tried() {
     let mut stage = Stage::new(
         "[steps]
