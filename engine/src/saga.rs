@@ -504,7 +504,9 @@ impl Saga {
     fn reset_finally(&mut self) {
         for i in 0..self.states.len() {
             if self.shape.steps[i].finally {
-                self.states[i] = StepState { attempt: self.states[i].attempt, ..StepState::new() };
+                // What an earlier attempt left running must still be ended before the next one.
+                let processes = std::mem::take(&mut self.states[i].processes);
+                self.states[i] = StepState { attempt: self.states[i].attempt, processes, ..StepState::new() };
             }
         }
     }

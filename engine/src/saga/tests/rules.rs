@@ -435,6 +435,18 @@ fn rule_11_finally_runs_each_time_the_run_is_settled_and_never_changes_the_outco
 }
 
 #[test]
+fn rule_18_what_a_finally_step_left_running_is_known_when_the_run_is_settled_anew() {
+    // The processes of its attempts were forgotten with the rest of its state, so that it ran again beside what it had left running.
+    let mut run = Run::of([step(&[]), finally(&[])]);
+    run.succeeds(0);
+    run.settles();
+    let process = ProcessIdentity { pid: 7, started: 1, program: "/bin/fake".to_owned(), boot: "0".to_owned() };
+    run.starts(1).step(1, Fact::Spawned { part: Part::Finally, process: process.clone() }).crashes().aborts().is_undone(0);
+    run.settles();
+    assert_eq!(run.saga.processes(1, Part::Finally), [process]);
+}
+
+#[test]
 fn rule_14_a_cancelled_step_is_unknown_and_nothing_is_compensated_by_itself() {
     let mut run = Run::of([step(&[]), step(&[0])]);
     run.succeeds(0).starts(1).step(1, Fact::Unknown);
