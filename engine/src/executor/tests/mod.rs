@@ -5,7 +5,6 @@
 mod ahead;
 mod fake;
 mod resuming;
-mod simulation;
 mod size;
 mod stage;
 mod stopping;
