@@ -365,7 +365,7 @@ mod tests {
                 "free_space": [{ "path": "backups/new", "at_least": "1KiB", "for_backup_of": "." }],
                 "writable": ["a/b/c", ".", "plan.toml"],
                 "exists": "plan.toml",
-                "programs": [{ "program": "python3", "at_least": "3.0" }, { "program": "true" }],
+                "programs": [{ "program": "python3", "at_least": "3.9" }, { "program": "true" }],
                 "port": listener.local_addr().unwrap().port(),
                 "port_expect": ["no such thing", "almaplan"],
                 "url": serve(|_| Reply::new(404)),

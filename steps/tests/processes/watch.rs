@@ -64,7 +64,7 @@ async fn a_process_that_ends_is_noticed_long_before_the_next_look() {
     let mut service = python("import sys; sys.stdin.read()");
     let (cx, ..) = context("/".as_ref());
     let begun = Instant::now();
-    let watch: Watch = kind(json!({ "pid": service.0.id(), "for": "10m", "interval": "5m" }));
+    let watch: Watch = kind(json!({ "pid": service.0.id(), "for": "60s", "interval": "30s" }));
     // The first poll of the watch has looked at the process before it is killed. Not waited for: a zombie counts as ended.
     let (watched, ()) = tokio::join!(biased; watch.run(&cx), async { service.0.kill().unwrap() });
     let failure = watched.unwrap_err();
