@@ -400,3 +400,78 @@ fn a_newer_format_is_refused_by_name_by_every_command() {
     Connection::open(case.state("state.db")).unwrap().pragma_update(None, "user_version", 1).unwrap();
     case.place.say(&["resume"]).expect(0);
 }
+
+/// The state that an almaplan of long ago left, on a machine of today.
+struct Golden {
+    place: Place,
+}
+
+impl Golden {
+    fn new() -> Self {
+        let place = Place::new();
+        let golden = support::repository().join("tests/golden/format-1");
+        for (path, bytes) in content(&golden) {
+            let path = place.path(".almaplan").join(path.strip_prefix(&golden).unwrap());
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        Self { place }
+    }
+
+    /// The run of a case of its plan.
+    fn run(&self, case: &str) -> String {
+        let runs = Store::open(&self.place.path(".almaplan")).unwrap().runs().unwrap();
+        runs.into_iter().find(|row| row.lock == format!("golden-{case}")).unwrap().run.to_string()
+    }
+
+    fn status(&self, case: &str) -> Json {
+        serde_json::from_str(&self.place.say(&["status", &self.run(case), "--json"]).expect(0).stdout).unwrap()
+    }
+
+    /// What the steps of a case were last known to be, in the order of the plan.
+    fn states(&self, case: &str) -> String {
+        let status = self.status(case);
+        let states: Vec<_> = status["steps"].as_array().unwrap().iter().map(|step| step["state"].as_str().unwrap()).collect();
+        format!("{} {}: {}", status["state"].as_str().unwrap(), status["outcome"].as_str().unwrap_or("-"), states.join(" "))
+    }
+}
+
+#[test]
+fn a_journal_of_format_1_is_read_as_it_was_meant() {
+    let golden = Golden::new();
+    for (case, states) in [
+        ("succeeds", "settled warned: succeeded skipped failed succeeded succeeded succeeded succeeded"),
+        ("sticks", "settled stuck: succeeded skipped failed undo-failed not-run not-run succeeded"),
+        ("goes-on", "interrupted -: succeeded skipped failed unknown pending pending pending"),
+        ("is-asked", "interrupted -: succeeded skipped failed succeeded unknown pending pending"),
+        ("fails", "interrupted -: undo-started skipped failed undone not-run not-run pending"),
+    ] {
+        assert_eq!(golden.states(case), states, "{case}");
+    }
+    let logs = golden.place.say(&["logs", &golden.run("succeeds"), "last"]).expect(0);
+    assert!(logs.stdout.ends_with(" four\n"), "{}", logs.all());
+}
+
+#[test]
+fn a_run_of_format_1_is_gone_on_with() {
+    let golden = Golden::new();
+    let resume = |case: &str, code: i32| golden.place.say(&["resume", &golden.run(case), "--progress", "json"]).expect(code);
+
+    let said = resume("goes-on", 0);
+    assert_eq!(golden.states("goes-on"), "settled warned: succeeded skipped failed succeeded succeeded succeeded succeeded");
+    let asked = said.events().into_iter().find(|event| event["step"] == "asked" && event["state"] == "succeeded").unwrap();
+    assert_eq!(asked["outputs"]["stdout"], "three: one\n\n", "what the first step left long ago");
+
+    let paused = resume("is-asked", 4);
+    assert_eq!(paused.outcome(), "paused");
+    golden.place.say(&["resolve", &golden.run("is-asked"), "asked", "done"]).expect(0);
+    assert_eq!(resume("is-asked", 0).states("asked"), Vec::<String>::new());
+
+    let undone = resume("fails", 3);
+    assert_eq!((undone.states("first").last().map(String::as_str), undone.states("tried").len()), (Some("undone"), 0));
+
+    assert_eq!(resume("sticks", 4).states("tried"), ["undo-started", "undo-failed"]);
+
+    golden.place.say(&["rollback", &golden.run("succeeds"), "--yes"]).expect(0);
+    assert_eq!(golden.states("succeeds"), "settled compensated: undone skipped failed undone undone succeeded succeeded");
+}
