@@ -2,6 +2,7 @@
 
 use almaplan_engine::event::{Event, Outcome, RunFact, RunId};
 use almaplan_engine::lock::Holder;
+use almaplan_engine::update::Ending;
 use console::measure_text_width;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -9,9 +10,10 @@ use serde_json::{Value, json};
 use crate::cli::RunsArgs;
 use crate::diagnose::{Exit, Refusal};
 use crate::machine::{self, Found};
+use crate::session;
 use crate::view::words::{Tone, Words, pad};
 
-use super::status::{RunState, run_state};
+use super::status::{RunState, ending, run_state};
 use super::{Globals, print};
 
 /// Shows the runs of the state folder; without one, the unsettled ones of the machine.
@@ -107,10 +109,11 @@ impl RunRow {
         Ok(Self {
             run: found.row.run.clone(),
             plan: found.row.plan_name.clone(),
-            state: match found.row.finished {
+            // Not by the row alone: who ran it may have died before it could note that it was over.
+            state: match found.row.outcome {
+                Some(outcome) if found.row.finished => RunState::of(Ending::Settled(outcome), running),
                 _ if running => RunState::Running,
-                true => RunState::Settled,
-                false => RunState::Interrupted,
+                _ => RunState::of(ending(&session::replay(globals, &records, &almaplan_steps::registry())?.2), false),
             },
             outcome: found.row.outcome,
             started_at: found.row.started_at,

@@ -1,7 +1,7 @@
 //! `almaplan status [RUN]`: where a run stands, what is owed, and the exact next command.
 
 use almaplan_engine::event::{Downtime, Outcome, RunId, StepId};
-use almaplan_engine::saga::Phase;
+use almaplan_engine::saga::{Phase, Saga};
 use almaplan_engine::update::{Ending, State};
 use console::measure_text_width;
 use jiff::Timestamp;
@@ -38,6 +38,15 @@ fn newest(globals: &Globals) -> Result<Found, Refusal> {
             Ok(Found { store, row })
         }
         None => machine::find_open(globals)?.ok_or_else(none),
+    }
+}
+
+/// How whoever had a run last left it.
+pub(super) fn ending(saga: &Saga) -> Ending {
+    match saga.outcome() {
+        Some(outcome) if saga.finished() => Ending::Settled(outcome),
+        _ if saga.questions().next().is_some() => Ending::Paused,
+        _ => Ending::Interrupted,
     }
 }
 
@@ -86,6 +95,16 @@ pub enum RunState {
 }
 
 impl RunState {
+    /// The state of a run that is left like this, or that some process is at.
+    pub(super) fn of(ending: Ending, running: bool) -> Self {
+        match ending {
+            _ if running => Self::Running,
+            Ending::Settled(_) => Self::Settled,
+            Ending::Paused => Self::Paused,
+            Ending::Interrupted => Self::Interrupted,
+        }
+    }
+
     /// As programs see it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -122,17 +141,8 @@ impl StatusView {
         let pid = machine::holder_pid(globals, &found.row)?;
         let records = found.store.read(&found.row.run).map_err(|error| machine::journal_refused(globals, found.store.dir(), &error))?;
         let (plan, opened, saga) = session::replay(globals, &records, &almaplan_steps::registry())?;
-        let ending = match saga.outcome() {
-            Some(outcome) if saga.finished() => Ending::Settled(outcome),
-            _ if saga.questions().next().is_some() => Ending::Paused,
-            _ => Ending::Interrupted,
-        };
-        let state = match ending {
-            _ if pid.is_some() => RunState::Running,
-            Ending::Settled(_) => RunState::Settled,
-            Ending::Paused => RunState::Paused,
-            Ending::Interrupted => RunState::Interrupted,
-        };
+        let ending = ending(&saga);
+        let state = RunState::of(ending, pid.is_some());
         let id = |i: usize| saga.shape().steps[i].id.clone();
         let owed = session::owed(&saga);
         // An approval is asked while it is live; a process that ended took its question along, and the next one asks again.
