@@ -5,13 +5,16 @@
 mod support;
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, mpsc};
 use std::time::Duration;
 
+use almaplan_engine::event::RunId;
+use serde_json::Value;
 use support::place::Place;
-use support::{Said, run, said};
+use support::{Said, run, said, wait_until};
 
 /// Races of each sort: four sorts are 2,000 races of two `apply`, and 400 of those with `resume` among them.
 const APPLIES: usize = 500;
@@ -183,4 +186,81 @@ fn of_two_resumes_exactly_one_runs() {
         let both = [track.almaplan("", &["resume"]), track.almaplan("", &["resume"])];
         track.race(both).exactly_one_ran(track);
     });
+}
+
+/// A plan of many short steps, of which the last one waits for a file.
+fn many_steps(steps: usize) -> String {
+    let mut plan = "format = 1\n[plan]\nname = \"plan\"\nmax_parallel = 2\n".to_owned();
+    for n in 0..steps {
+        let needs = if n < 2 { String::new() } else { format!("needs = [\"s{}\"]\n", n - 2) };
+        plan.push_str(&format!(
+            "[steps.s{n}]\nuses = \"command\"\ncompensate = \"none\"\n{needs}with = {{ program = \"echo\", args = [\"{n}\"] }}\n"
+        ));
+    }
+    let wait = "echo >> begun; until [ -e go ] || [ ! -e begun ]; do sleep 0.02; done";
+    plan + &format!(
+        "[steps.wait]\nuses = \"command\"\ncompensate = \"none\"\nneeds = [\"s{}\"]\nwith = {{ program = \"sh\", args = [\"-c\", \"{wait}\"] }}\n",
+        steps - 1
+    )
+}
+
+/// Reads a run until it is over: what is told only grows, and every reading succeeds.
+fn read_until_over(place: &Place, run_id: &str, reader: usize, reads: &AtomicUsize) {
+    if reader < 2 {
+        let logs = place.say(&["logs", run_id, "-f"]).expect(0);
+        assert_eq!(logs.stdout.lines().count(), STEPS, "each line once: {}", logs.stdout);
+        return;
+    }
+    let mut known = 0;
+    loop {
+        let over = if reader.is_multiple_of(2) {
+            let status: Value = serde_json::from_str(&place.say(&["status", run_id, "--json"]).expect(0).stdout).unwrap();
+            let done = status["steps"].as_array().unwrap().iter().filter(|step| step["state"] == "succeeded").count();
+            assert!(done >= known, "{done} after {known}: {status}");
+            known = done;
+            status["state"] == "settled"
+        } else {
+            let runs: Value = serde_json::from_str(&place.say(&["runs", "--json"]).expect(0).stdout).unwrap();
+            let state = &runs["runs"][0]["state"];
+            assert!(state == "running" || runs["runs"][0]["outcome"] == "succeeded", "{runs}");
+            state == "settled"
+        };
+        reads.fetch_add(1, Ordering::Relaxed);
+        if over {
+            return;
+        }
+    }
+}
+
+const READERS: usize = 10;
+const STEPS: usize = 40;
+
+#[test]
+fn ten_readers_never_disturb_a_run() {
+    let place = Place::new();
+    place.write("plan.toml", &many_steps(STEPS));
+    let mut child = place.almaplan(&["apply", "plan.toml", "--progress", "json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let first: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
+    let run_id = first["run"].as_str().unwrap();
+    let reads = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for reader in 0..READERS {
+            let (place, reads) = (&place, &reads);
+            scope.spawn(move || read_until_over(place, run_id, reader, reads));
+        }
+        scope.spawn(|| {
+            // Its pipe must not fill.
+            let events: Vec<Value> = lines.map(|line| serde_json::from_str(&line).unwrap()).collect();
+            let succeeded = events.iter().filter(|event| event["event"] == "step" && event["state"] == "succeeded").count();
+            assert_eq!(succeeded, STEPS + 1, "{events:?}");
+        });
+        // The run is not over before they have read it while it went on.
+        wait_until("they have read enough", 60, || place.lines("begun") == 1 && reads.load(Ordering::Relaxed) > 10 * READERS);
+        place.write("go", "");
+        assert!(child.wait().unwrap().success());
+    });
+    let journal = almaplan_engine::sqlite::Store::open(&place.path(".almaplan")).unwrap().read(&RunId::new(run_id)).unwrap();
+    // Opened and settled, and each step started, spawned and succeeded: nothing was tried twice.
+    assert_eq!(journal.len(), 2 + 3 * (STEPS + 1));
 }
