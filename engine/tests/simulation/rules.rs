@@ -55,6 +55,8 @@ struct Tale {
     outputs: Option<Map<String, Value>>,
     /// A compensation of it was ever written off.
     written_off: bool,
+    /// What became of it was said, by a probe or a person, since it began.
+    resolved: bool,
     went: Went,
 }
 
@@ -98,6 +100,7 @@ impl Rules {
             pid: None,
             outputs: None,
             written_off: false,
+            resolved: false,
             went: Went::NotBegun,
         };
         let tales = vec![tale; drawn.steps.len()];
@@ -287,7 +290,7 @@ impl Rules {
         let tale = &mut self.tales[i];
         ensure!(attempt == tale.attempt + 1, "attempt {attempt} after {}", tale.attempt);
         ensure!(tale.failures < step.work.attempts, "attempt {attempt}, although it failed {} times", tale.failures);
-        (tale.phase, tale.attempt, tale.went) = (Phase::Started, attempt, Went::NotBegun);
+        (tale.phase, tale.attempt, tale.resolved, tale.went) = (Phase::Started, attempt, false, Went::NotBegun);
         self.irreversible |= step.irreversible;
         self.passed |= step.irreversible;
         Ok(())
@@ -403,6 +406,7 @@ impl Rules {
         }
         let done = ground.is_done(i, &self.drawn) || step.work.waits;
         let tale = &mut self.tales[i];
+        tale.resolved = true;
         match answer {
             Answer::Done { outputs, .. } => {
                 ensure!(done, "it is taken for done, and is not");
@@ -539,7 +543,8 @@ impl Rules {
         let durable = match part {
             Part::Action | Part::Finally => tale.phase == Phase::Started && tale.attempt == attempt,
             Part::Compensation(at) => tale.phase == Phase::Undoing && tale.undo_attempt == attempt && tale.part == at,
-            Part::Probe => tale.phase == Phase::Unknown && self.drawn.steps[i].probe.is_some(),
+            // A person may say it while the probe is on its way: then nobody hears what it tells.
+            Part::Probe => (tale.phase == Phase::Unknown || tale.resolved) && self.drawn.steps[i].probe.is_some(),
         };
         ensure!(durable, "attempt {attempt} of {part:?} began before that was durable ({:?})", tale.phase);
         ensure!(self.live.iter().all(|&(other, _)| other != i), "{part:?} began beside another attempt of the same step");
