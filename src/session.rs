@@ -195,11 +195,14 @@ impl Session {
         self.executor.take_over(std::process::id(), &machine::user()).map_err(|error| internal(globals, &error))
     }
 
-    /// The operator wants everything undone.
+    /// The operator wants everything undone. A run that is being undone already, or was, is only gone on with: it would be settled twice.
     ///
     /// # Errors
     /// Something irreversible started.
     pub fn undo(&mut self, globals: &Globals) -> Result<(), Refusal> {
+        if self.executor.saga().unwinding() {
+            return Ok(());
+        }
         self.executor.abort(&machine::user()).map_err(|error| internal(globals, &error))
     }
 
