@@ -244,7 +244,11 @@ fn forget(value: &mut Value) {
     match value {
         Value::Object(map) => {
             for (key, value) in map.iter_mut() {
-                if ["pid", "latency", "sha256", "bytes", "ready_ms"].contains(&key.as_str()) { *value = Value::Null } else { forget(value) }
+                if ["pid", "started", "latency", "sha256", "bytes", "ready_ms"].contains(&key.as_str()) {
+                    *value = Value::Null
+                } else {
+                    forget(value)
+                }
             }
             if map.get("name").is_some_and(|name| name == "pid") {
                 map.insert("value".to_owned(), Value::Null);
