@@ -378,6 +378,25 @@ fn reading_leaves_no_trace() {
 }
 
 #[test]
+fn a_damaged_run_is_refused_as_it_is_found() {
+    // Whoever opens it for writing makes SQLite take over what is in the WAL: the evidence is gone.
+    let (folder, store) = state();
+    let mut journal = begun(&store);
+    journal.append(&[step("a")]).unwrap();
+    let other = rusqlite::Connection::open(store.file()).unwrap();
+    assert_eq!(other.execute("UPDATE events SET body = body || ' ' WHERE seq = 2", []).unwrap(), 1);
+    let died = folder.path().join("died");
+    std::fs::create_dir(&died).unwrap();
+    for (file, bytes) in content(store.dir()) {
+        std::fs::write(died.join(file.file_name().unwrap()), bytes).unwrap();
+    }
+    let before = content(&died);
+    assert!(died.join("state.db-wal").exists());
+    assert!(is_damaged(&Store::open(&died).unwrap().resume(&run()).map(drop)));
+    assert!(before == content(&died), "{:?} became {:?}", before.keys(), content(&died).keys());
+}
+
+#[test]
 fn a_copy_without_the_index_of_its_wal_can_be_read() {
     let (folder, store) = state();
     let mut journal = begun(&store);
