@@ -232,6 +232,9 @@ mod tests {
         let interpreter = Python::find(&cx, "python3").unwrap().probe(&cx).await.unwrap();
         let half = path("envs").join(key(&lines, &interpreter));
         fs::create_dir_all(half.join("bin")).unwrap();
+        // Its interpreter runs: that alone would be no reason to build it again.
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(&interpreter.executable, half.join("bin/python")).unwrap();
         fs::write(half.join("leftover"), "").unwrap();
         let new = new.run(&cx).await.unwrap();
         assert!(new.created && !half.join("leftover").exists() && new.python.starts_with(half.to_str().unwrap()));
