@@ -1,6 +1,8 @@
 //! Mistakes in a plan: each with its place, an excerpt, its code and a hint, and how many there are.
 //!
-//! Columns are counted in characters, as editors do (miette counts bytes, so [`Source`] counts for it).
+//! Columns are counted in characters, as editors do (miette counts bytes, so [`Source`] counts for it). A plan may be one line of a
+//! megabyte, and may have been written to deceive: an excerpt is a few lines and a few hundred bytes, and nothing of it acts on the
+//! terminal.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,8 +13,9 @@ use miette::{
 };
 use serde_json::{Value, json};
 
+use super::places::Places;
 use crate::lang::Lang;
-use crate::view::words::{Tone, Words, harmless};
+use crate::view::words::{Tone, Words, acts, harmless};
 
 /// How bad a mistake is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,14 +43,12 @@ pub struct MistakeView {
     pub related: Vec<(Range<usize>, String)>,
 }
 
-/// A place in a text, both counted from 1; columns in characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// The line.
-    pub line: usize,
-    /// The column.
-    pub column: usize,
-}
+/// Bytes of a place that are marked.
+const MOST_MARKED: usize = 400;
+/// Bytes that are shown beside what is marked.
+const MOST_BESIDE: usize = 400;
+/// Bytes of several places that are shown as one excerpt.
+const MOST_TOGETHER: usize = 4_000;
 
 /// What the engine found, ready to be shown.
 pub fn views(found: &[Mistake]) -> Vec<MistakeView> {
@@ -65,25 +66,19 @@ pub fn views(found: &[Mistake]) -> Vec<MistakeView> {
     found.iter().map(view).collect()
 }
 
-/// Where the byte `offset` of `source` is. An offset within a character is at that character, one behind the end at the end.
-pub fn place(source: &str, offset: usize) -> Place {
-    let before = &source[..floor(source, offset)];
-    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-    Place { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
-}
-
 /// All mistakes of one file, as people read them: in the order of the file, then how many.
 pub fn text(words: &Words, width: usize, file: &str, source: &str, mistakes: &[MistakeView]) -> String {
     let theme = if words.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(width.max(40)).with_context_lines(1);
-    let source = Source { file, text: shown(source) };
+    let file = harmless(file);
+    let source = Source { file: &file, text: shown(source), places: Places::of(source) };
     let mut text = String::new();
     for mistake in in_order(mistakes) {
         let report = Report { mistake, source: &source };
         if handler.render_report(&mut text, &report).is_err() {
             // An excerpt is a courtesy: without it the mistake must still be told.
-            let place = place(&source.text, mistake.span.start);
-            text.push_str(&format!("{file}:{}:{}: {} ({})\n", place.line, place.column, mistake.message, mistake.code));
+            let place = source.places.place(mistake.span.start);
+            text.push_str(&format!("{file}:{}:{}: {report} ({})\n", place.line, place.column, mistake.code));
         }
         // Not miette's own help, whose label knows one language.
         if let Some(hint) = &mistake.hint {
@@ -92,17 +87,18 @@ pub fn text(words: &Words, width: usize, file: &str, source: &str, mistakes: &[M
         }
         text.push('\n');
     }
-    text.push_str(&summary(&words.lang, file, mistakes));
+    text.push_str(&summary(&words.lang, &file, mistakes));
     text.push('\n');
     text
 }
 
 /// The same for programs (`check --json`).
 pub fn to_json(file: &str, source: &str, mistakes: &[MistakeView]) -> Value {
+    let places = Places::of(source);
     let each: Vec<_> = in_order(mistakes)
         .into_iter()
         .map(|mistake| {
-            let (start, end) = (place(source, mistake.span.start), place(source, mistake.span.end.max(mistake.span.start)));
+            let (start, end) = (places.place(mistake.span.start), places.place(mistake.span.end.max(mistake.span.start)));
             json!({
                 "code": mistake.code,
                 "severity": match mistake.severity { Severity::Error => "error", Severity::Warning => "warning" },
@@ -143,51 +139,63 @@ fn in_order(mistakes: &[MistakeView]) -> Vec<&MistakeView> {
     ordered
 }
 
-/// The source with what would act on a terminal blanked, byte for byte, so that spans still fit.
+/// The source with what would act on a terminal replaced, byte for byte, so that spans still fit.
 fn shown(source: &str) -> String {
-    let blank = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
-    source.chars().flat_map(|c| if blank(c) { vec![' '; c.len_utf8()] } else { vec![c] }).collect()
-}
-
-fn floor(source: &str, offset: usize) -> usize {
-    let mut offset = offset.min(source.len());
-    while !source.is_char_boundary(offset) {
-        offset -= 1;
+    let mut shown = String::with_capacity(source.len());
+    let mut chars = source.chars().peekable();
+    while let Some(c) = chars.next() {
+        let ends_line = c == '\n' || c == '\r' && chars.peek() == Some(&'\n');
+        match c {
+            '\t' => shown.push(c),
+            c if ends_line || !acts(c) => shown.push(c),
+            // Three bytes, as most of what deceives.
+            c if c.len_utf8() == 3 => shown.push(char::REPLACEMENT_CHARACTER),
+            c => shown.extend(std::iter::repeat_n(' ', c.len_utf8())),
+        }
     }
-    offset
+    shown
 }
 
 /// A file as miette reads it.
 struct Source<'a> {
     file: &'a str,
     text: String,
+    places: Places<'a>,
 }
 
 impl Source<'_> {
     /// A span that lies within the text, between characters.
     fn within(&self, span: &Range<usize>) -> SourceSpan {
-        let start = floor(&self.text, span.start);
-        let mut end = span.end.min(self.text.len()).max(start);
-        while !self.text.is_char_boundary(end) {
-            end += 1;
-        }
+        let start = self.text.floor_char_boundary(span.start);
+        let end = self.text.ceil_char_boundary(span.end.clamp(start, start + MOST_MARKED));
         (start, end - start).into()
+    }
+
+    /// What is shown of the lines around `span`.
+    fn excerpt(&self, span: &SourceSpan, before: usize, after: usize) -> Range<usize> {
+        let (start, end) = (span.offset(), span.offset() + span.len());
+        let (first, last) = (self.places.line(start), self.places.line(end.saturating_sub(1).max(start)));
+        // Without context the start itself is asked for: its line and column head the excerpt.
+        let from = if before == 0 { start } else { self.places.line_start(first.saturating_sub(before)) };
+        let to = self.places.line_start(last + after + 1);
+        let most = self.text.ceil_char_boundary(end + MOST_BESIDE);
+        from.max(self.text.floor_char_boundary(start.saturating_sub(MOST_BESIDE)))..to.min(most).max(end)
     }
 }
 
 impl SourceCode for Source<'_> {
     fn read_span<'a>(&'a self, span: &SourceSpan, before: usize, after: usize) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let contents = self.text.read_span(span, before, after)?;
-        let inner = contents.span();
-        let start = place(&self.text, inner.offset());
-        Ok(Box::new(MietteSpanContents::new_named(
-            self.file.to_owned(),
-            contents.data(),
-            *inner,
-            start.line - 1,
-            start.column - 1,
-            contents.line_count(),
-        )))
+        // This keeps miette from showing two places as one with all that is between them.
+        if span.len() > MOST_TOGETHER {
+            return Err(MietteError::OutOfBounds);
+        }
+        let shown = self.excerpt(span, before, after);
+        let place = self.places.place(shown.start);
+        let data = &self.text.as_bytes()[shown.clone()];
+        let lines = data.iter().filter(|&&byte| byte == b'\n').count();
+        let (line, column) = (place.line - 1, place.column - 1);
+        let span = (shown.start, shown.len()).into();
+        Ok(Box::new(MietteSpanContents::new_named(self.file.to_owned(), data, span, line, column, lines)))
     }
 }
 
@@ -206,7 +214,7 @@ impl fmt::Debug for Source<'_> {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.mistake.message)
+        f.write_str(&harmless(&self.mistake.message))
     }
 }
 
@@ -230,8 +238,11 @@ impl Diagnostic for Report<'_> {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let own = LabeledSpan::new_primary_with_span(None, self.source.within(&self.mistake.span));
-        let related =
-            self.mistake.related.iter().map(|(span, why)| LabeledSpan::new_with_span(Some(why.clone()), self.source.within(span)));
+        let related = self
+            .mistake
+            .related
+            .iter()
+            .map(|(span, why)| LabeledSpan::new_with_span(Some(harmless(why).into_owned()), self.source.within(span)));
         Some(Box::new(std::iter::once(own).chain(related)))
     }
 }
@@ -278,15 +289,6 @@ mod tests {
     }
 
     #[test]
-    fn columns_count_characters_and_lines_end_either_way() {
-        assert_eq!(place("é = 1", 3), Place { line: 1, column: 3 });
-        assert_eq!(place("a\r\nb = ", 7), Place { line: 2, column: 5 });
-        assert_eq!(place("é", 1), Place { line: 1, column: 1 });
-        assert_eq!(place("", 9), Place { line: 1, column: 1 });
-        assert_eq!(place("a\n", 2), Place { line: 2, column: 1 });
-    }
-
-    #[test]
     fn no_source_and_no_span_is_too_odd_to_be_shown() {
         let sources = [
             "",
@@ -308,7 +310,7 @@ mod tests {
                 for end in [start, start + 1, start + 2, source.len(), usize::MAX, 0] {
                     let mistakes = [mistake("odd", Severity::Error, start..end, "something odd")];
                     let shown = text(&words, 80, "p.toml", source, &mistakes);
-                    let here = place(source, start);
+                    let here = Places::of(source).place(start);
                     assert!(
                         shown.contains("something odd") && shown.contains("1 error") && !shown.contains('\u{1b}'),
                         "{source:?} {start}..{end}:\n{shown}"

@@ -3,6 +3,7 @@
 //! [`Refusal`] is what ends before or without a run; [`mistakes`] is what is wrong with a plan.
 
 pub mod mistakes;
+mod places;
 
 use std::process::ExitCode;
 

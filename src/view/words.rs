@@ -159,9 +159,17 @@ pub fn pad(text: &str, width: usize) -> String {
     console::pad_str(text, width, console::Alignment::Left, None).into_owned()
 }
 
+/// Whether a character acts on a terminal or on the text around it, or hides in it, instead of being seen: controls, marks that turn
+/// the direction of what follows, spaces without width.
+pub fn acts(c: char) -> bool {
+    let deceives = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    deceives || c.is_control()
+}
+
 /// `text` as it may be put on a terminal: a step's output must not move the cursor or change colours.
 pub fn harmless(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
+    if !text.chars().any(acts) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len());
@@ -170,6 +178,7 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
             '\n' => shown.push('\n'),
             '\t' => shown.push_str("    "),
             c if c.is_control() => {}
+            c if acts(c) => shown.push(char::REPLACEMENT_CHARACTER),
             c => shown.push(c),
         }
     }
@@ -199,6 +208,7 @@ mod tests {
     #[test]
     fn what_a_step_prints_cannot_touch_the_terminal() {
         assert_eq!(harmless("\u{1b}[2J\u{1b}[31mred\u{1b}[0m\rback\u{7}\tend"), "redback    end");
+        assert_eq!(harmless("\u{9b}2Jlot.\u{202e}piz"), "lot.\u{fffd}piz");
         assert_eq!(harmless("ação"), "ação");
     }
 

@@ -11,7 +11,7 @@ use toml::de::DeValue;
 
 use super::inputs::{self, Inputs, Known, Types};
 use super::mistake::{Mistake, Problem, Span};
-use super::read::{Draft, DraftAction, DraftCompensation, DraftStep, Node, Place, Reader, Written};
+use super::read::{Draft, DraftAction, DraftCompensation, DraftStep, Node, Place, Reader, Written, clipped};
 use super::refer::{Fault, Parsed, Reference, Root, is_template, parse_text, parse_when};
 use super::template::{PLAN_NAMES, RUN_NAMES};
 use super::{Action, Compensation, Plan, PlannedStep, Secret, SecretSource, vars};
@@ -65,8 +65,8 @@ impl<'d> Names<'d> {
         for step in &draft.finally {
             if let Some(&other) = steps.get(step.id.value.as_str()) {
                 let related = vec![(draft.steps[other].id.span.clone(), "the step".to_owned())];
-                let problem = Problem::SameName { name: step.id.value.clone() };
-                reader.mistakes.push(Mistake { span: step.id.span.clone(), problem, related });
+                let problem = Problem::SameName { name: clipped(&step.id.value) };
+                reader.tell(Mistake { span: step.id.span.clone(), problem, related });
             }
         }
         Self {
@@ -150,10 +150,11 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
             }
         }
         for cycle in vars::circles(&needs) {
-            let named = |place: &usize| self.draft.vars[*place].name.clone();
-            let related = cycle[1..cycle.len() - 1].iter().map(|&var| (self.draft.vars[var].node.span(), named(&var))).collect();
-            let problem = Problem::VarCycle { cycle: cycle.iter().map(named).collect() };
-            self.reader.mistakes.push(Mistake { span: self.draft.vars[cycle[0]].node.span(), problem, related });
+            let named = |place: &usize| clipped(&self.draft.vars[*place].name);
+            let others = cycle[1..cycle.len() - 1].iter().take(MOST_NAMED);
+            let related = others.map(|&var| (self.draft.vars[var].node.span(), named(&var))).collect();
+            let problem = Problem::VarCycle { cycle: cycle.iter().take(MOST_NAMED).map(named).collect() };
+            self.reader.tell(Mistake { span: self.draft.vars[cycle[0]].node.span(), problem, related });
         }
     }
 
@@ -172,7 +173,7 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
             let compensations = step.compensate.iter().flat_map(|all| &all.value);
             let compensate = compensations.map(|compensation| self.compensation(compensation, step, around)).collect();
             if let (Some(_), Some(span)) = (&step.compensate, &step.irreversible) {
-                self.reader.note(span.clone(), Problem::IrreversibleCompensated { step: id.to_owned() });
+                self.reader.note(span.clone(), Problem::IrreversibleCompensated { step: clipped(id) });
             }
             action.uses = step.action.uses.as_ref().map(|uses| uses.value.clone()).unwrap_or_default();
             steps.push(PlannedStep { probe, compensate, ..planned(step, action) });
@@ -220,14 +221,14 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
                 self.reader.note(need.span.clone(), Problem::NeedsItself { place: place() });
             } else if let Some(first) = seen.insert(name, &need.span) {
                 let related = vec![(first.clone(), "the first time".to_owned())];
-                let problem = Problem::DoubleNeed { place: place(), needed: name.to_owned() };
-                self.reader.mistakes.push(Mistake { span: need.span.clone(), problem, related });
+                let problem = Problem::DoubleNeed { place: place(), needed: clipped(name) };
+                self.reader.tell(Mistake { span: need.span.clone(), problem, related });
             } else if let Some(found) = found {
                 needed.push(found);
             } else {
                 let elsewhere = others.contains_key(name);
                 let suggestion = self.reader.suggest.closest(name, own.keys().copied());
-                let problem = Problem::UnknownNeed { place: place(), needed: super::read::clipped(name), suggestion, elsewhere };
+                let problem = Problem::UnknownNeed { place: place(), needed: clipped(name), suggestion, elsewhere };
                 self.reader.note(need.span.clone(), problem);
             }
         }
@@ -243,13 +244,13 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
             self.referred(&parsed, &mut referred);
             templates.insert(span.start, parsed);
         }
-        let before = self.reader.mistakes.len();
+        let before = self.reader.found;
         let with = match action.with {
             Some(node) => self.reader.json(*place, "with", node).unwrap_or_else(|| Value::Object(Map::new())),
             None => Value::Object(Map::new()),
         };
         let uses = action.uses.as_ref().map(|uses| uses.value.clone()).unwrap_or_default();
-        if self.reader.mistakes.len() == before
+        if self.reader.found == before
             && let Some(kind) = self.kind(action)
         {
             self.inputs(action, kind, place, site, whens, &templates, &with);
@@ -262,7 +263,7 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
         let kind = self.registry.get(&uses.value);
         if kind.is_none() {
             let suggestion = self.reader.suggest.closest(&uses.value, self.registry.iter().map(|kind| kind.name));
-            self.reader.note(uses.span.clone(), Problem::UnknownKind { kind: super::read::clipped(&uses.value), suggestion });
+            self.reader.note(uses.span.clone(), Problem::UnknownKind { kind: clipped(&uses.value), suggestion });
         }
         kind
     }
@@ -288,7 +289,7 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
             && templates.is_empty()
             && let Err(error) = kind.prepare(with.clone())
         {
-            let problem = Problem::Refused { place: place.to_string(), kind: kind.name.to_owned(), detail: error.to_string() };
+            let problem = Problem::Refused { place: place.to_string(), kind: kind.name.to_owned(), detail: clipped(&error.to_string()) };
             found.push((span, problem));
         }
         for (span, problem) in found {
@@ -340,14 +341,14 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
         for (fault, part) in &parsed.faults {
             let place = place.to_string();
             let problem = match fault.clone() {
-                Fault::Syntax(detail) => Problem::Template { place, detail },
+                Fault::Syntax(detail) => Problem::Template { place, detail: clipped(&detail) },
                 Fault::TooLong => Problem::TooLarge { what: format!("the template in {place}"), most: "1000 parts".to_owned() },
                 Fault::UnknownName(name) => {
                     let suggestion = self.reader.suggest.closest(&name, Root::ALL.map(Root::as_str));
-                    Problem::UnknownName { place, name, suggestion }
+                    Problem::UnknownName { place, name: clipped(&name), suggestion }
                 }
-                Fault::Vague(name) => Problem::Vague { place, name },
-                Fault::UnknownTool(what, name) => Problem::UnknownTool { place, what, name },
+                Fault::Vague(name) => Problem::Vague { place, name: clipped(&name) },
+                Fault::UnknownTool(what, name) => Problem::UnknownTool { place, what, name: clipped(&name) },
             };
             self.reader.note(self.within(text, span, part), problem);
         }
@@ -358,15 +359,15 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
         let early = site == Site::Before && !matches!(reference.root, Root::Vars | Root::Env | Root::Plan);
         let problem = if early {
             let why = "it is needed before the run; `vars`, `env` and `plan` are known there";
-            Some(Problem::NotHere { place: place.to_string(), name: reference.text(), why })
+            Some(Problem::NotHere { place: place.to_string(), name: clipped(&reference.text()), why })
         } else {
             match reference.root {
                 Root::Vars => (!self.names.vars.contains_key(name)).then(|| self.unknown_var(place, name)).flatten(),
                 Root::Secrets => (!self.draft.secrets.contains_key(name)).then(|| self.unknown_secret(place, name)),
-                Root::Env => looks_secret(name).then(|| Problem::SecretInEnv { place: place.to_string(), name: name.to_owned() }),
+                Root::Env => looks_secret(name).then(|| Problem::SecretInEnv { place: place.to_string(), name: clipped(name) }),
                 Root::Run if name == "outcome" && !matches!(site, Site::Finally(_)) => {
                     let why = "the outcome is known in `finally` only";
-                    Some(Problem::NotHere { place: place.to_string(), name: reference.text(), why })
+                    Some(Problem::NotHere { place: place.to_string(), name: clipped(&reference.text()), why })
                 }
                 Root::Run => self.unknown_name(place, reference, &RUN_NAMES),
                 Root::Plan => self.unknown_name(place, reference, &PLAN_NAMES),
@@ -375,7 +376,7 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
         };
         let null = || {
             let when = self.known(reference, site, guard).null_when?;
-            Some(Problem::MayBeNull { place: place.to_string(), reference: reference.text(), when })
+            Some(Problem::MayBeNull { place: place.to_string(), reference: clipped(&reference.text()), when })
         };
         let problem = problem.or_else(|| if reference.as_text { null() } else { None });
         if let Some(problem) = problem {
@@ -385,17 +386,14 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
 
     fn unknown_var(&self, place: &dyn std::fmt::Display, name: &str) -> Option<Problem> {
         let suggestion = self.reader.suggest.closest(name, self.names.vars.keys().copied());
+        let unknown = || Problem::UnknownVar { place: place.to_string(), name: clipped(name), suggestion };
         // A variable that could not be read was told already.
-        let noted = self.reader.mistakes.iter().any(|mistake| {
-            matches!(&mistake.problem, Problem::NoValueHere { name: other, .. } if other == name)
-                || matches!(&mistake.problem, Problem::WrongType { place, .. } | Problem::Unrepresentable { place, .. } if *place == Place::Var(name).to_string())
-        });
-        (!noted).then(|| Problem::UnknownVar { place: place.to_string(), name: name.to_owned(), suggestion })
+        (!self.draft.unread.contains(name)).then(unknown)
     }
 
     fn unknown_secret(&self, place: &dyn std::fmt::Display, name: &str) -> Problem {
         let suggestion = self.reader.suggest.closest(name, self.draft.secrets.keys().map(String::as_str));
-        Problem::UnknownSecret { place: place.to_string(), name: name.to_owned(), suggestion }
+        Problem::UnknownSecret { place: place.to_string(), name: clipped(name), suggestion }
     }
 
     fn unknown_name(&self, place: &dyn std::fmt::Display, reference: &Reference, known: &[&str]) -> Option<Problem> {
@@ -403,7 +401,7 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
         let unknown = || {
             let suggestion = self.reader.suggest.closest(name, known.iter().copied());
             let suggestion = suggestion.map(|name| format!("{}.{name}", reference.root.as_str()));
-            Problem::UnknownName { place: place.to_string(), name: reference.text(), suggestion }
+            Problem::UnknownName { place: place.to_string(), name: clipped(&reference.text()), suggestion }
         };
         (!known.contains(&name)).then(unknown)
     }
@@ -413,12 +411,12 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
         let Some(&step) = self.names.steps.get(id) else {
             let finally = self.names.finally.contains_key(id);
             let suggestion = self.reader.suggest.closest(id, self.names.steps.keys().copied());
-            return Some(Problem::UnknownStep { place: place.to_string(), name: id.to_owned(), suggestion, finally });
+            return Some(Problem::UnknownStep { place: place.to_string(), name: clipped(id), suggestion, finally });
         };
         match site {
             Site::Action(own) if own == step => {
                 let why = "its own outputs are there only once it is done";
-                return Some(Problem::NotHere { place: place.to_string(), name: reference.text(), why });
+                return Some(Problem::NotHere { place: place.to_string(), name: clipped(&reference.text()), why });
             }
             Site::Around(own) if own != step => {
                 self.asked.push(Asked { before: step, step: own, span: span.clone(), place: place.to_string() });
@@ -433,9 +431,9 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
         let suggestion = self.reader.suggest.closest(output, known.iter().copied());
         Some(Problem::UnknownOutput {
             place: place.to_string(),
-            step: id.to_owned(),
+            step: clipped(id),
             kind: kind.name.to_owned(),
-            output: output.to_owned(),
+            output: clipped(output),
             suggestion,
             known: known.into_iter().map(str::to_owned).collect(),
         })
@@ -479,7 +477,7 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
     /// When the outputs of a step are null, seen from `site`.
     fn null_when(&self, step: usize, site: Site, guard: &Guard) -> Option<String> {
         let of = &self.draft.steps[step];
-        let id = &of.id.value;
+        let id = clipped(&of.id.value);
         match site {
             Site::Around(own) if own == step => None,
             Site::Finally(_) if !guard.after_success() => Some(format!("`{id}` did not run or did not succeed")),
@@ -492,7 +490,7 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
     fn cycles(&mut self, steps: &[DraftStep<'_, '_>], needs: &[Vec<usize>]) -> bool {
         let cycles = graph::cycles(needs);
         for cycle in &cycles {
-            let id = |step: usize| steps[step].id.value.clone();
+            let id = |step: usize| clipped(&steps[step].id.value);
             let next = |place: usize| cycle[(place + 1) % cycle.len()];
             let where_needed = |place: usize| {
                 let needed = &steps[next(place)].id.value;
@@ -503,7 +501,7 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
             let related = (1..cycle.len().min(MOST_NAMED))
                 .map(|place| (where_needed(place), format!("`{}` needs `{}`", id(cycle[place]), id(next(place)))));
             let related = related.collect();
-            self.reader.mistakes.push(Mistake { span: where_needed(0), problem: Problem::Cycle { cycle: named }, related });
+            self.reader.tell(Mistake { span: where_needed(0), problem: Problem::Cycle { cycle: named }, related });
         }
         !cycles.is_empty()
     }
@@ -520,7 +518,7 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
             for &pivot in further {
                 let related = self.draft.steps[*first].pivot.iter().map(|span| (span.clone(), "the first one".to_owned())).collect();
                 let span = self.draft.steps[pivot].pivot.clone().unwrap_or_default();
-                self.reader.mistakes.push(Mistake { span, problem: Problem::SeveralPivots, related });
+                self.reader.tell(Mistake { span, problem: Problem::SeveralPivots, related });
             }
         }
         let pivot = pivots.first().copied();
@@ -532,15 +530,15 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
         if !cyclic {
             for (place, step) in self.draft.steps.iter().enumerate() {
                 if let Some(span) = step.irreversible.clone().filter(|_| pivot != Some(place) && !is_after(place)) {
-                    let pivot = pivot.map(|pivot| self.draft.steps[pivot].id.value.clone());
-                    self.reader.note(span, Problem::IrreversibleEarly { step: step.id.value.clone(), pivot });
+                    let pivot = pivot.map(|pivot| clipped(&self.draft.steps[pivot].id.value));
+                    self.reader.note(span, Problem::IrreversibleEarly { step: clipped(&step.id.value), pivot });
                 }
             }
         }
         for (place, step) in self.draft.steps.iter().enumerate() {
             let changes = self.names.kinds[place].is_some_and(|kind| kind.traits.effect != Effect::Observes);
             if changes && step.compensate.is_none() && step.irreversible.is_none() && !is_after(place) {
-                self.reader.note(step.id.span.clone(), Problem::Undeclared { step: step.id.value.clone() });
+                self.reader.note(step.id.span.clone(), Problem::Undeclared { step: clipped(&step.id.value) });
             }
         }
     }
@@ -549,7 +547,7 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
         let asked = std::mem::take(&mut self.asked);
         let pairs: Vec<_> = asked.iter().map(|asked| (asked.before, asked.step)).collect();
         for (asked, _) in asked.into_iter().zip(edges.are_ancestors(&pairs)).filter(|(_, right)| !right) {
-            let id = |step: usize| self.draft.steps[step].id.value.clone();
+            let id = |step: usize| clipped(&self.draft.steps[step].id.value);
             let problem = Problem::NotBefore { place: asked.place, owner: id(asked.step), step: id(asked.before) };
             self.reader.note(asked.span, problem);
         }
@@ -565,12 +563,12 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
         let steps = &self.draft.steps;
         let related = beside.iter().take(MOST_NAMED).map(|&step| (steps[step].id.span.clone(), "neither before nor after it".to_owned()));
         let problem = Problem::BesidePivot {
-            pivot: steps[pivot].id.value.clone(),
-            beside: beside.iter().map(|&step| steps[step].id.value.clone()).collect(),
+            pivot: clipped(&steps[pivot].id.value),
+            beside: beside.iter().map(|&step| clipped(&steps[step].id.value)).collect(),
         };
         let span = steps[pivot].pivot.clone().unwrap_or_default();
         let related = related.collect();
-        self.reader.mistakes.push(Mistake { span, problem, related });
+        self.reader.tell(Mistake { span, problem, related });
     }
 }
 

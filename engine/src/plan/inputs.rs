@@ -18,6 +18,8 @@ use super::suggest::Suggest;
 
 /// Schemas that refer to schemas.
 const MOST_REFS: usize = 32;
+/// Mistakes of one `with`: more are not told in any case.
+const MOST_FOUND: usize = 1_000;
 /// Values looked at, so that alternatives within alternatives end.
 const MOST_LOOKS: usize = 200_000;
 
@@ -295,7 +297,7 @@ impl Check<'_> {
             let about = shape.properties.get(name).and_then(|property| property["description"].as_str());
             let about = about.map(|text| text.lines().next().unwrap_or_default().to_owned());
             let problem = Problem::MissingKey { place: self.owner(), key: joined(field, name), about };
-            self.found.push((span.clone(), problem));
+            self.note(span.clone(), problem);
         }
     }
 
@@ -306,7 +308,7 @@ impl Check<'_> {
             false => format!("`{field}` of {}", self.owner()),
         };
         let known = shape.properties.keys().map(|key| (*key).to_owned()).collect();
-        self.found.push((span, Problem::UnknownKey { place, key: clipped(name), suggestion, known }));
+        self.note(span, Problem::UnknownKey { place, key: clipped(name), suggestion, known });
     }
 
     fn template(&mut self, node: &Node<'_>, schema: &Value, accepted: Types, field: &str, needed: bool) {
@@ -318,11 +320,11 @@ impl Check<'_> {
             (Some(reference), _) => {
                 let known = (self.inputs.known)(reference);
                 if let Some(when) = known.null_when.filter(|_| needed && !accepted.meets(Types::NULL)) {
-                    let problem = Problem::MayBeNull { place: self.of_owner(field), reference: reference.text(), when };
-                    self.found.push((node.span(), problem));
+                    let problem = Problem::MayBeNull { place: self.of_owner(field), reference: clipped(&reference.text()), when };
+                    self.note(node.span(), problem);
                 }
                 let types = known.types.without_null();
-                (types, format!("`{}`, which is {}", reference.text(), types.text()))
+                (types, format!("`{}`, which is {}", clipped(&reference.text()), types.text()))
             }
             (None, Some(_)) => return,
             (None, None) => (Types::TEXT, "a text".to_owned()),
@@ -390,7 +392,7 @@ impl Check<'_> {
                 let choices = choices.iter().map(|choice| (*choice).to_owned()).collect();
                 let problem =
                     Problem::UnknownChoice { place: self.owner(), field: field.to_owned(), value: clipped(text), choices, suggestion };
-                self.found.push((node.span(), problem));
+                self.note(node.span(), problem);
             }
             other => self.wrong(node.span(), field, "a text".to_owned(), kind_of(other).to_owned()),
         }
@@ -404,7 +406,7 @@ impl Check<'_> {
             Some("bytes") if !is_size(text) => |place, field, value| Problem::NotASize { place, field, value },
             _ => return,
         };
-        self.found.push((span, wrong(self.owner(), field.to_owned(), clipped(text))));
+        self.note(span, wrong(self.owner(), field.to_owned(), clipped(text)));
     }
 
     fn number(&mut self, node: &Node<'_>, schema: &Value, field: &str) {
@@ -424,7 +426,7 @@ impl Check<'_> {
             (least, most) => format!("from {least} to {most}"),
         };
         let problem = Problem::OutOfRange { place: self.owner(), field: field.to_owned(), value: clipped(&text), bounds };
-        self.found.push((node.span(), problem));
+        self.note(node.span(), problem);
     }
 
     fn expected(&self, schema: &Value, accepted: Types) -> String {
@@ -440,7 +442,13 @@ impl Check<'_> {
     }
 
     fn wrong(&mut self, span: Span, field: &str, expected: String, found: String) {
-        self.found.push((span, Problem::WrongType { place: self.owner(), field: field.to_owned(), expected, found }));
+        self.note(span, Problem::WrongType { place: self.owner(), field: field.to_owned(), expected, found });
+    }
+
+    fn note(&mut self, span: Span, problem: Problem) {
+        if self.found.len() < MOST_FOUND {
+            self.found.push((span, problem));
+        }
     }
 
     fn owner(&self) -> String {

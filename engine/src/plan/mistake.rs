@@ -44,6 +44,7 @@
 //! | ALM0040 | a value that inputs cannot hold: a date, an endless number |
 //! | ALM0041 | a key that `finally` steps cannot have |
 //! | ALM0042 | an empty text where one is needed |
+//! | ALM0043 | (a warning where all of them are) there are more mistakes than are told one by one |
 
 use std::ops::Range;
 
@@ -78,7 +79,10 @@ impl Mistake {
 
     /// Whether the plan can run nevertheless.
     pub fn severity(&self) -> Severity {
-        if matches!(self.problem, Problem::Undeclared { .. }) { Severity::Warning } else { Severity::Error }
+        match self.problem {
+            Problem::Undeclared { .. } | Problem::Untold { error: false } => Severity::Warning,
+            _ => Severity::Error,
+        }
     }
 
     /// What to do about it.
@@ -181,6 +185,8 @@ pub enum Problem {
     NotInFinally { place: String, key: String },
     #[error("`{field}` of {place} is empty")]
     Blank { place: String, field: String },
+    #[error("there are more mistakes than these")]
+    Untold { error: bool },
 }
 
 impl Problem {
@@ -229,6 +235,7 @@ impl Problem {
             Self::Unrepresentable { .. } => "ALM0040",
             Self::NotInFinally { .. } => "ALM0041",
             Self::Blank { .. } => "ALM0042",
+            Self::Untold { .. } => "ALM0043",
         }
     }
 
@@ -281,6 +288,7 @@ impl Problem {
                 Some("add `compensate`, or say that there is nothing to make up for: `compensate = \"none\"`".to_owned())
             }
             Self::Unrepresentable { what: "a date", .. } => Some("put it in quotes".to_owned()),
+            Self::Untold { .. } => Some("put those right that are told, and check again".to_owned()),
             Self::NotInFinally { .. } => Some("`finally` steps run after the outcome and are never undone".to_owned()),
             _ => None,
         }

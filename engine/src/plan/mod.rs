@@ -46,7 +46,7 @@ const MOST_SYNTAX_ERRORS: usize = 5;
 pub struct Loaded {
     /// The plan, exactly when no mistake is an error.
     pub plan: Option<Plan>,
-    /// All mistakes, in the order of the file.
+    /// All mistakes, in the order of the file; of very many the first that were found, and then how many more there are.
     pub mistakes: Vec<Mistake>,
 }
 
@@ -69,8 +69,7 @@ fn load_here(text: &str, path: &Path, registry: &Registry) -> Loaded {
         let draft = reader.draft(&tree);
         check::check(text, path, registry, draft, &mut reader)
     });
-    let mut mistakes = reader.mistakes;
-    mistakes.sort_by_key(|mistake| (mistake.span.start, mistake.span.end));
+    let mistakes = reader.mistakes(text.len());
     let wrong = mistakes.iter().any(|mistake| mistake.severity() == Severity::Error);
     Loaded { plan: plan.filter(|_| !wrong), mistakes }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here stops at the first mistake: what cannot be read is left out, noted, and the rest is read.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::mistake::{Mistake, Problem, Span};
+use super::mistake::{Mistake, Problem, Severity, Span};
 use super::refer::is_template;
 use super::suggest::Suggest;
 use super::{Retry, Secret, SecretSource};
@@ -19,6 +20,8 @@ use crate::step::OnInterrupt;
 /// A value of the file, with its place.
 pub(crate) type Node<'i> = Spanned<DeValue<'i>>;
 
+/// Mistakes that are told one by one: more than anybody puts right at once.
+const MOST_MISTAKES: usize = 200;
 /// Levels of tables and lists in one value.
 const MOST_DEPTH: usize = 48;
 
@@ -57,6 +60,8 @@ pub(crate) struct Draft<'t, 'i> {
     pub(crate) lang: Option<String>,
     pub(crate) measure: Option<Written<String>>,
     pub(crate) vars: Vec<DraftVar<'t, 'i>>,
+    /// Variables that could not be read, which was told.
+    pub(crate) unread: HashSet<&'t str>,
     pub(crate) secrets: IndexMap<String, Secret>,
     pub(crate) steps: Vec<DraftStep<'t, 'i>>,
     pub(crate) finally: Vec<DraftStep<'t, 'i>>,
@@ -108,6 +113,10 @@ pub(crate) struct DraftCompensation<'t, 'i> {
 #[derive(Default)]
 pub(crate) struct Reader {
     pub(crate) mistakes: Vec<Mistake>,
+    /// How many there were, with those beyond [`MOST_MISTAKES`].
+    pub(crate) found: usize,
+    /// Whether one of those is an error.
+    untold_error: bool,
     pub(crate) suggest: Suggest,
 }
 
@@ -129,19 +138,37 @@ impl std::fmt::Display for Place<'_> {
         match self {
             Self::Top => f.write_str("the plan"),
             Self::Section(name) => write!(f, "`[{name}]`"),
-            Self::Secret(name) => write!(f, "secret `{name}`"),
-            Self::Var(name) => write!(f, "variable `{name}`"),
-            Self::Step(id) => write!(f, "step `{id}`"),
-            Self::Finally(id) => write!(f, "`finally` step `{id}`"),
-            Self::Compensation(id) => write!(f, "the compensation of `{id}`"),
-            Self::Probe(id) => write!(f, "the probe of `{id}`"),
+            Self::Secret(name) => write!(f, "secret `{}`", clipped(name)),
+            Self::Var(name) => write!(f, "variable `{}`", clipped(name)),
+            Self::Step(id) => write!(f, "step `{}`", clipped(id)),
+            Self::Finally(id) => write!(f, "`finally` step `{}`", clipped(id)),
+            Self::Compensation(id) => write!(f, "the compensation of `{}`", clipped(id)),
+            Self::Probe(id) => write!(f, "the probe of `{}`", clipped(id)),
         }
     }
 }
 
 impl Reader {
     pub(crate) fn note(&mut self, span: Span, problem: Problem) {
-        self.mistakes.push(Mistake { span, problem, related: Vec::new() });
+        self.tell(Mistake { span, problem, related: Vec::new() });
+    }
+
+    pub(crate) fn tell(&mut self, mistake: Mistake) {
+        self.found += 1;
+        match self.mistakes.len() < MOST_MISTAKES {
+            true => self.mistakes.push(mistake),
+            false => self.untold_error |= mistake.severity() == Severity::Error,
+        }
+    }
+
+    /// The mistakes in the order of the file, and behind them that there are more. `end` is the end of the file.
+    pub(crate) fn mistakes(mut self, end: usize) -> Vec<Mistake> {
+        self.mistakes.sort_by_key(|mistake| (mistake.span.start, mistake.span.end));
+        if self.found > self.mistakes.len() {
+            let problem = Problem::Untold { error: self.untold_error };
+            self.mistakes.push(Mistake { span: end..end, problem, related: Vec::new() });
+        }
+        self.mistakes
     }
 
     /// Reads the whole file.
@@ -158,7 +185,7 @@ impl Reader {
                 self.missing(Place::Section("measure"), key_span(top, "measure"), "url", None);
             }
         }
-        draft.vars = self.vars(top);
+        self.vars(top, &mut draft);
         draft.secrets = self.secrets(top);
         draft.steps = self.steps(top, "steps", Place::Step);
         draft.finally = self.steps(top, "finally", Place::Finally);
@@ -188,7 +215,7 @@ impl Reader {
             self.missing(place, key_span(top, "plan"), "name", Some(ABOUT.to_owned()));
         }
         if let Some(name) = draft.name.as_ref().filter(|name| is_template(&name.value) || name.value.chars().any(char::is_control)) {
-            self.note(name.span.clone(), Problem::BadName { what: "plan", name: name.value.clone() });
+            self.note(name.span.clone(), Problem::BadName { what: "plan", name: clipped(&name.value) });
         }
         draft.description = self.text(place, plan, "description").map(|text| text.value);
         draft.lock = self.filled(place, plan, "lock");
@@ -196,32 +223,38 @@ impl Reader {
         draft.lang = self.choice(place, plan, "lang", &["pt-BR", "en"]).map(str::to_owned);
     }
 
-    fn vars<'t, 'i>(&mut self, top: &'t DeTable<'i>) -> Vec<DraftVar<'t, 'i>> {
-        let Some(vars) = self.section(top, "vars") else { return Vec::new() };
-        let mut read = Vec::new();
+    fn vars<'t, 'i>(&mut self, top: &'t DeTable<'i>, draft: &mut Draft<'t, 'i>) {
+        let Some(vars) = self.section(top, "vars") else { return };
         for (key, node) in in_order(vars) {
             let name = key.get_ref().as_ref();
             self.name("variable", name, key.span());
-            let place = Place::Var(name);
-            let node = match node.get_ref() {
-                DeValue::Table(systems) => {
-                    self.keys(place, systems, &["windows", "unix"]);
-                    let system = std::env::consts::FAMILY;
-                    let Some(node) = systems.get(system) else {
-                        self.note(node.span(), Problem::NoValueHere { name: name.to_owned(), system });
-                        continue;
-                    };
-                    node
-                }
-                _ => node,
-            };
-            if has_table(node.get_ref()) {
-                self.wrong(place, node, "value", "a text, a number, a boolean or a list of these");
-            } else if let Some(value) = self.json(place, "value", node) {
-                read.push(DraftVar { name: name.to_owned(), node, value });
+            match self.var(name, node) {
+                Some((node, value)) => draft.vars.push(DraftVar { name: name.to_owned(), node, value }),
+                None => drop(draft.unread.insert(name)),
             }
         }
-        read
+    }
+
+    /// The value of a variable on this system, and where it is.
+    fn var<'t, 'i>(&mut self, name: &str, node: &'t Node<'i>) -> Option<(&'t Node<'i>, Value)> {
+        let place = Place::Var(name);
+        let node = match node.get_ref() {
+            DeValue::Table(systems) => {
+                self.keys(place, systems, &["windows", "unix"]);
+                let system = std::env::consts::FAMILY;
+                let here = systems.get(system);
+                if here.is_none() {
+                    self.note(node.span(), Problem::NoValueHere { name: clipped(name), system });
+                }
+                here?
+            }
+            _ => node,
+        };
+        if has_table(node.get_ref()) {
+            self.wrong(place, node, "value", "a text, a number, a boolean or a list of these");
+            return None;
+        }
+        Some((node, self.json(place, "value", node)?))
     }
 
     fn secrets(&mut self, top: &DeTable<'_>) -> IndexMap<String, Secret> {
@@ -250,7 +283,7 @@ impl Reader {
                 (None, Some(file), false, _) => SecretSource::File(PathBuf::from(file.value)),
                 (_, _, env, file) => {
                     if env == file {
-                        self.note(node.span(), Problem::SecretSource { name: name.to_owned() });
+                        self.note(node.span(), Problem::SecretSource { name: clipped(name) });
                     }
                     // The rest of the plan may still refer to it.
                     SecretSource::Env(String::new())
@@ -267,7 +300,7 @@ impl Reader {
         for (key, node) in in_order(steps) {
             let id: &str = key.get_ref().as_ref();
             if id.is_empty() || !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
-                self.note(key.span(), Problem::BadName { what: "step", name: id.to_owned() });
+                self.note(key.span(), Problem::BadName { what: "step", name: clipped(id) });
             }
             match node.get_ref() {
                 DeValue::Table(table) => read.push(self.step(place(id), id, key.span(), table)),
@@ -281,7 +314,7 @@ impl Reader {
         let finally = matches!(place, Place::Finally(_));
         let barred = |key: &str| finally && NOT_IN_FINALLY.contains(&key);
         for (key, _) in table.iter().filter(|(key, _)| barred(key.get_ref())) {
-            self.note(key.span(), Problem::NotInFinally { place: place.to_string(), key: key.get_ref().to_string() });
+            self.note(key.span(), Problem::NotInFinally { place: place.to_string(), key: clipped(key.get_ref()) });
         }
         self.keys(place, table, STEP_KEYS);
         let mut step = DraftStep {
