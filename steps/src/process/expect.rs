@@ -29,7 +29,8 @@ impl Expect {
     }
 
     /// Whether a text is part of the program, the folder or the command line of `process`. A text that is a path below
-    /// `base` which exists matches also by the folder it leads to, as the system shows folders without their links.
+    /// `base` which exists matches also by the folder it leads to, as the system shows folders without their links, and as either
+    /// may have been written with links that the other was written without.
     pub fn matches(&self, process: &Description, base: &Path) -> bool {
         self.0.iter().any(|text| matches(text, process, base))
     }
@@ -47,8 +48,16 @@ fn matches(text: &str, process: &Description, base: &Path) -> bool {
     let in_text = |part: &str| !part.is_empty() && line.contains(part);
     let places = [Some(&process.program), Some(&process.executable), process.cwd.as_ref()];
     let in_path = |part: &str| places.iter().flatten().any(|place| place.to_string_lossy().contains(part));
-    let under = |folder: PathBuf| places.iter().flatten().any(|place| place.starts_with(&folder));
+    let under = |folder: PathBuf| places.iter().flatten().any(|place| place.starts_with(&folder)) || leads_to(process, &folder);
     in_text(text) || in_path(text) || (looks_like_path(text) && std::fs::canonicalize(base.join(text)).is_ok_and(under))
+}
+
+/// Whether the program or an argument of `process` is the name of something in `folder`, over whatever links.
+fn leads_to(process: &Description, folder: &Path) -> bool {
+    let cwd = process.cwd.as_deref().unwrap_or(Path::new("/"));
+    let values = process.args.iter().flat_map(|arg| [Some(arg.as_str()), arg.split_once('=').map(|(_, value)| value)]);
+    let names = values.flatten().filter(|name| !name.is_empty()).map(Path::new).chain([process.program.as_path()]);
+    names.filter_map(|name| std::fs::canonicalize(cwd.join(name)).ok()).any(|real| real.starts_with(folder))
 }
 
 fn looks_like_path(text: &str) -> bool {
@@ -57,6 +66,7 @@ fn looks_like_path(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn expect(texts: &[&str]) -> Expect {
@@ -81,6 +91,29 @@ mod tests {
         }
         assert!(!expect(&["gunicorn"]).matches(&service(), base));
         assert!(expect(&["gunicorn", "waitress"]).matches(&service(), base));
+    }
+
+    // A service that was started by the path of a link was "none of ours" by its real path, and could not be stopped, and the other way.
+    #[cfg(unix)]
+    #[test]
+    fn a_service_is_ours_by_its_real_path_and_by_a_link_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("app-1"), folder.path().join("current"));
+        std::fs::create_dir(&real).unwrap();
+        std::fs::write(real.join("serve.py"), "").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let started = |args: Vec<String>| Description { args, cwd: Some(folder.path().to_owned()), ..service() };
+        for (written, given) in
+            [(&real, text(&link.join("serve.py"))), (&link, text(&real.join("serve.py"))), (&real, "current/serve.py".into())]
+        {
+            for arg in [given.clone(), format!("--app={given}")] {
+                let expect = expect(&[&text(written)]);
+                assert!(expect.matches(&started(vec![arg.clone()]), Path::new("/nowhere")), "{written:?} {arg}");
+            }
+        }
+        let other = started(vec![text(folder.path()), "serve.py".to_owned()]);
+        assert!(!expect(&[&text(&real)]).matches(&other, Path::new("/nowhere")));
     }
 
     #[test]
