@@ -23,6 +23,19 @@ pub(crate) const ABSENT: &str = "almaplan: the folder did not exist";
 /// In a comment, before the checksum of the directory.
 const DIRECTORY_SUM: &str = "; directory ";
 
+/// Reads whatever restoring an archive would read of it: for the fuzzer, which knows no kind.
+///
+/// # Errors
+/// See [`ArchiveError`].
+#[cfg(fuzzing)]
+pub fn read_all(path: &std::path::Path) -> Result<(), ArchiveError> {
+    // As many bytes as a fuzzer has time for.
+    let limits = Limits { total: 16 << 20, ..Limits::default() };
+    let archive = Archive::open(path, &limits)?;
+    let mut file = archive.handle()?;
+    archive.entries.iter().try_for_each(|entry| archive.read(&mut file, entry, |_| Ok(())))
+}
+
 /// Why an archive is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
