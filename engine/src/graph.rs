@@ -7,8 +7,6 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
-use petgraph::graph::{DiGraph, NodeIndex};
-
 use crate::event::StepId;
 use crate::plan::{Plan, PlannedStep, steps_referred};
 
@@ -168,18 +166,46 @@ fn needs_of(steps: &[PlannedStep]) -> Vec<Vec<usize>> {
 /// Every knot of steps that need each other, each as one shortest cycle that starts at its first step in the file.
 /// `needs` may hold doubles; a step that needs itself is not told here.
 pub(crate) fn cycles(needs: &[Vec<usize>]) -> Vec<Vec<usize>> {
-    let edges = needs.iter().enumerate().flat_map(|(step, needed)| needed.iter().map(move |&need| (step as u32, need as u32)));
-    let mut graph = DiGraph::<(), (), u32>::from_edges(edges);
-    while graph.node_count() < needs.len() {
-        graph.add_node(());
-    }
-    let mut cycles: Vec<_> = petgraph::algo::kosaraju_scc(&graph)
-        .into_iter()
-        .filter(|knot| knot.len() > 1)
-        .filter_map(|knot| shortest_cycle(needs, knot.into_iter().map(NodeIndex::index).collect()))
-        .collect();
+    let knots = knots(needs).into_iter().filter(|knot| knot.len() > 1);
+    let mut cycles: Vec<_> = knots.filter_map(|knot| shortest_cycle(needs, knot.into_iter().collect())).collect();
     cycles.sort();
     cycles
+}
+
+/// The strongly connected components, as Kosaraju finds them: a walk along the edges leaves each before whatever leads to it.
+fn knots(needs: &[Vec<usize>]) -> Vec<Vec<usize>> {
+    let mut dependents = vec![Vec::new(); needs.len()];
+    for (step, needed) in needs.iter().enumerate() {
+        needed.iter().for_each(|&need| dependents[need].push(step));
+    }
+    let mut reached = vec![false; needs.len()];
+    let left: Vec<usize> = (0..needs.len()).flat_map(|first| walk(needs, first, &mut reached)).collect();
+    reached.fill(false);
+    left.into_iter().rev().map(|first| walk(&dependents, first, &mut reached)).filter(|knot| !knot.is_empty()).collect()
+}
+
+/// What is reached from `first` and was not before, as a walk leaves it: where there is no circle, each after all that it leads to.
+pub(crate) fn walk(edges: &[Vec<usize>], first: usize, reached: &mut [bool]) -> Vec<usize> {
+    let mut left = Vec::new();
+    let mut open = Vec::new();
+    if !std::mem::replace(&mut reached[first], true) {
+        open.push((first, 0));
+    }
+    while let Some((step, next)) = open.last_mut() {
+        match edges[*step].get(*next) {
+            None => {
+                left.push(*step);
+                open.pop();
+            }
+            Some(&to) => {
+                *next += 1;
+                if !std::mem::replace(&mut reached[to], true) {
+                    open.push((to, 0));
+                }
+            }
+        }
+    }
+    left
 }
 
 /// The shortest way from the first step of a knot back to itself.

@@ -416,7 +416,8 @@ impl Saga {
             RunFact::Reachable(downtime) => {
                 self.down = false;
                 let so_far = self.downtime.unwrap_or_default();
-                self.downtime = Some(Downtime { ms: so_far.ms + downtime.ms, approximate: so_far.approximate || downtime.approximate });
+                self.downtime =
+                    Some(Downtime { ms: so_far.ms.saturating_add(downtime.ms), approximate: so_far.approximate || downtime.approximate });
             }
             RunFact::Settled(outcome) if self.verdict() == Some(*outcome) => {
                 self.settled = Some(*outcome);

@@ -213,8 +213,7 @@ impl GraphView {
     }
 
     fn edges(&self) -> impl Iterator<Item = (&StepId, &StepId)> {
-        let known = |id: &StepId| self.steps.iter().any(|step| step.id == *id);
-        self.steps.iter().flat_map(move |step| step.needs.iter().filter(move |need| known(need)).map(move |need| (need, &step.id)))
+        self.steps.iter().flat_map(|step| step.needs.iter().map(move |need| (need, &step.id)))
     }
 
     /// How deep each step lies. Steps come behind what they need, so one pass is enough.

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use almaplan_engine::plan::{self, Mistake};
+use almaplan_engine::plan::{self, Mistake, is_unseen};
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents,
 };
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::places::Places;
 use crate::lang::Lang;
-use crate::view::words::{Tone, Words, acts, harmless};
+use crate::view::words::{Tone, Words, harmless};
 
 /// How bad a mistake is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +147,7 @@ fn shown(source: &str) -> String {
         let ends_line = c == '\n' || c == '\r' && chars.peek() == Some(&'\n');
         match c {
             '\t' => shown.push(c),
-            c if ends_line || !acts(c) => shown.push(c),
+            c if ends_line || !is_unseen(c) => shown.push(c),
             // Three bytes, as most of what deceives.
             c if c.len_utf8() == 3 => shown.push(char::REPLACEMENT_CHARACTER),
             c => shown.extend(std::iter::repeat_n(' ', c.len_utf8())),
@@ -320,6 +320,32 @@ mod tests {
                     to_json("p.toml", source, &mistakes);
                 }
             }
+        }
+    }
+
+    // The excerpt was blanked, but a key with an escape sequence in it was printed in the message as it was.
+    #[test]
+    fn nothing_of_a_plan_acts_on_the_terminal() {
+        let evil = "\u{1b}[2J\u{9b}1A\r\u{202e}\u{200b}x";
+        let source = format!("\"{evil}\" = 1\n# {evil}\n");
+        let mut found = mistake("odd", Severity::Error, 0..source.len(), &format!("the plan has no key `{evil}`"));
+        found.hint = Some(evil.into());
+        found.related = vec![(3..4, evil.into())];
+        let shown = text(&sample::words(Tongue::En), 80, &format!("{evil}.toml"), &source, &[found]);
+        assert!(!shown.contains(|c| c != '\n' && is_unseen(c)), "{shown:?}");
+    }
+
+    // Two places of one mistake were shown with all that is between them, and a long line was shown whole for each mistake in it.
+    #[test]
+    fn an_excerpt_of_a_long_line_is_short() {
+        for between in ["1,", "1,\n"] {
+            let source = format!("é = [{}1]", between.repeat(100_000));
+            let mut found = mistake("odd", Severity::Error, 100_000..source.len(), "something odd");
+            found.related = vec![(0..2, "here too".into())];
+            let shown = text(&sample::words(Tongue::En), 80, "p.toml", &source, &[found]);
+            let here = Places::of(&source).place(100_000);
+            assert!(shown.len() < 20_000 && shown.contains("here too"), "{} bytes: {shown}", shown.len());
+            assert!(shown.contains(&format!("p.toml:{}:{}", here.line, here.column)), "{shown}");
         }
     }
 

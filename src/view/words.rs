@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use almaplan_engine::plan::is_unseen;
 use almaplan_engine::update::{State, Unit};
 use console::Style;
 use jiff::Timestamp;
@@ -159,17 +160,10 @@ pub fn pad(text: &str, width: usize) -> String {
     console::pad_str(text, width, console::Alignment::Left, None).into_owned()
 }
 
-/// Whether a character acts on a terminal or on the text around it, or hides in it, instead of being seen: controls, marks that turn
-/// the direction of what follows, spaces without width.
-pub fn acts(c: char) -> bool {
-    let deceives = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
-    deceives || c.is_control()
-}
-
-/// `text` as it may be put on a terminal: a step's output must not move the cursor or change colours.
+/// `text` as it may be put on a terminal: a step's output must not move the cursor, change colours or
+/// seem to say something else.
 pub fn harmless(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(acts) {
+    if !text.chars().any(is_unseen) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len());
@@ -178,7 +172,7 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
             '\n' => shown.push('\n'),
             '\t' => shown.push_str("    "),
             c if c.is_control() => {}
-            c if acts(c) => shown.push(char::REPLACEMENT_CHARACTER),
+            c if is_unseen(c) => shown.push(char::REPLACEMENT_CHARACTER),
             c => shown.push(c),
         }
     }

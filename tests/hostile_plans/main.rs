@@ -1,33 +1,83 @@
-//! Plans that somebody wrote to break almaplan: whatever they say, it tells what is wrong with them, soon, in little memory.
+//! Plans that somebody wrote to break almaplan: whatever they say, it tells what is wrong with them, soon and in little memory, and
+//! nothing of them acts on the terminal.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
+mod almost;
+mod growing;
 mod shapes;
 mod watched;
 
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use almaplan_engine::plan::is_unseen;
+
+/// Bytes of a hostile plan.
+const PLAN: usize = 1 << 20;
+/// Bytes of memory that no such plan may take.
+const MOST_MEMORY: u64 = 200_000_000;
+/// Bytes that may be said about one.
+const MOST_SAID: usize = 1 << 20;
+
 #[test]
-fn explore() {
-    let folder = tempfile::tempdir().unwrap();
-    let only = std::env::var("ONLY").unwrap_or_default();
-    for (name, shape) in shapes::SHAPES.iter().filter(|(name, _)| name.contains(&only)) {
-        for command in ["check", "check --json", "graph"] {
-            let mut line = format!("{name:50} {command:12}");
-            for bytes in [1 << 19, 1 << 20] {
-                let plan = folder.path().join("plan.toml");
-                std::fs::write(&plan, shape(bytes)).unwrap();
-                let out = folder.path().join("out");
-                let mut args: Vec<&str> = command.split(' ').collect();
-                args.push(plan.to_str().unwrap());
-                let ended = watched::almaplan(&args, &out);
-                line += &format!(
-                    " | {:?} {:5} MB {:6.2}s out {:9}",
-                    ended.code,
-                    ended.peak_bytes >> 20,
-                    ended.worked.as_secs_f64(),
-                    out.metadata().unwrap().len()
-                );
-            }
-            println!("{line}");
+fn a_megabyte_of_anything_is_checked_in_little_memory_and_few_words() {
+    for_each(shapes::SHAPES, |(name, shape)| {
+        let folder = tempfile::tempdir().unwrap();
+        let (plan, said) = (folder.path().join("plan.toml"), folder.path().join("said"));
+        let text = shape(PLAN);
+        assert!(text.len() >= PLAN * 9 / 10, "{name} is no megabyte");
+        fs::write(&plan, text).unwrap();
+        let ended = watched::almaplan(&["check", plan.to_str().unwrap()], &said);
+        let words = fs::read_to_string(&said).unwrap();
+        assert!(matches!(ended.code, Some(0 | 2)), "{name} ends with {:?}:\n{words}", ended.code);
+        assert!(ended.peak_bytes < MOST_MEMORY, "{name} takes {} bytes", ended.peak_bytes);
+        assert!(words.len() < MOST_SAID, "{name} is told in {} bytes", words.len());
+        assert!(!words.contains(|c| c != '\n' && is_unseen(c)), "{name} acts on the terminal");
+        if ended.code == Some(0) {
+            drawn(name, plan.to_str().unwrap(), &said);
         }
+    });
+}
+
+/// What loads is also drawn, in every format.
+fn drawn(name: &str, plan: &str, said: &std::path::Path) {
+    for format in ["text", "dot", "mermaid", "svg"] {
+        let ended = watched::almaplan(&["graph", "--format", format, plan], said);
+        assert_eq!(ended.code, Some(0), "{name} as {format}: {}", fs::read_to_string(said).unwrap());
+        assert!(ended.peak_bytes < MOST_MEMORY, "{name} takes {} bytes as {format}", ended.peak_bytes);
     }
+}
+
+#[test]
+fn templates_that_grow_are_refused_in_little_memory() {
+    for_each(growing::PLANS, |(name, plan)| {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, said) = (folder.path().join("plan.toml"), folder.path().join("said"));
+        fs::write(&file, plan()).unwrap();
+        let state = folder.path().join("state");
+        let apply = ["--state-dir", state.to_str().unwrap(), "apply", "--progress", "json", file.to_str().unwrap()];
+        let ended = watched::almaplan(&apply, &said);
+        let words = fs::read_to_string(&said).unwrap();
+        // Refused for the template, or for the secret that nobody has: nothing is started.
+        let refused = ["bad-variable", "secret-missing"].iter().any(|code| words.contains(&format!("\"code\":\"{code}\"")));
+        assert!(ended.code == Some(2) && refused, "{name} ends with {:?}:\n{words}", ended.code);
+        assert!(ended.peak_bytes < MOST_MEMORY, "{name} takes {} bytes", ended.peak_bytes);
+        assert!(words.len() < MOST_SAID, "{name} is told in {} bytes", words.len());
+    });
+}
+
+/// Does `each` of `all`, on every processor.
+fn for_each<T: Copy + std::marker::Sync>(all: &[T], each: impl Fn(T) + std::marker::Sync) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(&one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+            each(one);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
 }

@@ -49,12 +49,20 @@ pub const SHAPES: &[Shape] = &[
     ("secrets", secrets),
     ("mistakes in one line", mistakes_in_a_line),
     ("a list of small values", small_values),
+    ("inputs of small values", small_inputs),
+    ("a list of empty tables", empty_tables),
+    ("the smallest steps", smallest_steps),
+    ("the smallest tables", smallest_tables),
     ("alternatives that do not fit", alternatives),
     ("compensations", compensations),
     ("line ends", line_ends),
     ("comments", comments),
     ("carriage returns", carriage_returns),
     ("bytes that are nothing in TOML", noise),
+    ("closing brackets", closing),
+    ("equals signs", equals),
+    ("quotes", quotes),
+    ("commas", commas),
     ("headers twice", headers_twice),
     ("wide characters", wide),
 ];
@@ -261,7 +269,6 @@ fn secrets(bytes: usize) -> String {
 }
 
 fn mistakes_in_a_line(bytes: usize) -> String {
-    filled(&format!("{HEADER}[steps]\n"), bytes, |_, _| {});
     let start = format!("{HEADER}[steps.s]\nuses = \"watch\"\nneeds = [");
     filled(&start, bytes, |text, _| text.push_str("1,")) + "]"
 }
@@ -269,6 +276,24 @@ fn mistakes_in_a_line(bytes: usize) -> String {
 fn small_values(bytes: usize) -> String {
     let start = format!("{HEADER}[vars]\nx = [");
     filled(&start, bytes, |text, _| text.push_str("0,")) + "]"
+}
+
+fn small_inputs(bytes: usize) -> String {
+    let start = format!("{HEADER}[steps.s]\nuses = \"command\"\nwith = {{ program = \"p\", args = [");
+    filled(&start, bytes, |text, _| text.push_str("0,")) + "] }"
+}
+
+fn empty_tables(bytes: usize) -> String {
+    let start = format!("{HEADER}[steps.s]\nuses = \"http-check\"\nwith = {{ checks = [");
+    filled(&start, bytes, |text, _| text.push_str("{},")) + "] }"
+}
+
+fn smallest_steps(bytes: usize) -> String {
+    lines(&format!("{HEADER}[steps]"), bytes, |n| format!("\n{n:x}={{uses='watch'}}"))
+}
+
+fn smallest_tables(bytes: usize) -> String {
+    lines(&format!("{HEADER}[steps]"), bytes, |n| format!("\n{n:x}={{}}"))
 }
 
 fn alternatives(bytes: usize) -> String {
@@ -295,6 +320,22 @@ fn carriage_returns(bytes: usize) -> String {
 
 fn noise(bytes: usize) -> String {
     "\u{1}=\u{7f}[\"\u{202e}\n".repeat(bytes / 9)
+}
+
+fn closing(bytes: usize) -> String {
+    "]".repeat(bytes)
+}
+
+fn equals(bytes: usize) -> String {
+    "=\n".repeat(bytes / 2)
+}
+
+fn quotes(bytes: usize) -> String {
+    "\"\n".repeat(bytes / 2)
+}
+
+fn commas(bytes: usize) -> String {
+    "a=[".to_owned() + &",".repeat(bytes)
 }
 
 fn headers_twice(bytes: usize) -> String {

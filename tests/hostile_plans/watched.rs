@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use wait4::{ResUse, Wait4};
 
@@ -15,7 +14,6 @@ const MOST_CPU_S: u64 = 120;
 pub struct Ended {
     pub code: Option<i32>,
     pub peak_bytes: u64,
-    pub worked: Duration,
 }
 
 /// `almaplan ARGS`, what it prints written to `output`.
@@ -26,5 +24,5 @@ pub fn almaplan(args: &[&str], output: &Path) -> Ended {
     command.args(["-c", &limits, "sh", env!("CARGO_BIN_EXE_almaplan"), "--lang", "en"]).args(args);
     command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
     let ResUse { status, rusage } = command.spawn().unwrap().wait4().unwrap();
-    Ended { code: status.code(), peak_bytes: rusage.maxrss, worked: rusage.utime + rusage.stime }
+    Ended { code: status.code(), peak_bytes: rusage.maxrss }
 }

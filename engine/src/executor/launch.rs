@@ -64,7 +64,7 @@ impl<J: Journal> Executor<J> {
                 Err(failure) => return self.cannot_begin(i, part, failure),
             }
         }
-        let attempt = state.attempt + 1;
+        let attempt = state.attempt.saturating_add(1);
         match self.prepare(&step.action, part) {
             Ok(work) => {
                 let on_interrupt = work.on_interrupt();
@@ -104,7 +104,7 @@ impl<J: Journal> Executor<J> {
             Ok(false) => return self.step_happened(i, Fact::Undone { part: at }),
             Err(failure) => return self.cannot_begin(i, part, failure),
         }
-        let attempt = self.saga.step(i).undo_attempt + 1;
+        let attempt = self.saga.step(i).undo_attempt.saturating_add(1);
         match self.prepare(&compensation.action, part) {
             Ok(work) => {
                 self.undo_since.entry(i).or_insert_with(Instant::now);

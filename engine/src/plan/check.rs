@@ -3,7 +3,7 @@
 //! What one step can be checked for by itself comes first (its kind, its inputs, its references); then the order of the steps, which
 //! needs all edges; then what needs the order: compensations that refer to what came before, and the pivot.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -452,9 +452,7 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
             }
             Root::Steps => {
                 let Some(&step) = self.names.steps.get(name) else { return is(Types::ANY) };
-                let null_when =
-                    self.null_when(step, site, guard).filter(|_| !guard.covers(reference, self.draft.steps[step].when.as_ref()));
-                Known { types: self.output_types(reference, step), null_when }
+                Known { types: self.output_types(reference, step), null_when: self.null_when(reference, step, site, guard) }
             }
         }
     }
@@ -474,17 +472,21 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
         inputs::property(root, root, &reference.path[1]).map_or(Types::ANY, |schema| inputs::accepted(schema, root))
     }
 
-    /// When the outputs of a step are null, seen from `site`.
-    fn null_when(&self, step: usize, site: Site, guard: &Guard) -> Option<String> {
+    /// When an output of a step is null, seen from `site`.
+    fn null_when(&self, reference: &Reference, step: usize, site: Site, guard: &Guard) -> Option<String> {
         let of = &self.draft.steps[step];
         let id = clipped(&of.id.value);
-        match site {
-            Site::Around(own) if own == step => None,
+        if site == Site::Around(step) {
+            // Rule 3: a compensation is owed however early its step failed or was interrupted, before it recorded anything even.
+            return (!guard.asks(reference)).then(|| format!("`{id}` did not get that far"));
+        }
+        let when = match site {
             Site::Finally(_) if !guard.after_success() => Some(format!("`{id}` did not run or did not succeed")),
             _ if of.when.is_some() => Some(format!("`{id}` is skipped")),
             _ if of.continue_on_failure => Some(format!("`{id}` fails")),
             _ => None,
-        }
+        };
+        when.filter(|_| !guard.covers(reference, of.when.as_ref()))
     }
 
     fn cycles(&mut self, steps: &[DraftStep<'_, '_>], needs: &[Vec<usize>]) -> bool {
@@ -576,23 +578,28 @@ impl<'d, 't, 'i> Check<'_, 'd, 't, 'i> {
 #[derive(Default)]
 struct Guard {
     whens: Vec<String>,
-    names: HashSet<(Root, String)>,
+    /// What they refer to.
+    asked: Vec<Reference>,
 }
 
 impl Guard {
     fn of(whens: Whens<'_>) -> Self {
         let mut guard = Self::default();
         for when in whens.into_iter().flatten() {
-            let references = parse_when(&when.value).references;
-            guard.names.extend(references.into_iter().map(|mut reference| (reference.root, reference.path.swap_remove(0))));
+            guard.asked.extend(parse_when(&when.value).references);
             guard.whens.push(when.value.trim().to_owned());
         }
         guard
     }
 
-    /// It asks about the very thing.
+    /// It asks about the very output.
+    fn asks(&self, reference: &Reference) -> bool {
+        self.asked.iter().any(|asked| asked.root == reference.root && reference.path.starts_with(&asked.path))
+    }
+
+    /// It asks about the variable, the secret or the step.
     fn mentions(&self, reference: &Reference) -> bool {
-        !self.names.is_empty() && self.names.contains(&(reference.root, reference.path[0].clone()))
+        self.asked.iter().any(|asked| asked.root == reference.root && asked.path[0] == reference.path[0])
     }
 
     /// It asks about the step, or what it asks is what the step itself asked.

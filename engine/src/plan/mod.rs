@@ -30,6 +30,7 @@ mod template;
 mod vars;
 
 pub use mistake::{Mistake, Problem, Severity, Span};
+pub use read::is_unseen;
 pub(crate) use refer::steps_referred;
 pub use refer::{env_references, secrets_in};
 pub use schema::schema;
@@ -40,6 +41,9 @@ pub use vars::{VarError, resolve_vars};
 const MOST_BYTES: usize = 64 << 20;
 /// Syntax errors that are told; those after the first few are mostly its echo.
 const MOST_SYNTAX_ERRORS: usize = 5;
+
+/// Bytes of a broken text of which more than the first error is told: each byte may be an error, and all of them are kept until then.
+const MOST_RECOVERED: usize = 256 << 10;
 
 /// What became of a plan's text.
 #[derive(Debug, Clone)]
@@ -81,12 +85,16 @@ fn parsed<'i>(text: &'i str, reader: &mut read::Reader) -> Option<toml::Spanned<
         reader.note(0..0, Problem::TooLarge { what: "the file".to_owned(), most });
         return None;
     }
-    let (tree, errors) = toml::de::DeTable::parse_recoverable(text);
+    let first = match toml::de::DeTable::parse(text) {
+        Ok(tree) => return Some(tree),
+        Err(error) => error,
+    };
+    let errors = if text.len() > MOST_RECOVERED { vec![first] } else { toml::de::DeTable::parse_recoverable(text).1 };
     for error in errors.iter().take(MOST_SYNTAX_ERRORS) {
         let detail = error.message().replace('\n', ", ");
         reader.note(error.span().unwrap_or(0..0), Problem::Syntax { detail });
     }
-    errors.is_empty().then_some(tree)
+    None
 }
 
 /// A plan whose text was checked. Templates are still text.

@@ -214,7 +214,7 @@ impl Reader {
         if !plan.contains_key("name") {
             self.missing(place, key_span(top, "plan"), "name", Some(ABOUT.to_owned()));
         }
-        if let Some(name) = draft.name.as_ref().filter(|name| is_template(&name.value) || name.value.chars().any(char::is_control)) {
+        if let Some(name) = draft.name.as_ref().filter(|name| is_template(&name.value) || name.value.chars().any(is_unseen)) {
             self.note(name.span.clone(), Problem::BadName { what: "plan", name: clipped(&name.value) });
         }
         draft.description = self.text(place, plan, "description").map(|text| text.value);
@@ -637,6 +637,17 @@ pub(crate) fn clipped(text: &str) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// Whether a character acts on the text around it, or hides in it, instead of being seen: controls, marks that turn the direction of
+/// what follows, spaces without width. Names have none, and where a text is shown as it is, it must not have any either.
+pub fn is_unseen(c: char) -> bool {
+    let turns_or_hides = matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    );
+    turns_or_hides || c.is_control()
 }
 
 fn self_integer(value: &DeValue<'_>) -> Option<i64> {

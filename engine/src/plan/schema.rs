@@ -26,7 +26,7 @@ pub fn schema(registry: &Registry) -> Value {
         for (name, definition) in kind.input.as_value()["$defs"].as_object().into_iter().flatten() {
             definitions.insert(local(kind.name, name), draft_07(definition, kind.name));
         }
-        definitions.insert(format!("with {}", kind.name), with(kind));
+        definitions.insert(format!("with-{}", kind.name), with(kind));
     }
     definitions.insert("step".to_owned(), action(registry, step_keys(), "A step."));
     definitions.insert("finally".to_owned(), action(registry, finally_keys(), "A step that runs each time the run is settled."));
@@ -187,7 +187,7 @@ fn action(registry: &Registry, keys: Map<String, Value>, description: &str) -> V
     properties.extend(keys);
     let each = registry.iter().map(|kind| {
         let needed = kind.input.as_value()["required"].as_array().is_some_and(|required| !required.is_empty());
-        let then = json!({ "properties": { "with": { "$ref": format!("#/definitions/with {}", kind.name) } } });
+        let then = json!({ "properties": { "with": { "$ref": format!("#/definitions/with-{}", kind.name) } } });
         let then = if needed { json!({ "allOf": [then, { "required": ["with"] }] }) } else { then };
         json!({ "if": { "properties": { "uses": { "const": kind.name } }, "required": ["uses"] }, "then": then })
     });

@@ -6,10 +6,11 @@
 //! `default(…)` replaces and which cannot go into a longer text.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
-use minijinja::value::{Rest, Value as Rendered, ValueKind};
-use minijinja::{Environment, ErrorKind, UndefinedBehavior};
+use minijinja::value::{Rest, Value as Rendered, ValueKind, ValueOrKwargs};
+use minijinja::{Environment, ErrorKind, State, UndefinedBehavior};
 use serde_json::{Map, Number, Value};
 
 use super::refer::{Fault, Parsed, Reference, Root, is_template, parse_text, parse_when, syntax};
@@ -17,8 +18,11 @@ use crate::event::Outcome;
 
 /// Work of one template, in minijinja's fuel: about one instruction each, or 64 bytes of text.
 const FUEL: u64 = 100_000;
-/// Values in what one template gives.
-const MOST_VALUES: usize = 100_000;
+/// What all templates of one `with` give together, or those of all variables. A few texts that a template may make, put into a long
+/// list, would be more than a machine holds.
+const MOST_GIVEN: usize = 16 << 20;
+/// What a value counts for beside its text.
+const VALUE: usize = 64;
 /// Levels of lists and tables in what one template gives.
 const MOST_DEPTH: usize = 64;
 
@@ -117,11 +121,16 @@ impl Templates {
     /// # Errors
     /// The first template that cannot be rendered.
     pub fn render(&self, with: &Value, scope: &Scope<'_>) -> Result<Value, TemplateError> {
+        self.render_within(with, scope, &mut Room::default())
+    }
+
+    /// As [`Templates::render`], as far as there is room.
+    pub(crate) fn render_within(&self, with: &Value, scope: &Scope<'_>, room: &mut Room) -> Result<Value, TemplateError> {
         Ok(match with {
-            Value::String(text) if is_template(text) => self.value(text, scope)?,
-            Value::Array(items) => Value::Array(items.iter().map(|item| self.render(item, scope)).collect::<Result<_, _>>()?),
+            Value::String(text) if is_template(text) => self.value(text, scope, room)?,
+            Value::Array(items) => Value::Array(items.iter().map(|item| self.render_within(item, scope, room)).collect::<Result<_, _>>()?),
             Value::Object(fields) => {
-                let rendered = fields.iter().map(|(name, field)| Ok((name.clone(), self.render(field, scope)?)));
+                let rendered = fields.iter().map(|(name, field)| Ok((name.clone(), self.render_within(field, scope, room)?)));
                 Value::Object(rendered.collect::<Result<_, TemplateError>>()?)
             }
             plain => plain.clone(),
@@ -144,7 +153,7 @@ impl Templates {
         if !is_template(template) {
             return Ok(template.to_owned());
         }
-        match self.value(template, scope)? {
+        match self.value(template, scope, &mut Room::default())? {
             Value::String(text) => Ok(text),
             Value::Null => {
                 let name = parse_text(template).references.first().map_or_else(|| "its value".to_owned(), Reference::text);
@@ -155,26 +164,28 @@ impl Templates {
     }
 
     /// What one template gives.
-    fn value(&self, text: &str, scope: &Scope<'_>) -> Result<Value, TemplateError> {
+    fn value(&self, text: &str, scope: &Scope<'_>, room: &mut Room) -> Result<Value, TemplateError> {
+        let too_much = || TemplateError::TooMuch { template: short(text) };
         let parsed = parse_text(text);
         if let Some(whole) = &parsed.whole {
             let value = self.evaluate(text, &text[whole.clone()], &parsed, scope)?;
-            return to_json(&value, &mut MOST_VALUES.clone(), 0).map_err(|detail| match detail {
-                Unfit::TooMuch => TemplateError::TooMuch { template: short(text) },
+            return to_json(&value, room, 0).map_err(|detail| match detail {
+                Unfit::TooMuch => too_much(),
                 Unfit::What(detail) => TemplateError::Failed { template: short(text), detail: detail.to_owned() },
             });
         }
         readable(text, &parsed)?;
         let context = self.context(&parsed.references, scope);
-        let rendered = ENVIRONMENT.render_str(text, context.clone());
-        rendered.map(Value::String).map_err(|error| failed(text, &error, &parsed, &context))
+        let rendered = caught(|| ENVIRONMENT.render_str(text, context.clone()));
+        let rendered = rendered.map_err(|error| failed(text, &error, &parsed, &context))?;
+        room.take(rendered.len()).ok_or_else(too_much)?;
+        Ok(Value::String(rendered))
     }
 
     fn evaluate(&self, text: &str, expression: &str, parsed: &Parsed, scope: &Scope<'_>) -> Result<Rendered, TemplateError> {
         readable(text, parsed)?;
         let context = self.context(&parsed.references, scope);
-        let compiled = ENVIRONMENT.compile_expression_owned(expression.to_owned());
-        let value = compiled.and_then(|compiled| compiled.eval(context.clone()));
+        let value = caught(|| ENVIRONMENT.compile_expression_owned(expression.to_owned())?.eval(context.clone()));
         match value {
             Ok(value) if value.is_undefined() => Err(failed(text, &ErrorKind::UndefinedError.into(), parsed, &context)),
             Ok(value) => Ok(value),
@@ -235,6 +246,13 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.set_fuel(Some(FUEL));
     // It would show everything, secrets included.
     environment.remove_global("debug");
+    environment.add_filter("format", |state: &mut State, text: &Rendered, args: Rest<ValueOrKwargs>| {
+        // Version 3.1 panics at a name in `%(…)` that is not ASCII, and needs no such name to write any other character.
+        match text.as_str().is_some_and(|text| text.contains("%(") && !text.is_ascii()) {
+            true => Err(minijinja::Error::new(ErrorKind::InvalidOperation, "a text with `%(…)` must be ASCII")),
+            false => minijinja::filters::format(state, text, args),
+        }
+    });
     environment.add_filter("default", default);
     environment.add_filter("d", default);
     environment.add_filter("basename", |path: &str| parts(path).1.to_owned());
@@ -247,6 +265,12 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     });
     environment
 });
+
+/// What `work` gives. A panic in it is an error as well: a run that stops at it would stop there again whenever it is resumed.
+fn caught<T>(work: impl FnOnce() -> Result<T, minijinja::Error>) -> Result<T, minijinja::Error> {
+    let broke = || minijinja::Error::new(ErrorKind::InvalidOperation, "the template language itself broke");
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(broke()))
+}
 
 /// The folder and the last name of a path with either separator: a plan means the same wherever it is checked.
 fn parts(path: &str) -> (&str, &str) {
@@ -342,13 +366,30 @@ fn to_template(value: &Value) -> Rendered {
     }
 }
 
+/// What templates may still give.
+pub(crate) struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(MOST_GIVEN)
+    }
+}
+
+impl Room {
+    /// Room for a value with so much text, if there is any.
+    fn take(&mut self, text: usize) -> Option<()> {
+        self.0 = self.0.checked_sub(VALUE + text)?;
+        Some(())
+    }
+}
+
 enum Unfit {
     TooMuch,
     What(&'static str),
 }
 
-fn to_json(value: &Rendered, room: &mut usize, depth: usize) -> Result<Value, Unfit> {
-    *room = room.checked_sub(1).filter(|_| depth < MOST_DEPTH).ok_or(Unfit::TooMuch)?;
+fn to_json(value: &Rendered, room: &mut Room, depth: usize) -> Result<Value, Unfit> {
+    room.take(value.as_str().map_or(0, str::len)).filter(|()| depth < MOST_DEPTH).ok_or(Unfit::TooMuch)?;
     Ok(match value.kind() {
         ValueKind::None => Value::Null,
         ValueKind::Bool => Value::Bool(value.is_true()),
@@ -363,6 +404,7 @@ fn to_json(value: &Rendered, room: &mut usize, depth: usize) -> Result<Value, Un
             for name in value.try_iter().map_err(|_| Unfit::What("the table cannot be read"))? {
                 let field = value.get_item(&name).map_err(|_| Unfit::What("the table cannot be read"))?;
                 let name = name.as_str().ok_or(Unfit::What("a table has a name that is no text"))?.to_owned();
+                room.take(name.len()).ok_or(Unfit::TooMuch)?;
                 fields.insert(name, to_json(&field, room, depth + 1)?);
             }
             Value::Object(fields)
@@ -487,6 +529,34 @@ mod tests {
         assert!(matches!(render(&deep), Err(TemplateError::TooMuch { .. })));
         let most = format!("{{{{ {}1 }}}}", "1 + ".repeat(490));
         assert_eq!(render(&most), Ok(json!(491)));
+    }
+
+    // Each text was small enough for itself; together they were more than the machine had.
+    #[test]
+    fn what_all_templates_of_one_step_give_is_bounded() {
+        let long = "{{ 'x' * 900000 }}";
+        for with in [json!(vec![long; 100]), json!({ "a": vec![vec![long; 10]; 10] })] {
+            assert!(matches!(templates().render(&with, &Scope::NO_OUTPUTS), Err(TemplateError::TooMuch { .. })));
+        }
+        let copies = format!("{{% set x = 'x' * 900000 %}}{}", "{{ x }}".repeat(100));
+        assert!(matches!(render(&copies), Err(TemplateError::TooMuch { .. })));
+        assert!(matches!(render("{{ ['x' * 900000] * 100 }}"), Err(TemplateError::TooMuch { .. } | TemplateError::Failed { .. })));
+        assert!(templates().render(&json!(vec![long; 10]), &Scope::NO_OUTPUTS).is_ok());
+    }
+
+    // minijinja took the first byte of the name for its first character, and panicked in the middle of the run.
+    #[test]
+    fn a_name_in_a_format_that_is_not_ascii_is_refused() {
+        assert!(matches!(render("{{ '%(ção)s' | format(vars.half) }}"), Err(TemplateError::Failed { .. })));
+        assert!(matches!(render("{{ '%(5 | format(vars.half \u{20ee}f' | format(vars.half) }}"), Err(TemplateError::Failed { .. })));
+        assert_eq!(render("{{ 'ção %05.1f %s' | format(vars.half, 'é') }}"), Ok(json!("ção 000.5 é")));
+        assert_eq!(render("{{ '%(name)s' | format(name='é') }}"), Ok(json!("é")));
+    }
+
+    #[test]
+    fn a_panic_in_the_template_language_is_an_error() {
+        assert!(caught(|| -> Result<(), _> { panic!("on purpose") }).is_err());
+        assert!(caught(|| Ok(())).is_ok());
     }
 
     #[test]

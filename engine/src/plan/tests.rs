@@ -210,7 +210,7 @@ with = { from = "{{ steps.backup.archive }}", to = "{{ vars.root }}", level = "{
 uses = "look"
 [[steps.update.compensate]]
 uses = "copy"
-with = { from = "{{ steps.backup.archive }}", to = "x", exclude = ["{{ steps.update.archive }}"] }
+with = { from = "{{ steps.backup.archive }}", to = "x", exclude = ["{{ steps.update.archive | default('x') }}"] }
 [[steps.update.compensate]]
 uses = "look"
 timeout = "1m"
@@ -485,7 +485,7 @@ needs = ["b"]
 with = { from = "x", to = "y" }
 [steps.c.compensate]
 uses = "copy"
-with = { from = "{{ steps.a.archive }}", to = "{{ steps.c.archive }}", exclude = ["{{ steps.d.archive }}"] }
+with = { from = "{{ steps.a.archive }}", to = "{{ steps.c.archive | default('x') }}", exclude = ["{{ steps.d.archive }}"] }
 [steps.d]
 uses = "copy"
 with = { from = "x", to = "y" }
@@ -493,7 +493,7 @@ compensate = { uses = "look" }
 "#,
     );
     insta::assert_snapshot!(mistakes(&text), @r#"
-    21:87 ALM0030 [steps.d.archive] the compensation of `c` refers to the step `d`, which need not have run by then
+    21:102 ALM0030 [steps.d.archive] the compensation of `c` refers to the step `d`, which need not have run by then
           let `c` need `d`
     "#);
 }
@@ -553,6 +553,44 @@ compensate = { uses = "copy", with = { from = "{{ steps.a.archive }}", to = "x" 
           say what to use instead: `{{ steps.a.archive | default("…") }}`, or let the step be skipped too, with `when`
     45:47 ALM0029 ["{{ steps.a.archive }}"] `from` of the compensation of `undone-else` (`copy`) cannot do without `steps.a.archive`, which is null when `a` is skipped
           say what to use instead: `{{ steps.a.archive | default("…") }}`, or let the step be skipped too, with `when`
+    "#);
+}
+
+// A compensation that fed an output of its own step to an input that cannot be null could not begin when the step had left nothing:
+// the run was stuck, and `check` had found nothing.
+#[test]
+fn a_compensation_does_not_count_on_what_its_own_step_may_not_have_left() {
+    let text = with_steps(
+        r#"
+[steps.a]
+uses = "copy"
+when = "vars.port > 80"
+with = { from = "x", to = "y" }
+probe = { uses = "copy", with = { from = "{{ steps.a.archive }}", to = "x" } }
+[[steps.a.compensate]]
+uses = "copy"
+with = { from = "{{ steps.a.archive }}", to = "x{{ steps.a.files }}" }
+[[steps.a.compensate]]
+uses = "copy"
+when = "steps.a.archive is not none"
+with = { from = "{{ steps.a.archive }}", to = "{{ steps.a.note }}" }
+[[steps.a.compensate]]
+uses = "copy"
+with = { from = "{{ steps.a.archive | default('z') }}", to = "x" }
+[[steps.a.compensate]]
+uses = "look"
+with = { port = "{{ steps.a.files }}" }
+"#,
+    );
+    insta::assert_snapshot!(mistakes(&text), @r#"
+    12:42 ALM0029 ["{{ steps.a.archive }}"] `from` of the probe of `a` (`copy`) cannot do without `steps.a.archive`, which is null when `a` did not get that far
+          say what to use instead: `{{ steps.a.archive | default("…") }}`, or let the step be skipped too, with `when`
+    15:17 ALM0029 ["{{ steps.a.archive }}"] `from` of the compensation of `a` (`copy`) cannot do without `steps.a.archive`, which is null when `a` did not get that far
+          say what to use instead: `{{ steps.a.archive | default("…") }}`, or let the step be skipped too, with `when`
+    15:52 ALM0029 [steps.a.files] the compensation of `a` cannot do without `steps.a.files`, which is null when `a` did not get that far
+          say what to use instead: `{{ steps.a.files | default("…") }}`, or let the step be skipped too, with `when`
+    19:47 ALM0029 ["{{ steps.a.note }}"] `to` of the compensation of `a` (`copy`) cannot do without `steps.a.note`, which is null when `a` did not get that far
+          say what to use instead: `{{ steps.a.note | default("…") }}`, or let the step be skipped too, with `when`
     "#);
 }
 
@@ -718,7 +756,7 @@ fn long_plan(count: usize) -> String {
         write!(
             text,
             "[steps.s{step}]\nuses = \"copy\"\n{above}with = {{ from = \"{left}\", to = \"{{{{ vars.root }}}}/{step}\" }}\n\
-             compensate = {{ uses = \"copy\", with = {{ from = \"{{{{ steps.s{first}.archive }}}}\", to = \"x\" }} }}\n"
+             compensate = {{ uses = \"copy\", with = {{ from = \"{{{{ steps.s{first}.archive | default('x') }}}}\", to = \"x\" }} }}\n"
         )
         .unwrap();
     }
@@ -733,6 +771,24 @@ fn ten_thousand_steps_are_loaded_in_order() {
     assert_eq!(graph.needs(25), [15, 24]);
     assert_eq!(graph.dependents(25), [26, 35]);
     assert!(graph.is_ancestor(3, 9_999) && !graph.is_ancestor(9_999, 3) && !graph.is_ancestor(4, 9_993));
+}
+
+// Of a megabyte of mistakes each was told, with an excerpt, for minutes.
+#[test]
+fn of_very_many_mistakes_the_first_are_told_and_that_there_are_more() {
+    let unknown: String = (0..300).map(|key| format!("key{key} = 1\n")).collect();
+    let loaded = load_text(&(unknown + &with_steps("[steps.a]\nuses = \"look\"\n")));
+    assert!(loaded.plan.is_none());
+    let codes: Vec<&str> = loaded.mistakes.iter().map(Mistake::code).collect();
+    assert_eq!((codes.len(), codes[199], codes[200]), (201, "ALM0004", "ALM0043"));
+    assert_eq!(loaded.mistakes[200].severity(), Severity::Error);
+
+    let undeclared: String = (0..300).map(|n| format!("[steps.s{n}]\nuses = \"copy\"\nwith = {{ from = \"a\", to = \"b\" }}\n")).collect();
+    let loaded = load_text(&with_steps(&undeclared));
+    assert!(loaded.plan.is_some() && loaded.mistakes.len() == 201);
+    let last_error =
+        undeclared.replace("uses = \"copy\"", "uses = \"copy\"\nneeds = []") + "[finally.f]\nuses = \"look\"\nwith = { pin = 1 }\n";
+    assert!(load_text(&with_steps(&last_error)).plan.is_none());
 }
 
 #[test]
@@ -779,10 +835,12 @@ fn the_schema_knows_each_kind_and_lets_templates_in() {
     for part in text.split("\"$ref\":\"#").skip(1) {
         let pointer = part.split('"').next().unwrap();
         assert!(schema.pointer(pointer).is_some(), "{pointer} leads somewhere");
+        // A reference is a URI: an editor that minds refused the whole schema for a space in one.
+        assert!(pointer.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.".contains(c)), "{pointer}");
         references += 1;
     }
     assert!(references > 10);
-    let copy = &schema["definitions"]["with copy"];
+    let copy = &schema["definitions"]["with-copy"];
     assert_eq!(copy["additionalProperties"], json!(false));
     assert_eq!(copy["required"], json!(["from", "to"]));
     assert_eq!(copy["properties"]["from"], json!({ "type": "string", "description": "The folder to copy." }));
@@ -793,7 +851,7 @@ fn the_schema_knows_each_kind_and_lets_templates_in() {
     let step = &schema["definitions"]["step"];
     assert_eq!(step["additionalProperties"], json!(false));
     let rule = step["allOf"].as_array().unwrap().iter().find(|rule| rule["if"]["properties"]["uses"]["const"] == "copy").unwrap();
-    assert!(rule["then"].to_string().contains("with copy"));
+    assert!(rule["then"].to_string().contains("with-copy"));
     assert!(schema["definitions"]["finally"]["properties"].get("pivot").is_none());
 }
 

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use super::Plan;
 use super::refer::{Root, is_template, parse_text};
 use super::suggest::closest;
-use super::template::{Scope, TemplateError, Templates, ValueInputs};
+use super::template::{Room, Scope, TemplateError, Templates, ValueInputs};
+use crate::graph;
 
 /// What is wrong with the variables of a run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -176,6 +177,10 @@ fn render(plan: &Plan, vars: Map<String, Value>, env: &dyn Fn(&str) -> Option<St
             }
         }
     }
+    needs.iter_mut().for_each(|needed| {
+        needed.sort_unstable();
+        needed.dedup();
+    });
     errors
         .extend(circles(&needs).into_iter().map(|cycle| VarError::Cycle { cycle: cycle.into_iter().map(|i| names[i].clone()).collect() }));
     if !errors.is_empty() {
@@ -184,7 +189,9 @@ fn render(plan: &Plan, vars: Map<String, Value>, env: &dyn Fn(&str) -> Option<St
     let dir = plan.path.parent().map(|dir| dir.to_string_lossy().into_owned()).unwrap_or_default();
     let inputs = ValueInputs { env: environment, plan_name: plan.name.clone(), plan_dir: dir, ..ValueInputs::default() };
     let mut rendered = vars.clone();
-    for place in in_order(&needs) {
+    let mut room = Room::default();
+    let mut reached = vec![false; needs.len()];
+    for place in (0..needs.len()).flat_map(|first| graph::walk(&needs, first, &mut reached)) {
         let name = names[place];
         if texts(&vars[name]).next().is_none() {
             continue;
@@ -192,7 +199,7 @@ fn render(plan: &Plan, vars: Map<String, Value>, env: &dyn Fn(&str) -> Option<St
         // Only what it refers to, so that many variables do not cost their square.
         let seen = needs[place].iter().map(|&need| (names[need].clone(), rendered[names[need]].clone())).collect();
         let templates = Templates::new(ValueInputs { vars: seen, ..inputs.clone() });
-        match templates.render(&vars[name], &Scope::NO_OUTPUTS) {
+        match templates.render_within(&vars[name], &Scope::NO_OUTPUTS, &mut room) {
             Ok(value) => {
                 rendered.insert(name.clone(), value);
             }
@@ -220,28 +227,7 @@ pub(crate) fn texts(value: &Value) -> impl Iterator<Item = &str> {
 /// Every circle, its first at the end again.
 pub(crate) fn circles(needs: &[Vec<usize>]) -> Vec<Vec<usize>> {
     let own = needs.iter().enumerate().filter(|(place, needed)| needed.contains(place)).map(|(place, _)| vec![place]);
-    let mut circles: Vec<Vec<usize>> = own.chain(crate::graph::cycles(needs)).collect();
+    let mut circles: Vec<Vec<usize>> = own.chain(graph::cycles(needs)).collect();
     circles.iter_mut().for_each(|circle| circle.push(circle[0]));
     circles
-}
-
-/// Each after what it needs. There is no circle.
-fn in_order(needs: &[Vec<usize>]) -> Vec<usize> {
-    let mut done = vec![false; needs.len()];
-    let mut order = Vec::with_capacity(needs.len());
-    for first in 0..needs.len() {
-        let mut open = vec![first];
-        while let Some(&place) = open.last() {
-            match needs[place].iter().find(|&&need| !done[need]) {
-                Some(&need) if !done[place] => open.push(need),
-                _ => {
-                    open.pop();
-                    if !std::mem::replace(&mut done[place], true) {
-                        order.push(place);
-                    }
-                }
-            }
-        }
-    }
-    order
 }

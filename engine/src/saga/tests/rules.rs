@@ -575,3 +575,14 @@ fn rule_19_a_settled_run_without_volatile_steps_stays_settled() {
     run.reboots();
     assert_eq!((run.saga.outcome(), run.saga.finished()), (Some(Outcome::Succeeded), true));
 }
+
+// A journal that verifies may still hold any number: the sum of two downtimes overflowed.
+#[test]
+fn rule_17_no_number_in_a_journal_is_too_large() {
+    let mut run = Run::of([step(&[])]);
+    for _ in 0..2 {
+        run.append(Event::Run(RunFact::Reachable(Downtime { ms: u64::MAX, approximate: false })));
+    }
+    assert_eq!(run.saga.downtime().map(|downtime| downtime.ms), Some(u64::MAX));
+    run.step(0, Fact::Started { attempt: u32::MAX, on_interrupt: OnInterrupt::Rerun });
+}
