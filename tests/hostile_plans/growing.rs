@@ -32,33 +32,9 @@ pub const PLANS: &[Growing] = &[
     ("loops in loops", || {
         template("{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}x{% endfor %}{% endfor %}{% endfor %}")
     }),
-    ("a loop that adds up", || {
-        template("{% set ns = namespace(x='x') %}{% for a in range(9999) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}")
-    }),
-    ("a block that doubles", || {
-        let doubled = (1..=40).map(|n| format!("{{% set v{n} %}}{{{{ v{0} }}}}{{{{ v{0} }}}}{{% endset %}}", n - 1));
-        template(&format!("{{% set v0 = 'ha' %}}{}{{{{ v40 }}}}", doubled.collect::<String>()))
-    }),
-    ("a text that is put together", || {
-        let doubled = (1..=40).map(|n| format!("{{% set v{n} = v{0} ~ v{0} %}}", n - 1));
-        template(&format!("{{% set v0 = 'ha' %}}{}{{{{ v40 }}}}", doubled.collect::<String>()))
-    }),
-    ("lists that are put together", || {
-        let doubled = (1..=40).map(|n| format!("{{% set v{n} = v{0} + v{0} %}}", n - 1));
-        template(&format!("{{% set v0 = [1, 2] %}}{}{{{{ v40 | length }}}}", doubled.collect::<String>()))
-    }),
-    ("lists of lists", || {
-        let doubled = (1..=40).map(|n| format!("{{% set v{n} = [v{0}, v{0}] %}}", n - 1));
-        template(&format!("{{% set v0 = 'ha' %}}{}{{{{ v40 }}}}", doubled.collect::<String>()))
-    }),
-    ("lists of lists as JSON", || {
-        let doubled = (1..=40).map(|n| format!("{{% set v{n} = [v{0}, v{0}] %}}", n - 1));
-        template(&format!("{{% set v0 = 'ha' %}}{}{{{{ v40 | tojson }}}}", doubled.collect::<String>()))
-    }),
-    ("lists of lists, compared", || {
-        let doubled = (1..=40).map(|n| format!("{{% set v{n} = [v{0}, v{0}] %}}{{% set w{n} = [w{0}, w{0}] %}}", n - 1));
-        template(&format!("{{% set v0 = 'ha' %}}{{% set w0 = 'ha' %}}{}{{{{ v40 == w40 }}}}", doubled.collect::<String>()))
-    }),
+    ("lists of lists", || template("a{{ [[[[[[1] * 999] * 999] * 999] * 999] * 999] * 999 }}")),
+    ("lists of lists as JSON", || template("{{ [[[[[[1] * 999] * 999] * 999] * 999] * 999] * 999 | tojson }}")),
+    ("lists of lists as a value", || template("{{ [[[[[[1] * 999] * 999] * 999] * 999] * 999] * 999 }}")),
     ("a replacement of every letter", || template("{{ ('a' * 50000) | replace('a', 'b' * 50000) }}")),
     ("replacements of replacements", || {
         template(

@@ -4,7 +4,9 @@
 //! the template runs could not be checked, would make no edge (rule 16), and could smuggle a secret. So a whole root (`vars`) and a
 //! computed name (`vars[x]`) are told as [`Fault::Vague`]. Whether what is referred to exists is `check`'s to say.
 //!
-//! Templates are bounded here, before minijinja compiles them: its compiler recurses with the depth of an expression.
+//! Templates are bounded here, before minijinja compiles them: its compiler recurses with the depth of an expression. And they give no
+//! names to values (`set`, `with`): a list that holds another one twice, forty times over, costs nothing to make and has no end to
+//! whoever looks into it, and the fuel of minijinja does not count that.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
@@ -220,6 +222,7 @@ impl<'t, 'a> Walk<'t, 'a> {
             ast::Stmt::Template(template) => self.stmts(&template.children),
             ast::Stmt::EmitRaw(_) => {}
             ast::Stmt::EmitExpr(emit) => self.open.push(Open::Emit(&emit.expr)),
+            ast::Stmt::ForLoop(each) if each.recursive => self.binds(each.span()),
             ast::Stmt::ForLoop(each) => {
                 self.exprs([&each.iter].into_iter().chain(&each.filter_expr));
                 self.stmts(&each.body);
@@ -230,15 +233,10 @@ impl<'t, 'a> Walk<'t, 'a> {
                 self.stmts(&branch.true_body);
                 self.stmts(&branch.false_body);
             }
-            ast::Stmt::WithBlock(with) => {
-                self.exprs(with.assignments.iter().map(|(_, expr)| expr));
-                self.stmts(&with.body);
-            }
-            ast::Stmt::Set(set) => self.exprs([&set.expr]),
-            ast::Stmt::SetBlock(set) => {
-                self.exprs(&set.filter);
-                self.stmts(&set.body);
-            }
+            ast::Stmt::WithBlock(with) => self.binds(with.span()),
+            ast::Stmt::Set(set) => self.binds(set.span()),
+            ast::Stmt::SetBlock(set) => self.binds(set.span()),
+            ast::Stmt::Do(call) => self.binds(call.span()),
             ast::Stmt::AutoEscape(escape) => {
                 self.exprs([&escape.enabled]);
                 self.stmts(&escape.body);
@@ -247,11 +245,12 @@ impl<'t, 'a> Walk<'t, 'a> {
                 self.exprs([&block.filter]);
                 self.stmts(&block.body);
             }
-            ast::Stmt::Do(call) => {
-                self.exprs([&call.call.expr]);
-                self.args(&call.call.args);
-            }
         }
+    }
+
+    fn binds(&mut self, span: minijinja::machinery::Span) {
+        let detail = "it gives a name to a value, and templates name nothing but what they loop over".to_owned();
+        self.parsed.faults.push((Fault::Syntax(detail), range(span.start_offset, span.end_offset)));
     }
 
     fn stmts(&mut self, stmts: &'t [ast::Stmt<'a>]) {
@@ -357,7 +356,7 @@ fn range(start: u32, end: u32) -> Range<usize> {
     start as usize..end as usize
 }
 
-/// Every name that the template itself defines anywhere: loop variables, `set`, `with`.
+/// Every name that the template itself defines anywhere: loop variables.
 fn locals<'a>(children: &[ast::Stmt<'a>]) -> HashSet<&'a str> {
     let mut locals = HashSet::new();
     let mut open: Vec<&ast::Stmt<'a>> = children.iter().collect();
@@ -369,19 +368,11 @@ fn locals<'a>(children: &[ast::Stmt<'a>]) -> HashSet<&'a str> {
                 open.extend(each.body.iter().chain(&each.else_body));
             }
             ast::Stmt::IfCond(branch) => open.extend(branch.true_body.iter().chain(&branch.false_body)),
-            ast::Stmt::WithBlock(with) => {
-                with.assignments.iter().for_each(|(target, _)| assigned(target, &mut locals));
-                open.extend(&with.body);
-            }
-            ast::Stmt::Set(set) => assigned(&set.target, &mut locals),
-            ast::Stmt::SetBlock(set) => {
-                assigned(&set.target, &mut locals);
-                open.extend(&set.body);
-            }
             ast::Stmt::AutoEscape(escape) => open.extend(&escape.body),
             ast::Stmt::FilterBlock(block) => open.extend(&block.body),
             ast::Stmt::Template(template) => open.extend(&template.children),
-            ast::Stmt::EmitExpr(_) | ast::Stmt::EmitRaw(_) | ast::Stmt::Do(_) => {}
+            ast::Stmt::EmitExpr(_) | ast::Stmt::EmitRaw(_) => {}
+            ast::Stmt::WithBlock(_) | ast::Stmt::Set(_) | ast::Stmt::SetBlock(_) | ast::Stmt::Do(_) => {}
         }
     }
     locals

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
-use minijinja::value::{Rest, Value as Rendered, ValueKind, ValueOrKwargs};
+use minijinja::value::{Kwargs, Rest, Value as Rendered, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, ErrorKind, State, UndefinedBehavior};
 use serde_json::{Map, Number, Value};
 
@@ -23,6 +23,8 @@ const FUEL: u64 = 100_000;
 const MOST_GIVEN: usize = 16 << 20;
 /// What a value counts for beside its text.
 const VALUE: usize = 64;
+/// Spaces of one level of JSON.
+const MOST_INDENT: usize = 16;
 /// Levels of lists and tables in what one template gives.
 const MOST_DEPTH: usize = 64;
 
@@ -246,11 +248,21 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.set_fuel(Some(FUEL));
     // It would show everything, secrets included.
     environment.remove_global("debug");
+    // What it makes can be changed in a loop, and so grow without end.
+    environment.remove_global("namespace");
     environment.add_filter("format", |state: &mut State, text: &Rendered, args: Rest<ValueOrKwargs>| {
         // Version 3.1 panics at a name in `%(…)` that is not ASCII, and needs no such name to write any other character.
         match text.as_str().is_some_and(|text| text.contains("%(") && !text.is_ascii()) {
             true => Err(minijinja::Error::new(ErrorKind::InvalidOperation, "a text with `%(…)` must be ASCII")),
             false => minijinja::filters::format(state, text, args),
+        }
+    });
+    environment.add_filter("tojson", |value: &Rendered, indent: Option<Rendered>, args: Kwargs| {
+        fits(value)?;
+        let indent = indent.map_or_else(|| args.get::<Option<Rendered>>("indent"), |indent| Ok(Some(indent)))?;
+        match indent.as_ref().and_then(Rendered::as_usize).is_some_and(|spaces| spaces > MOST_INDENT) {
+            true => Err(minijinja::Error::new(ErrorKind::InvalidOperation, "it is indented too far")),
+            false => minijinja::filters::tojson(value, indent, args),
         }
     });
     environment.add_filter("default", default);
@@ -261,6 +273,7 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
         if value.is_none() {
             return Err(minijinja::Error::new(ErrorKind::NonPrimitive, "null in a text"));
         }
+        fits(value)?;
         minijinja::escape_formatter(out, state, value)
     });
     environment
@@ -380,6 +393,15 @@ impl Room {
     fn take(&mut self, text: usize) -> Option<()> {
         self.0 = self.0.checked_sub(VALUE + text)?;
         Some(())
+    }
+}
+
+/// Whether a list or a table is one that an input could hold: the fuel of minijinja does not count what it takes to write it out.
+fn fits(value: &Rendered) -> Result<(), minijinja::Error> {
+    let compound = matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map);
+    match compound && matches!(to_json(value, &mut Room::default(), 0), Err(Unfit::TooMuch)) {
+        true => Err(ErrorKind::OutOfFuel.into()),
+        false => Ok(()),
     }
 }
 
@@ -531,6 +553,20 @@ mod tests {
         assert_eq!(render(&most), Ok(json!(491)));
     }
 
+    // Lists that hold each other twice were written out for ever, and compared for ever.
+    #[test]
+    fn templates_name_nothing_but_what_they_loop_over() {
+        for text in [
+            "{% set a = [1] %}{{ a }}",
+            "{% set a %}x{% endset %}{{ a }}",
+            "{% with a = [1] %}{{ a }}{% endwith %}",
+            "{% for a in [1] recursive %}{{ loop([a]) }}{% endfor %}",
+            "{{ namespace(a=1) }}",
+        ] {
+            assert!(matches!(render(text), Err(TemplateError::Syntax { .. })), "{text}");
+        }
+    }
+
     // Each text was small enough for itself; together they were more than the machine had.
     #[test]
     fn what_all_templates_of_one_step_give_is_bounded() {
@@ -538,8 +574,16 @@ mod tests {
         for with in [json!(vec![long; 100]), json!({ "a": vec![vec![long; 10]; 10] })] {
             assert!(matches!(templates().render(&with, &Scope::NO_OUTPUTS), Err(TemplateError::TooMuch { .. })));
         }
-        let copies = format!("{{% set x = 'x' * 900000 %}}{}", "{{ x }}".repeat(100));
+        let copies = format!("a{}", "{{ [vars.list] * 900 }}".repeat(100));
         assert!(matches!(render(&copies), Err(TemplateError::TooMuch { .. })));
+        for text in [
+            "a{{ [[[[[1] * 99] * 99] * 99] * 99] * 99 }}",
+            "{{ [[[[[1] * 99] * 99] * 99] * 99] * 99 | tojson }}",
+            "{{ [[1]] | tojson(indent=1000000000) }}",
+        ] {
+            assert!(matches!(render(text), Err(TemplateError::TooMuch { .. } | TemplateError::Failed { .. })), "{text}");
+        }
+        assert_eq!(render("a{{ [1, {'b': 2}] | tojson(indent=2) }}"), Ok(json!("a[\n  1,\n  {\n    \"b\": 2\n  }\n]")));
         assert!(matches!(render("{{ ['x' * 900000] * 100 }}"), Err(TemplateError::TooMuch { .. } | TemplateError::Failed { .. })));
         assert!(templates().render(&json!(vec![long; 10]), &Scope::NO_OUTPUTS).is_ok());
     }

@@ -10,6 +10,9 @@ use super::suggest::closest;
 use super::template::{Room, Scope, TemplateError, Templates, ValueInputs};
 use crate::graph;
 
+/// Errors that are told: more than anybody puts right at once.
+const MOST_ERRORS: usize = 100;
+
 /// What is wrong with the variables of a run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VarError {
@@ -72,7 +75,7 @@ fn suggested(suggestion: &Option<String>) -> String {
 /// A text given for a number, a boolean or a list is read as one; a list is `a,b` or `["a", "b"]`.
 ///
 /// # Errors
-/// Everything that is wrong with them, at once.
+/// Everything that is wrong with them, at once; of very much the first.
 pub fn resolve_vars(
     plan: &Plan,
     overrides: &[(String, Value)],
@@ -89,6 +92,7 @@ pub fn resolve_vars(
         }
     }
     let rendered = render(plan, vars, env, &mut errors);
+    errors.truncate(MOST_ERRORS);
     if errors.is_empty() { Ok(rendered) } else { Err(errors) }
 }
 
