@@ -122,6 +122,7 @@ fn plan(port: u16, service: u16) -> String {
         step("approval", "approval", "message = \"{{ secrets.token }} {{ secrets.key }}\"\ntimeout = \"50ms\""),
         step("notify", "notify", &format!("message = \"{{{{ secrets.token }}}} {{{{ secrets.key }}}}\"\nto = [\"console\", {{ webhook = \"http://127.0.0.1:{port}/hook/{quoted}\" }}, {{ webhook = \"http://127.0.0.1:{port}/fail/{quoted}\" }}, {{ smtp = \"smtp://user:{quoted}@127.0.0.1:1\", from = \"a@example.com\", to = \"{{{{ secrets.name }}}}\" }}]")),
         step("broken", "start-service", &format!("program = \"python3\"\nargs = [\"babble.py\", \"{{{{ secrets.token }}}}\", 4]\n{secret_env}\nport = {service}\nlog = \"broken.log\"")),
+        step("unit", "service-control", "manager = \"systemd\"\nname = \"{{ secrets.token }}\"\nstate = \"running\"\ntool = \"echo\""),
         step("start", "start-service", &format!("program = \"python3\"\nargs = [\"-m\", \"http.server\", \"--bind\", \"127.0.0.1\", \"{service}\", \"--directory\", \"{{{{ secrets.name }}}}\"]\nport = {service}\nlog = \"{{{{ secrets.name }}}}.out\"")).replace("[steps.start]\n", "[steps.start]\nneeds = [\"broken\"]\n"),
         step("stop", "stop-service", &format!("port = {service}\nexpect = [\"{{{{ secrets.name }}}}\"]")).replace("[steps.stop]\n", "[steps.stop]\nneeds = [\"start\"]\n"),
     ];
