@@ -189,33 +189,36 @@ mod tests {
     use std::sync::Arc;
 
     use almaplan_engine::step::Context;
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
     use crate::files::blocking;
 
     #[tokio::test]
     async fn a_copy_that_is_not_what_was_read_is_refused() {
+        const LEN: u64 = 32 << 20;
         let folder = tempfile::tempdir().unwrap();
         let (source, copy) = (folder.path().join("source"), folder.path().join("copy"));
-        // A pipe, so that the copying waits while a bit of what it wrote is flipped.
-        mknodat(CWD, &source, FileType::Fifo, Mode::RWXU, 0).unwrap();
-        let (pipe, written) = (source.clone(), copy.clone());
-        let disk = std::thread::spawn(move || {
-            let mut pipe = OpenOptions::new().write(true).open(pipe).unwrap();
-            pipe.write_all(b"the first half, ").unwrap();
-            while !written.metadata().is_ok_and(|meta| meta.len() > 0) {
-                std::thread::yield_now();
-            }
-            OpenOptions::new().write(true).open(written).unwrap().write_all_at(b"T", 0).unwrap();
-            pipe.write_all(b"the second").unwrap();
-        });
+        File::create(&source).unwrap().set_len(LEN).unwrap();
+        let found = Found { name: "source".into(), kind: Kind::File, meta: source.metadata().unwrap(), path: source, link: None };
         let cx = Context::standalone(folder.path(), Arc::new(|_| {}));
-        let meta = source.metadata().unwrap();
-        let found = Found { name: "source".into(), kind: Kind::File, meta, path: source.clone(), link: None };
-        let refused = blocking(&cx, move |job| copy_opened(job, &found, File::open(&source).unwrap(), &copy)).await;
-        disk.join().unwrap();
-        let message = refused.unwrap_err().message;
-        assert!(message.contains("does not read back"), "{message}");
+        loop {
+            let written = copy.clone();
+            let disk = std::thread::spawn(move || {
+                while !written.metadata().is_ok_and(|meta| meta.len() > 0) {
+                    std::thread::yield_now();
+                }
+                OpenOptions::new().write(true).open(&written).unwrap().write_all_at(b"T", 0).unwrap();
+                written.metadata().unwrap().len() < LEN
+            });
+            let (found, to) = (found.clone(), copy.clone());
+            let copied = blocking(&cx, move |job| copy_file(job, &found, &to)).await;
+            // A disk that was too slow may have lied only after all was read back: then once more.
+            if disk.join().unwrap() {
+                let message = copied.unwrap_err().message;
+                assert!(message.contains("does not read back"), "{message}");
+                return;
+            }
+            std::fs::remove_file(&copy).unwrap();
+        }
     }
 }
