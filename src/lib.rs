@@ -25,6 +25,9 @@ use crate::diagnose::{Exit, Reason, Refusal};
 /// The whole program: reads the command line, does what it says, and tells how it went.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
+    if let Some(done) = almaplan_steps::process::errand(args.get(1..).unwrap_or_default()) {
+        return done;
+    }
     let lang = commands::language(&args);
     let cli = match cli::parse(args.clone(), &lang) {
         Ok(cli) => cli,

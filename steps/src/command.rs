@@ -109,7 +109,7 @@ impl Command {
         };
         let program = process::resolve(&program, &cwd, &cx.run().plan_dir, &env).map_err(Failure::clean)?;
         let stdout = capture.map_or(Ok(Stdio::piped()), Capture::stdio)?;
-        Ok(Launch { program, args, cwd, env, stdout, stderr: Stdio::piped() })
+        Ok(Launch { program, args, verbatim: *self.shell, cwd, env, stdout, stderr: Stdio::piped(), outlives_us: false })
     }
 }
 

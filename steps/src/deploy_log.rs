@@ -333,7 +333,7 @@ mod tests {
             let cx = TestRun { summary, ..TestRun::default() }.context(folder.path());
             step().run(&cx).await.unwrap();
         }
-        let text = std::fs::read_to_string(&log).unwrap();
+        let text = std::fs::read_to_string(&log).unwrap().replace("\r\n", "\n");
         let headlines: Vec<&str> = text.lines().filter(|line| line.starts_with('[')).collect();
         assert!(headlines.len() == 2 && headlines[0].ends_with("Failure (rollback incomplete): almareia-producao"), "{text}");
         assert!(headlines[1].ends_with("Failure: almareia-producao") && text.starts_with("an older entry, torn in the mid\n["), "{text}");
@@ -353,7 +353,7 @@ mod tests {
         let run = TestRun { summary: summary(Outcome::Compensated), ..TestRun::default() };
         let output = step().run(&run.context(folder.path())).await.unwrap();
         assert!(!folder.path().join("app").exists() && output.written);
-        assert_eq!(output.file, folder.path().join("state/deploy_log.txt").display().to_string());
+        assert_eq!(output.file, folder.path().join("state").join("deploy_log.txt").display().to_string());
         let notes = run.notes.lock().unwrap();
         assert!(notes[0].0 == Level::Warning && notes[0].1.contains("its folder does not exist"), "{notes:?}");
     }

@@ -283,7 +283,8 @@ impl Program {
     /// What it prints, on either stream, when it succeeds.
     async fn tell(&self, cx: &Context, program: PathBuf) -> Result<String, String> {
         let (args, cwd) = (texts(&self.args.clone().unwrap_or_else(version_args)), cx.run().plan_dir.clone());
-        let launch = Launch { program, args, cwd, env: Vec::new(), stdout: Stdio::piped(), stderr: Stdio::piped() };
+        let (stdout, stderr) = (Stdio::piped(), Stdio::piped());
+        let launch = Launch { program, args, verbatim: false, cwd, env: Vec::new(), stdout, stderr, outlives_us: false };
         let manner = Manner { name: &self.program, grace: VERSION_GRACE, shown: false, keep: TOLD };
         let finished = tokio::time::timeout(VERSION_WITHIN, process::run(cx, launch, manner)).await;
         let finished = finished.map_err(|_| "it does not end".to_owned())?.map_err(|failure| failure.message)?;

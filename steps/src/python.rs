@@ -162,10 +162,12 @@ impl Python {
         let launch = Launch {
             program: self.program.clone(),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            verbatim: false,
             cwd: cwd.unwrap_or(&cx.run().plan_dir).to_owned(),
             env: unset.chain([("PYTHONIOENCODING".to_owned(), Some("utf-8".to_owned()))]).collect(),
             stdout: Stdio::piped(),
             stderr: Stdio::piped(),
+            outlives_us: false,
         };
         let manner = Manner { name: &self.program.to_string_lossy(), grace: GRACE, shown, keep: LISTING };
         process::run(cx, launch, manner).await.map_err(PythonError::Run)

@@ -228,7 +228,8 @@ impl ServiceControl {
         let cwd = cx.run().plan_dir.clone();
         let program = process::resolve(tool, &cwd, &cwd, &[]).map_err(|error| Failure::clean(ControlError::NoTool(error)))?;
         let args = self.manager.args(ask, &self.name, *self.user);
-        let launch = Launch { program, args, cwd, env: Vec::new(), stdout: Stdio::piped(), stderr: Stdio::piped() };
+        let (stdout, stderr) = (Stdio::piped(), Stdio::piped());
+        let launch = Launch { program, args, verbatim: false, cwd, env: Vec::new(), stdout, stderr, outlives_us: false };
         process::run(cx, launch, Manner { name: tool, grace: GRACE, shown: ask != Ask::Show, keep: TOLD }).await
     }
 

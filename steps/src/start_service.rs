@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::human::DurationOr;
 use crate::input::{Environment, OrDefault, Word, environment, texts};
-use crate::process::{self, Gentle, LastLines, Launch, Listening, Tree};
+use crate::process::{self, Gentle, LastLines, Launch, Launched, Listening, Tree};
 
 /// Between two looks at the port: it is part of a downtime.
 const LOOK: Time = Time::from_millis(3);
@@ -106,13 +106,11 @@ impl Step for StartService {
             return Ok(StartServiceOutput { pid, log: cx.path(&self.log), log_offsets: offsets });
         }
         self.refuse_taken_port()?;
-        if let Some(unit) = process::bound_to() {
-            cx.warn(format!(
-                "almaplan runs in {unit}: when that is stopped, the service started here ends with it (`systemd-run --scope` avoids it)"
-            ));
+        if let Some((by, instead)) = process::bound_to() {
+            cx.warn(format!("almaplan runs in {by}: when that ends, the service started here ends with it; to avoid it, {instead}"));
         }
         cx.record("log_offsets", &offsets).await?;
-        let (mut child, identity) = process::launch(cx, launch).await?;
+        let Launched { mut child, identity, bond: _ } = process::launch(cx, launch).await?;
         let mut tree = Tree::of(&identity);
         let waited = self.wait(cx, &mut tree, Some(&mut child)).await;
         self.conclude(cx, waited, &mut tree, offsets).await
@@ -162,7 +160,8 @@ impl StartService {
         let cwd = cx.path(self.cwd.as_deref().unwrap_or(Path::new("")));
         let env = environment(&self.env);
         let program = process::resolve(&self.program.0, &cwd, &cx.run().plan_dir, &env).map_err(Failure::clean)?;
-        Ok(Launch { program, args: texts(&self.args), cwd, env, stdout: Stdio::from(stdout), stderr: Stdio::from(stderr) })
+        let (stdout, stderr) = (Stdio::from(stdout), Stdio::from(stderr));
+        Ok(Launch { program, args: texts(&self.args), verbatim: false, cwd, env, stdout, stderr, outlives_us: true })
     }
 
     /// The very service that is to be started, if it listens and goes on doing so: a stop that this start makes up for may have been
@@ -173,7 +172,8 @@ impl StartService {
             let listener = process::listeners(self.port).ok()?.into_iter().next()?;
             let root = process::root_of(&listener).ok()??.pid;
             let running = process::describe(root)?;
-            if running.program != launch.program || running.args != launch.args {
+            let text = |path: &Path| process::comparable(&path.to_string_lossy());
+            if text(&running.program) != text(&launch.program) || running.args != launch.args {
                 return None;
             }
             if Instant::now() >= until {

@@ -15,6 +15,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::copy::CHUNK;
+use super::walk::Fingerprint;
 use super::{FileError, Found, Job, Kind, each, inside, io_error, platform};
 
 /// How every SQLite database begins.
@@ -103,9 +104,10 @@ impl Live {
             if meta.len() > WHOLE {
                 return Ok(Reading::Long);
             }
+            let before = platform::fingerprint(self.place(found), &meta);
             let mut content = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0) + 1);
             (&mut file).take(meta.len()).read_to_end(&mut content).map_err(io_error("read", &found.path))?;
-            if self.stood_still(found, &meta, content.len() as u64) || self.give_up(found, attempt)? {
+            if self.stood_still(found, &before, content.len() as u64) || self.give_up(found, attempt)? {
                 return Ok(Reading::Whole(content, self.dated(found, meta)));
             }
         }
@@ -118,6 +120,7 @@ impl Live {
     /// It cannot be read, or (`strict`) changes.
     pub fn stream(&self, job: &Job, found: &Found, attempt: u32, sink: &mut dyn Write) -> Result<Streamed, FileError> {
         let Some((file, meta)) = self.open(job, found)? else { return Ok(Streamed::Gone) };
+        let before = platform::fingerprint(self.place(found), &meta);
         let mut source = file.take(meta.len());
         let mut buffer = vec![0; CHUNK];
         let mut read = 0;
@@ -130,7 +133,7 @@ impl Live {
             sink.write_all(&buffer[..count]).map_err(io_error("archive", &found.path))?;
             read += count as u64;
         }
-        let taken = self.stood_still(found, &meta, read) || self.give_up(found, attempt)?;
+        let taken = self.stood_still(found, &before, read) || self.give_up(found, attempt)?;
         Ok(if taken { Streamed::Whole } else { Streamed::Changed })
     }
 
@@ -169,11 +172,11 @@ impl Live {
         if self.snapshots.contains_key(&found.name) { found.meta.clone() } else { meta }
     }
 
-    fn stood_still(&self, found: &Found, before: &Metadata, read: u64) -> bool {
+    fn stood_still(&self, found: &Found, before: &Fingerprint, read: u64) -> bool {
         let is_log = found.name.to_ascii_lowercase().ends_with(".log");
-        let same =
-            || self.place(found).symlink_metadata().is_ok_and(|after| platform::fingerprint(&after) == platform::fingerprint(before));
-        is_log || (read == before.len() && same())
+        let place = self.place(found);
+        let same = || place.symlink_metadata().is_ok_and(|after| platform::fingerprint(place, &after) == *before);
+        is_log || (read == before.len && same())
     }
 
     fn give_up(&self, found: &Found, attempt: u32) -> Result<bool, FileError> {

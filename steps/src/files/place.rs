@@ -135,7 +135,7 @@ impl Placement<'_> {
         let path = inside(self.to, name);
         let known = self.note.filter(|note| note.target == self.to).and_then(|note| note.unchanged.get(name));
         if let (Some(known), Ok(meta)) = (known, path.symlink_metadata())
-            && platform::fingerprint(&meta) == *known
+            && platform::fingerprint(&path, &meta) == *known
         {
             return Ok(true);
         }

@@ -7,12 +7,8 @@ use super::{FileError, Job, Kind, Patterns, beside, io_error, platform, present,
 
 /// Removes a file or a link, read-only or not; nothing there is fine.
 pub(crate) fn remove_file(job: &Job, path: &Path) -> Result<(), FileError> {
-    job.patiently("remove", path, || match std::fs::remove_file(path) {
+    job.patiently("remove", path, || match platform::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && platform::WINDOWS_NAMES => {
-            platform::set_mode(path, 0o644)?;
-            std::fs::remove_file(path)
-        }
         other => other,
     })
 }
@@ -56,11 +52,11 @@ fn remove_from_within(path: &Path) -> io::Result<()> {
     std::fs::remove_dir(path)
 }
 
-/// Folders without write permission keep what is in them: give it back before removing.
+/// Folders without write permission keep what is in them, and on Windows so do read-only files: give it back before removing.
 fn open_up(path: &Path) {
     let _ = platform::set_mode(path, 0o755);
     for found in walk(path, &Patterns::default()).unwrap_or_default() {
-        if found.meta.is_dir() {
+        if found.meta.is_dir() || (platform::WINDOWS_NAMES && found.meta.is_file()) {
             let _ = platform::set_mode(&found.path, 0o755);
         }
     }

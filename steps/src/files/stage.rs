@@ -216,9 +216,10 @@ fn one(job: &Job, staging: &Staging<'_>, links: &Links, found: &Found) -> Result
 fn copy_still(job: &Job, found: &Found, at: &Path) -> Result<Copied, FileError> {
     let look = || found.path.symlink_metadata().map_err(io_error("look at", &found.path));
     for attempt in 0..4 {
-        let before = look()?;
-        let copied = copy_file(job, &Found { meta: before.clone(), ..found.clone() }, at)?;
-        if platform::fingerprint(&look()?) == platform::fingerprint(&before) && copied.len == before.len() {
+        let meta = look()?;
+        let before = platform::fingerprint(&found.path, &meta);
+        let copied = copy_file(job, &Found { meta: meta.clone(), ..found.clone() }, at)?;
+        if platform::fingerprint(&found.path, &look()?) == before && copied.len == meta.len() {
             return Ok(copied);
         }
         std::fs::remove_file(at).map_err(io_error("remove", at))?;
@@ -256,5 +257,5 @@ pub(super) fn is_same(job: &Job, path: &Path, item: &Item) -> Result<Option<Fing
         }
         _ => false,
     };
-    Ok(same.then(|| platform::fingerprint(&meta)))
+    Ok(same.then(|| platform::fingerprint(path, &meta)))
 }

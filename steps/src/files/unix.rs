@@ -103,8 +103,8 @@ pub(crate) fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
     file.set_permissions(PermissionsExt::from_mode(mode))
 }
 
-/// What changes whenever the file does.
-pub(crate) fn fingerprint(meta: &Metadata) -> Fingerprint {
+/// What changes whenever the file at `path` does.
+pub(crate) fn fingerprint(_: &Path, meta: &Metadata) -> Fingerprint {
     let at = |seconds: i64, nanos: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos);
     Fingerprint {
         len: meta.len(),
@@ -152,6 +152,11 @@ pub(crate) fn sync_volume(_: &Path) -> io::Result<bool> {
 /// Renames, replacing a file that is there.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
+}
+
+/// Removes a file or a link.
+pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
+    std::fs::remove_file(path)
 }
 
 /// Whether another process is in the way, so that waiting may help.

@@ -1,14 +1,21 @@
-//! What files are on Windows, as far as the standard library tells: read-only flags instead of modes, no syncing of folders.
+//! What files are on Windows: read-only flags instead of modes, no syncing of folders, and what others have open stays.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, FileTimes, Metadata, OpenOptions};
 use std::io;
-use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
+use std::os::windows::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::walk::Fingerprint;
+use super::{Kind, Patterns, walk};
+use crate::process;
+
+#[path = "windows/restart_manager.rs"]
+mod restart_manager;
+#[path = "windows/volume.rs"]
+mod volume;
 
 /// Whether two names that differ only in case are the same file.
 pub(crate) const IGNORES_CASE: bool = true;
@@ -79,18 +86,27 @@ pub(crate) fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
     file.set_permissions(permissions)
 }
 
-/// What changes whenever the file does.
-pub(crate) fn fingerprint(meta: &Metadata) -> Fingerprint {
+/// What changes whenever the file at `path` does.
+pub(crate) fn fingerprint(path: &Path, meta: &Metadata) -> Fingerprint {
     // In units of 100 ns since 1601; only compared for equality.
     let time = |ticks: u64| i64::try_from(ticks).unwrap_or(i64::MAX);
-    Fingerprint { len: meta.len(), modified_ns: time(meta.last_write_time()), changed_ns: time(meta.creation_time()), file: 0 }
+    let (changed_ns, file) = volume::changed_and_number(path).unwrap_or((time(meta.creation_time()), 0));
+    Fingerprint { len: meta.len(), modified_ns: time(meta.last_write_time()), changed_ns, file }
 }
 
-/// Makes a symbolic link at `at`; needs the right to, or developer mode.
+/// Makes a symbolic link at `at`, which needs the right to or developer mode; to a folder that is named from the root, one that
+/// everybody may make.
 pub(crate) fn symlink(target: &Path, at: &Path, is_folder: bool) -> io::Result<()> {
+    const PRIVILEGE_NOT_HELD: i32 = 1314;
     // Joined anew, with the separator of the system.
     let target: PathBuf = target.components().collect();
-    if is_folder { std::os::windows::fs::symlink_dir(target, at) } else { std::os::windows::fs::symlink_file(target, at) }
+    if !is_folder {
+        return std::os::windows::fs::symlink_file(target, at);
+    }
+    match std::os::windows::fs::symlink_dir(&target, at) {
+        Err(error) if error.raw_os_error() == Some(PRIVILEGE_NOT_HELD) && target.is_absolute() => junction::create(target, at),
+        made => made,
+    }
 }
 
 /// Times of links themselves are not set here: nothing reads them.
@@ -114,21 +130,64 @@ pub(crate) fn sync_volume(_: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Renames, replacing a file that is there even where it is read-only.
+/// Renames, replacing a file that is there even where it is read-only, or is this very program.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     let Err(error) = std::fs::rename(from, to) else { return Ok(()) };
-    let read_only = to.symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().readonly());
-    if !read_only {
-        return Err(error);
+    if make_writable(to)? {
+        return std::fs::rename(from, to);
     }
-    set_mode(to, 0o644)?;
-    std::fs::rename(from, to)
+    let Some(aside) = aside(to) else { return Err(error) };
+    std::fs::rename(to, &aside)?;
+    // Between these two there is no program under its name: where the second one fails, it gets the old one back.
+    std::fs::rename(from, to).inspect_err(|_| drop(std::fs::rename(&aside, to)))
+}
+
+/// Removes a file or a link, read-only or not, or this very program.
+pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
+    if path.symlink_metadata()?.file_type().is_symlink_dir() {
+        return std::fs::remove_dir(path);
+    }
+    let Err(error) = std::fs::remove_file(path) else { return Ok(()) };
+    if make_writable(path)? {
+        return std::fs::remove_file(path);
+    }
+    aside(path).map_or(Err(error), |aside| std::fs::rename(path, aside))
+}
+
+/// Whether `path` was a read-only file, and is none any more.
+fn make_writable(path: &Path) -> io::Result<bool> {
+    let read_only = path.symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().readonly());
+    if read_only {
+        set_mode(path, 0o644)?;
+    }
+    Ok(read_only)
+}
+
+/// Where this program goes if it is what is at `path`: one that runs can be neither replaced nor removed, but renamed. What earlier
+/// ones left there is removed.
+fn aside(path: &Path) -> Option<PathBuf> {
+    const ASIDE: &str = ".almaplan-replaced-";
+    let ours = std::env::current_exe().ok()?;
+    if ours.canonicalize().ok()? != path.canonicalize().ok()? {
+        return None;
+    }
+    let folder = path.parent()?;
+    for old in folder.read_dir().ok()?.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(ASIDE)) {
+        let _ = std::fs::remove_file(old.path());
+    }
+    (1..).map(|number| folder.join(format!("{ASIDE}{number}.exe"))).find(|aside| !aside.exists())
 }
 
 /// Whether another process (a virus scanner among them) is in the way, so that waiting may help.
 pub(crate) fn is_held(error: &io::Error) -> bool {
-    // ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION
-    matches!(error.raw_os_error(), Some(5 | 32 | 33))
+    const ACCESS_DENIED: i32 = 5;
+    const SHARING_VIOLATION: i32 = 32;
+    const LOCK_VIOLATION: i32 = 33;
+    const DIR_NOT_EMPTY: i32 = 145; // what was deleted in it is still open somewhere
+    const DELETE_PENDING: i32 = 303;
+    const USER_MAPPED_FILE: i32 = 1224;
+    let held = [ACCESS_DENIED, SHARING_VIOLATION, LOCK_VIOLATION, DIR_NOT_EMPTY, DELETE_PENDING, USER_MAPPED_FILE];
+    error.raw_os_error().is_some_and(|code| held.contains(&code))
 }
 
 /// Whether this process has as many files open as it may.
@@ -143,30 +202,70 @@ pub(crate) fn cannot_be_renamed(error: &io::Error) -> bool {
     is_held(error) || error.raw_os_error() == Some(17)
 }
 
-/// Who has `path` open: only the Restart Manager tells, and the standard library does not reach it.
-pub(crate) fn holders(_: &Path) -> Vec<String> {
-    Vec::new()
+/// Who has `path`, or something in it, open or runs there.
+pub(crate) fn holders(path: &Path) -> Vec<String> {
+    /// A folder may hold any number of files, and the Restart Manager takes its time.
+    const FILES: usize = 500;
+    let files = match path.is_dir() {
+        true => walk(path, &Patterns::default())
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|found| found.kind == Kind::File)
+            .map(|file| file.path)
+            .collect(),
+        false => vec![path.to_owned()],
+    };
+    let mut pids = restart_manager::holders(&files[..files.len().min(FILES)]);
+    pids.extend(process::users_of(path));
+    pids.sort_unstable();
+    pids.dedup();
+    pids.into_iter().filter_map(process::describe).map(|process| process.to_string()).take(5).collect()
 }
 
-/// Bytes that are free on the volume of `path`.
+/// Bytes that this user may still write on the volume of `path`.
 pub(crate) fn free_space(path: &Path) -> io::Result<u64> {
-    let path = path.canonicalize()?;
-    let text = path.to_string_lossy().trim_start_matches(r"\\?\").to_lowercase();
-    let disks = sysinfo::Disks::new_with_refreshed_list().map_err(io::Error::other)?;
-    let of = disks.iter().filter(|disk| text.starts_with(&disk.mount_point().to_string_lossy().to_lowercase()));
-    of.max_by_key(|disk| disk.mount_point().as_os_str().len())
-        .map(sysinfo::Disk::available_space)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no volume holds it"))
+    volume::free_space(path)
 }
 
 /// Whether `path` is the root of a drive or a share, or a volume is mounted there.
 pub(crate) fn is_mount(path: &Path) -> io::Result<bool> {
-    let path = path.canonicalize()?;
-    if path.parent().is_none() {
-        return Ok(true);
+    volume::is_root(path)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn read_only_files_are_replaced_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+        for path in [&old, &new] {
+            std::fs::write(path, path.file_name().unwrap().as_encoded_bytes()).unwrap();
+        }
+        set_mode(&old, 0o444).unwrap();
+        rename(&new, &old).unwrap();
+        assert_eq!(std::fs::read_to_string(&old).unwrap(), "new");
+        set_mode(&old, 0o444).unwrap();
+        remove_file(&old).unwrap();
+        assert!(!old.exists());
     }
-    let text = path.to_string_lossy().trim_start_matches(r"\\?\").trim_end_matches('\\').to_lowercase();
-    let disks = sysinfo::Disks::new_with_refreshed_list().map_err(io::Error::other)?;
-    let at = |disk: &sysinfo::Disk| disk.mount_point().to_string_lossy().trim_end_matches('\\').to_lowercase();
-    Ok(disks.iter().any(|disk| at(disk) == text))
+
+    #[test]
+    fn names_beyond_260_characters_are_ordinary() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = (0..12).fold(folder.path().to_owned(), |path, _| path.join("a folder with a long name"));
+        std::fs::create_dir_all(&deep).unwrap();
+        let (from, to) = (deep.join("from"), deep.join("to"));
+        std::fs::write(&from, "content").unwrap();
+        rename(&from, &to).unwrap();
+        assert_eq!(fingerprint(&to, &to.metadata().unwrap()).len, 7);
+        assert!(free_space(&deep).unwrap() > 0 && !is_mount(&deep).unwrap());
+    }
+
+    #[test]
+    fn the_root_of_a_drive_is_a_mount() {
+        assert!(is_mount(Path::new(r"C:\")).unwrap());
+    }
 }

@@ -35,12 +35,18 @@ pub fn describe(pid: u32) -> Option<Description> {
 
 /// Whether any process runs a program of `folder`, or works in it; `true` also where the system does not tell.
 pub fn is_used(folder: &Path) -> bool {
+    system::supported().is_err() || !users_of(folder).is_empty()
+}
+
+/// The processes that run a program of `folder`, or work in it.
+pub fn users_of(folder: &Path) -> Vec<u32> {
+    let folder = same(folder);
     let uses = |pid: u32| {
         // The program of a virtual environment is a link to one elsewhere: only the command line names it.
         let named = system::arguments(pid).and_then(|args| args.into_iter().next()).map(PathBuf::from);
-        [system::executable(pid), system::folder(pid), named].into_iter().flatten().any(|path| path.starts_with(folder))
+        [system::executable(pid), system::folder(pid), named].into_iter().flatten().any(|path| same(&path).starts_with(&folder))
     };
-    system::supported().is_err() || system::entries().into_iter().any(|entry| !entry.ended && uses(entry.pid))
+    system::entries().into_iter().filter(|entry| !entry.ended).map(|entry| entry.pid).filter(|pid| uses(*pid)).collect()
 }
 
 /// The list is empty for a moment while a process becomes another program.
@@ -57,7 +63,12 @@ fn arguments(pid: u32) -> Vec<String> {
 /// `called` as an absolute path, if it leads to what is executed.
 fn callable(pid: u32, called: &str, executable: &Path, cwd: Option<&Path>) -> Option<PathBuf> {
     let path = which::which_in(called, system::variable(pid, "PATH"), cwd.unwrap_or(Path::new("/"))).ok()?;
-    (std::fs::canonicalize(&path).ok()? == executable).then_some(path)
+    (same(&std::fs::canonicalize(&path).ok()?) == same(executable)).then_some(path)
+}
+
+/// `path` in a spelling that can be compared.
+pub(super) fn same(path: &Path) -> PathBuf {
+    system::comparable(&path.to_string_lossy()).into()
 }
 
 impl Description {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Description;
+use super::describe::same;
+use super::{Description, comparable};
 use crate::input::{OneOrMany, Word, texts};
 
 /// One text, or several of which one is enough.
@@ -44,12 +45,15 @@ impl fmt::Display for Expect {
 }
 
 fn matches(text: &str, process: &Description, base: &Path) -> bool {
-    let line = process.command_line();
-    let in_text = |part: &str| !part.is_empty() && line.contains(part);
-    let places = [Some(&process.program), Some(&process.executable), process.cwd.as_ref()];
-    let in_path = |part: &str| places.iter().flatten().any(|place| place.to_string_lossy().contains(part));
-    let under = |folder: PathBuf| places.iter().flatten().any(|place| place.starts_with(&folder)) || leads_to(process, &folder);
-    in_text(text) || in_path(text) || (looks_like_path(text) && std::fs::canonicalize(base.join(text)).is_ok_and(under))
+    let line = comparable(&process.command_line());
+    let part = comparable(text);
+    let places: Vec<PathBuf> =
+        [Some(&process.program), Some(&process.executable), process.cwd.as_ref()].into_iter().flatten().map(|place| same(place)).collect();
+    let in_path = places.iter().any(|place| place.to_string_lossy().contains(&part));
+    let under = |folder: PathBuf| places.iter().any(|place| place.starts_with(same(&folder))) || leads_to(process, &folder);
+    (!part.is_empty() && line.contains(&part))
+        || in_path
+        || (looks_like_path(text) && std::fs::canonicalize(base.join(text)).is_ok_and(under))
 }
 
 /// Whether the program or an argument of `process` is the name of something in `folder`, over whatever links.

@@ -22,6 +22,8 @@ pub struct Launch {
     pub program: PathBuf,
     /// Without the program.
     pub args: Vec<String>,
+    /// The arguments are already written as the program wants to read them; only on systems where all of them are one text.
+    pub verbatim: bool,
     /// Absolute; exists.
     pub cwd: PathBuf,
     /// On top of our own; `None` unsets.
@@ -30,6 +32,8 @@ pub struct Launch {
     pub stdout: Stdio,
     /// Where its complaints go.
     pub stderr: Stdio,
+    /// It goes on when we end.
+    pub outlives_us: bool,
 }
 
 /// Why a program could not be started.
@@ -81,26 +85,29 @@ impl Gate {
     ///
     /// # Errors
     /// It is gone already.
-    pub async fn open(self) -> Result<Child, GateError> {
-        let mark = mark(&self.identity);
-        system::let_go(self.latch, &mark).await.map_err(|_| GateError::Gone { program: self.program })?;
-        Ok(self.child)
+    pub async fn open(self) -> Result<Launched, GateError> {
+        let bond = system::let_go(self.latch, &self.identity).await.map_err(|_| GateError::Gone { program: self.program })?;
+        Ok(Launched { child: self.child, identity: self.identity, bond })
     }
 }
 
-/// What the processes carry that came from `process`, see [`super::MARK`].
-pub(super) fn mark(process: &ProcessIdentity) -> String {
-    format!("{}.{}", process.pid, process.started)
+/// A process that was let go.
+#[derive(Debug)]
+pub struct Launched {
+    /// To wait for it.
+    pub child: Child,
+    /// Which one it is.
+    pub identity: ProcessIdentity,
+    /// What ends the process when it is dropped, and so when we end, where the system has such a thing and it does not outlive us.
+    pub bond: system::Bond,
 }
 
 /// Starts `launch` and lets it run once the journal knows it.
 ///
 /// # Errors
 /// It could not be started (clean), or the journal cannot be written: then nothing ran.
-pub async fn launch(cx: &Context, launch: Launch) -> Result<(Child, ProcessIdentity), Failure> {
+pub async fn launch(cx: &Context, launch: Launch) -> Result<Launched, Failure> {
     let gate = Gate::close(launch).map_err(Failure::clean)?;
-    let identity = gate.identity().clone();
-    cx.spawned(identity.clone()).await?;
-    let child = gate.open().await.map_err(Failure::clean)?;
-    Ok((child, identity))
+    cx.spawned(gate.identity().clone()).await?;
+    gate.open().await.map_err(Failure::clean)
 }

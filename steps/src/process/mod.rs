@@ -10,6 +10,7 @@
 //! `windows.rs`, behind the same functions. Which process a step may touch is the kinds' business, not this room's.
 
 mod describe;
+mod errand;
 mod expect;
 mod gate;
 mod identity;
@@ -24,9 +25,9 @@ mod tree;
 #[cfg_attr(windows, path = "windows.rs")]
 mod system;
 
-pub use describe::{Description, describe, is_used};
+pub use describe::{Description, describe, is_used, users_of};
 pub use expect::{EmptyExpectation, Expect};
-pub use gate::{Gate, GateError, Launch, launch};
+pub use gate::{Gate, GateError, Launch, Launched, launch};
 pub use identity::{boot, identify, is_alive, meant, set_boot};
 pub use output::{LastLines, end_of, pump};
 pub use port::{Listening, PortError, is_listened_on, listeners, listening};
@@ -35,11 +36,9 @@ pub use run::{Finished, Manner, run};
 pub use stop::{Gentle, StopError, Stopped, kill_now, stop};
 pub use tree::{NotOurs, Tree, came_through_a_gate, root_of};
 
-pub(crate) use system::{bound_to, ending, shell, supported};
+pub use errand::{errand, send_errands_to};
 
-/// The variable that every process started through a gate carries, and hands down to what it starts: `<pid>.<start time>`
-/// of the process that was let go. It tells what belongs to whom even after the parents between are gone.
-pub const MARK: &str = "ALMAPLAN_SPAWNED";
+pub(crate) use system::{bound_to, comparable, ending, shell, supported};
 
 /// One row of the system's process table, as it was when it was read.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +54,7 @@ pub(crate) struct Entry {
     /// A zombie: it has ended, and only its parent has not noticed.
     pub ended: bool,
     /// Stopped by a signal; it gets others only once it goes on.
+    #[cfg_attr(windows, allow(dead_code, reason = "there are no such signals"))]
     pub suspended: bool,
     /// Processor time used so far.
     pub cpu: std::time::Duration,
@@ -62,17 +62,16 @@ pub(crate) struct Entry {
     pub memory: u64,
 }
 
-/// What can be sent to a process.
+/// What became of asking a process to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Signal {
-    /// Ask it to end.
-    Terminate,
-    /// What Ctrl+C sends.
-    Interrupt,
-    /// End it.
-    Kill,
-    /// Let it go on where it was suspended.
-    Continue,
+pub(crate) enum Asked {
+    /// It was asked.
+    Heard,
+    /// It has ended.
+    Gone,
+    /// It cannot be asked, so there is nothing to wait for.
+    #[cfg_attr(unix, allow(dead_code, reason = "signals reach everybody"))]
+    Deaf,
 }
 
 /// The row of `pid` if that process runs; `None` also where it is a zombie.

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use almaplan_engine::step::ProcessIdentity;
 
-use super::{Tree, identify, is_alive, system};
+use super::system::{self, Socket};
+use super::{Tree, identify, is_alive};
 
 /// Why it cannot be told who listens.
 #[derive(Debug, thiserror::Error)]
@@ -81,25 +82,25 @@ pub fn listening(tree: &mut Tree, port: u16) -> Result<Listening, PortError> {
 }
 
 /// One of `pids` that holds a socket, where every socket is held by one of them: who shares a port with others proves nothing.
-fn sole_holder(sockets: &HashSet<u64>, pids: &[u32]) -> Option<ProcessIdentity> {
+fn sole_holder(sockets: &HashSet<Socket>, pids: &[u32]) -> Option<ProcessIdentity> {
     let holders = holders(sockets, Some(pids));
-    let held: HashSet<u64> = holders.iter().flat_map(|(_, held)| held.iter().copied()).collect();
+    let held: HashSet<Socket> = holders.iter().flat_map(|(_, held)| held.iter().copied()).collect();
     holders.into_iter().next().map(|(process, _)| process).filter(|_| held == *sockets)
 }
 
 /// Which of the processes `among` (`None`: all) hold which of `sockets`.
-fn holders(sockets: &HashSet<u64>, among: Option<&[u32]>) -> Vec<(ProcessIdentity, HashSet<u64>)> {
+fn holders(sockets: &HashSet<Socket>, among: Option<&[u32]>) -> Vec<(ProcessIdentity, HashSet<Socket>)> {
     system::holders(sockets, among).into_iter().filter_map(|(pid, _)| holder(pid, sockets)).collect()
 }
 
 /// Who `pid` is and what of `sockets` that very process holds: one that ran before and after the look is the one looked at.
-fn holder(pid: u32, sockets: &HashSet<u64>) -> Option<(ProcessIdentity, HashSet<u64>)> {
+fn holder(pid: u32, sockets: &HashSet<Socket>) -> Option<(ProcessIdentity, HashSet<Socket>)> {
     let process = identify(pid)?;
     let (_, held) = system::holders(sockets, Some(&[pid])).pop()?;
     is_alive(&process).then_some((process, held))
 }
 
-fn sockets(port: u16) -> Result<HashSet<u64>, PortError> {
+fn sockets(port: u16) -> Result<HashSet<Socket>, PortError> {
     system::listening(port).map_err(|source| PortError::Unreadable { port, source })
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::system;
+
 /// Why a program cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
@@ -39,7 +41,7 @@ pub fn resolve(program: &str, cwd: &Path, base: &Path, env: &[(String, Option<St
         return Err(ResolveError::NoFolder { program: program.to_owned(), folder: cwd.to_owned() });
     }
     let bare = !program.contains(std::path::is_separator);
-    let own = env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone().map(Into::into));
+    let own = env.iter().rev().find(|(name, _)| system::is_path_variable(name)).map(|(_, value)| value.clone().map(Into::into));
     let path = own.unwrap_or_else(|| std::env::var_os("PATH"));
     let found = [cwd, base].into_iter().find_map(|start| which::which_in(program, path.clone(), start).ok());
     if let Some(found) = found {

@@ -10,7 +10,7 @@ use almaplan_engine::update::Stream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Gentle, LastLines, Launch, Tree, describe, ending, kill_now, launch, pump, stop};
+use super::{Gentle, LastLines, Launch, Launched, Tree, describe, ending, kill_now, launch, pump, stop};
 
 /// How long children that a program left may take to end by themselves: the end of a pipe is often a moment later.
 const STRAGGLE: Duration = Duration::from_millis(100);
@@ -49,7 +49,7 @@ pub struct Finished {
 /// # Errors
 /// It could not be started (clean), or it was stopped as asked.
 pub async fn run(cx: &Context, what: Launch, manner: Manner<'_>) -> Result<Finished, Failure> {
-    let (mut child, identity) = launch(cx, what).await?;
+    let Launched { mut child, identity, bond: _bond } = launch(cx, what).await?;
     let mut leash = Leash { tree: Tree::of(&identity), ended: false };
     let last = LastLines::default();
     let shown = manner.shown.then_some(cx);

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::{Entry, Signal, Tree, system};
+use super::{Asked, Entry, Tree, system};
 
 /// Between two looks at whether it has ended: it is part of a downtime.
 const LOOK: Duration = Duration::from_millis(2);
@@ -15,7 +15,7 @@ const LOOK_AROUND: Duration = Duration::from_millis(50);
 /// How long a killed process may take: longer only where the kernel itself hangs (a dead network disk).
 const FIRMLY: Duration = Duration::from_secs(10);
 
-/// The gentle request.
+/// The gentle request. On Windows both are Ctrl+C.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Gentle {
     /// `SIGTERM`: what most services expect.
@@ -62,11 +62,7 @@ pub enum StopError {
 /// # Errors
 /// Some of it may not be signalled, or does not even end when killed.
 pub async fn stop(tree: &mut Tree, gentle: Gentle, grace: Duration) -> Result<Stopped, StopError> {
-    let gentle = match gentle {
-        Gentle::Term => Signal::Terminate,
-        Gentle::Int => Signal::Interrupt,
-    };
-    let deadline = Instant::now() + grace;
+    let mut deadline = Instant::now() + grace;
     let mut asked = Vec::new();
     loop {
         let members = tree.members();
@@ -77,9 +73,9 @@ pub async fn stop(tree: &mut Tree, gentle: Gentle, grace: Duration) -> Result<St
             return kill(tree).await.map(|()| Stopped { forced: true });
         }
         for entry in due(tree, &members).filter(|entry| !asked.contains(&(entry.pid, entry.started))).collect::<Vec<_>>() {
-            send(&entry, gentle)?;
-            if entry.suspended {
-                send(&entry, Signal::Continue)?;
+            let answer = system::ask(&entry, &members, gentle).await.map_err(|source| refused(&entry, source))?;
+            if answer == Asked::Deaf && asked.is_empty() {
+                deadline = Instant::now();
             }
             asked.push((entry.pid, entry.started));
         }
@@ -107,7 +103,7 @@ async fn kill(tree: &mut Tree) -> Result<(), StopError> {
             return Err(StopError::Undead { pid: first.pid, program: program(first.pid) });
         }
         for entry in &members {
-            send(entry, Signal::Kill)?;
+            system::kill(entry.pid, entry.started).map_err(|source| refused(entry, source))?;
         }
         let again = Instant::now() + LOOK_AROUND;
         while tree.is_running() && Instant::now() < again {
@@ -121,16 +117,13 @@ pub fn kill_now(tree: &mut Tree) {
     // Twice, for what was being started during the first time.
     for _ in 0..2 {
         for entry in tree.members() {
-            let _ = send(&entry, Signal::Kill);
+            let _ = system::kill(entry.pid, entry.started);
         }
     }
 }
 
-fn send(entry: &Entry, signal: Signal) -> Result<(), StopError> {
-    match system::send(entry.pid, entry.started, signal) {
-        Ok(_) => Ok(()),
-        Err(source) => Err(StopError::Refused { pid: entry.pid, program: program(entry.pid), source }),
-    }
+fn refused(entry: &Entry, source: std::io::Error) -> StopError {
+    StopError::Refused { pid: entry.pid, program: program(entry.pid), source }
 }
 
 fn program(pid: u32) -> String {

@@ -1,14 +1,15 @@
 //! A process with everything below it, and the way from a listener up to the root of what was started.
 //!
 //! A tree remembers whom it has seen: parents end before their children, and then nothing else tells whose those were. Besides,
-//! it knows its own by the session it leads and by the mark that gates leave in the environment. Ourselves, what started us and
+//! it knows its own by the session it leads and by what its gate left on them. Ourselves, what started us and
 //! pid 1 are never part of a tree.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use almaplan_engine::step::ProcessIdentity;
 
-use super::{Entry, MARK, boot, gate, running, system};
+use super::system::{self, Kin};
+use super::{Entry, boot, running};
 
 /// The running processes, by pid.
 type Table = HashMap<u32, Entry>;
@@ -65,7 +66,8 @@ impl Tree {
         let table: Table = system::entries().into_iter().filter(|entry| !entry.ended).map(|entry| (entry.pid, entry)).collect();
         let known = std::iter::once((&self.root.pid, &self.root.started)).chain(&self.seen);
         let known = known.filter_map(|(pid, started)| table.get(pid).filter(|entry| entry.started == *started));
-        let owned = table.values().filter(|entry| self.owns(entry, &table));
+        let kin = Kin::of(self.root.pid, self.root.started);
+        let owned = table.values().filter(|entry| self.owns(entry, &table, &kin));
         let mut members = with_all_below(known.chain(owned), &table, is_there);
         members.sort_by_key(|entry| (entry.pid != self.root.pid, entry.started, entry.pid));
         self.seen = members.iter().map(|entry| (entry.pid, entry.started)).collect();
@@ -75,14 +77,14 @@ impl Tree {
     }
 
     /// Whether `entry` is of this tree although its parents may be gone.
-    fn owns(&self, entry: &Entry, table: &Table) -> bool {
+    fn owns(&self, entry: &Entry, table: &Table, kin: &Kin) -> bool {
         // What is older than the root cannot come from it.
         if entry.started < self.root.started {
             return false;
         }
         let reused = table.get(&self.root.pid).is_some_and(|now| now.started != self.root.started);
         let of_session = self.leads_session && entry.session == self.root.pid && !reused;
-        of_session || system::variable(entry.pid, MARK).is_some_and(|mark| mark.to_str() == Some(gate::mark(&self.root).as_str()))
+        of_session || kin.has(entry)
     }
 }
 
@@ -101,7 +103,9 @@ fn with_all_below<'t>(some: impl Iterator<Item = &'t Entry>, table: &'t Table, i
             continue;
         }
         members.push(*entry);
-        waiting.extend(children.get(&entry.pid).filter(|_| is_there(entry)).into_iter().flatten());
+        // A child that is older than its parent is another one's, whose pid the parent has now.
+        let below = children.get(&entry.pid).filter(|_| is_there(entry)).into_iter().flatten();
+        waiting.extend(below.filter(|child| child.started >= entry.started));
     }
     members
 }
@@ -114,11 +118,16 @@ fn is_there(entry: &Entry) -> bool {
 /// Ourselves and all that we come from.
 pub(super) fn ourselves() -> HashSet<u32> {
     let mut ours = HashSet::from([0, 1]);
-    let mut pid = std::process::id();
-    while ours.insert(pid) {
-        pid = running(pid).map_or(1, |entry| entry.parent);
+    let mut next = running(std::process::id());
+    while let Some(entry) = next.filter(|entry| ours.insert(entry.pid)) {
+        next = parent(&entry);
     }
     ours
+}
+
+/// Who started `entry`, if that still runs: a younger process has only got its pid.
+fn parent(entry: &Entry) -> Option<Entry> {
+    running(entry.parent).filter(|parent| parent.started <= entry.started)
 }
 
 /// The root of the tree that `process` belongs to: what has to be stopped so that it does not come back. `None` where it has ended.
@@ -139,7 +148,7 @@ pub fn root_of(process: &ProcessIdentity) -> Result<Option<ProcessIdentity>, Not
     match marked_root(&top).filter(|root| !protected.contains(&root.pid)) {
         Some(root) => top = root,
         None => {
-            while let Some(parent) = running(top.parent).filter(|parent| !protected.contains(&parent.pid) && is_launcher(parent, &top)) {
+            while let Some(parent) = parent(&top).filter(|parent| !protected.contains(&parent.pid) && is_launcher(parent, &top)) {
                 top = parent;
             }
         }
@@ -155,10 +164,8 @@ pub fn came_through_a_gate(process: &ProcessIdentity) -> bool {
 
 /// The process that was let out of a gate and that `entry` comes from, if it still runs.
 fn marked_root(entry: &Entry) -> Option<Entry> {
-    let mark = system::variable(entry.pid, MARK).filter(|_| is_there(entry))?;
-    let (root, started) = mark.to_str()?.split_once('.')?;
-    let root = running(root.parse().ok()?)?;
-    (root.started == started.parse::<u64>().ok()?).then_some(root)
+    let (root, started) = system::gated_root(entry.pid).filter(|_| is_there(entry))?;
+    running(root).filter(|root| root.started == started)
 }
 
 fn is_launcher(parent: &Entry, child: &Entry) -> bool {
@@ -173,7 +180,7 @@ fn is_launcher(parent: &Entry, child: &Entry) -> bool {
 }
 
 /// A script that a shell runs has a parent of the same program: that is the shell somebody sits at.
-fn is_shell(program: &std::path::Path) -> bool {
+pub(crate) fn is_shell(program: &std::path::Path) -> bool {
     const SHELLS: [&str; 10] = ["sh", "bash", "dash", "zsh", "fish", "ksh", "busybox", "cmd", "powershell", "pwsh"];
     program.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| SHELLS.contains(&stem.to_ascii_lowercase().as_str()))
 }

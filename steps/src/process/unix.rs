@@ -14,16 +14,21 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Once;
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, kill_process, pidfd_open, pidfd_send_signal};
+use almaplan_engine::step::ProcessIdentity;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 
-use super::{Entry, Launch, MARK, Signal};
+use super::{Asked, Entry, Gentle, Launch};
 
 #[path = "unix_sockets.rs"]
 mod sockets;
 
-pub use sockets::listening;
+pub use sockets::{Socket, listening};
+
+/// The variable that every process started through a gate carries, and hands down to what it starts: `<pid>.<start time>`
+/// of the process that was let go. It tells what belongs to whom even after the parents between are gone.
+const MARK: &str = "ALMAPLAN_SPAWNED";
 
 /// Whether processes can be seen and signalled here: where not, that none is found says nothing.
 pub fn supported() -> io::Result<()> {
@@ -103,12 +108,12 @@ pub fn variable(pid: u32, name: &str) -> Option<OsString> {
 }
 
 /// Which of the processes `among` (`None`: all) hold which of `sockets`, as far as this user may look into them.
-pub fn holders(sockets: &HashSet<u64>, among: Option<&[u32]>) -> Vec<(u32, HashSet<u64>)> {
+pub fn holders(sockets: &HashSet<Socket>, among: Option<&[u32]>) -> Vec<(u32, HashSet<Socket>)> {
     let pids = among.map_or_else(pids, <[u32]>::to_vec);
     pids.into_iter().map(|pid| (pid, held(pid, sockets))).filter(|(_, held)| !held.is_empty()).collect()
 }
 
-fn held(pid: u32, sockets: &HashSet<u64>) -> HashSet<u64> {
+fn held(pid: u32, sockets: &HashSet<Socket>) -> HashSet<Socket> {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return HashSet::new() };
     // One that was closed meanwhile holds nothing.
     let targets = descriptors.flatten().filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
@@ -116,16 +121,61 @@ fn held(pid: u32, sockets: &HashSet<u64>) -> HashSet<u64> {
     inodes.filter(|inode| sockets.contains(inode)).collect()
 }
 
+/// What carries the mark of one gate, which was left in its environment.
+pub struct Kin {
+    mark: String,
+}
+
+impl Kin {
+    /// What came from the process that has `pid` and started at `started`.
+    pub fn of(pid: u32, started: u64) -> Self {
+        Self { mark: mark(pid, started) }
+    }
+
+    /// Whether `entry` is of them although its parents may be gone.
+    pub fn has(&self, entry: &Entry) -> bool {
+        variable(entry.pid, MARK).is_some_and(|mark| mark.to_str() == Some(&self.mark))
+    }
+}
+
+fn mark(pid: u32, started: u64) -> String {
+    format!("{pid}.{started}")
+}
+
+/// Pid and start of the process that was let out of a gate and that `pid` comes from.
+pub fn gated_root(pid: u32) -> Option<(u32, u64)> {
+    let mark = variable(pid, MARK)?;
+    let (root, started) = mark.to_str()?.split_once('.')?;
+    Some((root.parse().ok()?, started.parse().ok()?))
+}
+
+/// Asks the process of `entry` to end, and to go on for that if it was suspended.
+pub async fn ask(entry: &Entry, _members: &[Entry], gentle: Gentle) -> io::Result<Asked> {
+    let signal = match gentle {
+        Gentle::Term => Signal::TERM,
+        Gentle::Int => Signal::INT,
+    };
+    let heard = send(entry.pid, entry.started, signal)?;
+    if entry.suspended {
+        send(entry.pid, entry.started, Signal::CONT)?;
+    }
+    Ok(if heard { Asked::Heard } else { Asked::Gone })
+}
+
+/// Ends the process that has `pid` and started at `started`; nothing where that one has ended.
+pub fn kill(pid: u32, started: u64) -> io::Result<()> {
+    send(pid, started, Signal::KILL).map(drop)
+}
+
+/// There are no errands: signals reach everybody from here.
+pub fn do_errand(_args: &[OsString]) -> Option<std::process::ExitCode> {
+    None
+}
+
 /// Sends `signal` to the process that has `pid` and started at `started`; `false` where that one has ended.
-pub fn send(pid: u32, started: u64, signal: Signal) -> io::Result<bool> {
+fn send(pid: u32, started: u64, signal: Signal) -> io::Result<bool> {
     let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(false) };
     let same = || entry(pid).is_some_and(|entry| entry.started == started && !entry.ended);
-    let signal = match signal {
-        Signal::Terminate => rustix::process::Signal::TERM,
-        Signal::Interrupt => rustix::process::Signal::INT,
-        Signal::Kill => rustix::process::Signal::KILL,
-        Signal::Continue => rustix::process::Signal::CONT,
-    };
     let sent = match pidfd_open(raw, PidfdFlags::empty()) {
         // The descriptor stands for one process for good: what is checked after it was opened cannot change any more.
         Ok(process) => {
@@ -174,10 +224,15 @@ pub fn start_held(launch: Launch) -> io::Result<(Child, Latch)> {
     Ok((child, latch))
 }
 
-/// Lets the program run, with `mark` in its environment.
-pub async fn let_go(mut latch: Latch, mark: &str) -> io::Result<()> {
-    latch.write_all(format!("{mark}\n").as_bytes()).await?;
-    latch.flush().await
+/// Nothing ends a program with us; what an earlier attempt left running is ended by whoever goes on.
+#[derive(Debug)]
+pub struct Bond;
+
+/// Lets the program run, with a mark of `process` in its environment.
+pub async fn let_go(mut latch: Latch, process: &ProcessIdentity) -> io::Result<Bond> {
+    latch.write_all(format!("{}\n", mark(process.pid, process.started)).as_bytes()).await?;
+    latch.flush().await?;
+    Ok(Bond)
 }
 
 /// No terminal's end, nor Ctrl+C, reaches a process in a session of its own, and the session's id finds all that it starts.
@@ -230,11 +285,12 @@ fn odd_variables(own: &[(String, Option<String>)]) -> Vec<OsString> {
     words
 }
 
-/// What takes along all that we start when it ends, whatever session that is in: the systemd unit that we run in.
-pub fn bound_to() -> Option<String> {
+/// What takes along all that we start when it ends, whatever session that is in, and what avoids it: the systemd unit that we
+/// run in.
+pub fn bound_to() -> Option<(String, &'static str)> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let unit = groups.lines().find_map(|line| line.rsplit('/').next().filter(|unit| unit.ends_with(".service")))?;
-    Some(format!("the systemd unit {unit}"))
+    Some((format!("the systemd unit {unit}"), "start it by `systemd-run --scope`"))
 }
 
 /// The program and arguments that run `line` in the system's shell; `args` become `$1`, `$2`, ….
@@ -272,6 +328,16 @@ fn signal_name(signal: rustix::process::Signal) -> &'static str {
     .map_or("another one", |(_, name)| name)
 }
 
+/// A path or a text with paths in it, so that two spellings of the same file are the same text: here there is only one.
+pub fn comparable(text: &str) -> String {
+    text.to_owned()
+}
+
+/// Whether a variable is the one that lists where programs are.
+pub fn is_path_variable(name: &str) -> bool {
+    name == "PATH"
+}
+
 /// Whether `program` and `of` are one program to the eye: one file, or two of Python's launchers.
 pub fn same_family(program: &Path, of: &Path) -> bool {
     let is_python =
@@ -296,10 +362,10 @@ mod tests {
     fn a_signal_reaches_only_the_process_that_started_then() {
         let mut bystander = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let entry = entry(bystander.id()).unwrap();
-        assert!(!send(entry.pid, entry.started + 1, Signal::Kill).unwrap());
+        assert!(!send(entry.pid, entry.started + 1, Signal::KILL).unwrap());
         assert!(bystander.try_wait().unwrap().is_none());
-        assert!(send(entry.pid, entry.started, Signal::Kill).unwrap());
+        assert!(send(entry.pid, entry.started, Signal::KILL).unwrap());
         assert_eq!(ending(bystander.wait().unwrap()), Err("was ended by signal 9 (SIGKILL)".to_owned()));
-        assert!(!send(entry.pid, entry.started, Signal::Kill).unwrap(), "it is gone");
+        assert!(!send(entry.pid, entry.started, Signal::KILL).unwrap(), "it is gone");
     }
 }

@@ -10,8 +10,11 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 const LISTEN: u8 = 10;
 
+/// A socket, as its inode.
+pub type Socket = u64;
+
 /// The sockets that listen on `port`, by inode.
-pub fn listening(port: u16) -> io::Result<HashSet<u64>> {
+pub fn listening(port: u16) -> io::Result<HashSet<Socket>> {
     let mut inodes = HashSet::new();
     for (family, table) in [(AddressFamily::INET, "/proc/net/tcp"), (AddressFamily::INET6, "/proc/net/tcp6")] {
         match ask_kernel(family, port) {

@@ -1,103 +1,196 @@
-//! Processes as Windows shows them. Not done yet: nothing here pretends that it was.
+//! Processes as Windows shows them: handles, job objects, consoles.
 //!
-//! What has to come: `GetExtendedTcpTable` for ports, `CREATE_SUSPENDED` and a job object for the gate, Ctrl+C through the
-//! process's own console from a helper process for the gentle stop.
+//! A process that is gone is `None`, never an error. There are no sessions and groups in the sense of unix: what came from a
+//! gate is known by its job object, anything else by who started it.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use tokio::process::Child;
+use almaplan_engine::step::ProcessIdentity;
+use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
+use tokio::process::{Child, Command};
 
-use super::{Entry, Launch, Signal};
+use super::{Asked, Entry, Gentle, Launch};
 
-fn unsupported<T>() -> io::Result<T> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "not supported on Windows yet"))
-}
+#[path = "windows/console.rs"]
+mod console;
+#[path = "windows/handles.rs"]
+mod handles;
+#[path = "windows/job.rs"]
+mod job;
+#[path = "windows/ports.rs"]
+mod ports;
+#[path = "windows/table.rs"]
+mod table;
+
+pub use console::do_errand;
+pub use ports::{Socket, holders, listening};
+pub use table::{boot, entries, entry, executable};
+
+use job::Job;
 
 /// Whether processes can be seen and signalled here: where not, that none is found says nothing.
 pub fn supported() -> io::Result<()> {
-    unsupported()
+    Ok(())
 }
 
-/// When the machine was booted, in seconds: the nearest thing to a boot id.
-pub fn boot() -> String {
-    sysinfo::System::boot_time().map(|at| at.to_string()).unwrap_or_default()
-}
-
-/// The row of `pid`.
-pub fn entry(_pid: u32) -> Option<Entry> {
-    None
-}
-
-/// Every row.
-pub fn entries() -> Vec<Entry> {
-    Vec::new()
-}
-
-/// The file that `pid` executes.
-pub fn executable(_pid: u32) -> Option<PathBuf> {
-    None
-}
-
-/// The whole argument list.
-pub fn arguments(_pid: u32) -> Option<Vec<String>> {
-    None
+/// The whole argument list, the program's name first.
+pub fn arguments(pid: u32) -> Option<Vec<String>> {
+    let kind = ProcessRefreshKind::nothing().with_cmd(UpdateKind::Always);
+    look(pid, kind, |process| process.cmd().iter().map(|word| word.to_string_lossy().into_owned()).collect())
 }
 
 /// The current folder.
-pub fn folder(_pid: u32) -> Option<PathBuf> {
-    None
+pub fn folder(pid: u32) -> Option<PathBuf> {
+    let kind = ProcessRefreshKind::nothing().with_cwd(UpdateKind::Always);
+    // The system keeps it with a separator at the end.
+    look(pid, kind, |process| process.cwd().map(|folder| folder.components().collect()))?
 }
 
 /// A variable of the environment that `pid` was started with.
-pub fn variable(_pid: u32, _name: &str) -> Option<OsString> {
-    None
+pub fn variable(pid: u32, name: &str) -> Option<OsString> {
+    let kind = ProcessRefreshKind::nothing().with_environ(UpdateKind::Always);
+    let pairs = look(pid, kind, |process| process.environ().to_vec())?;
+    pairs.iter().find_map(|pair| {
+        let (own, value) = pair.to_str()?.split_once('=')?;
+        own.eq_ignore_ascii_case(name).then(|| value.into())
+    })
 }
 
-/// The sockets that listen on `port`.
-pub fn listening(_port: u16) -> io::Result<HashSet<u64>> {
-    unsupported()
+fn look<T>(pid: u32, kind: ProcessRefreshKind, what: impl FnOnce(&sysinfo::Process) -> T) -> Option<T> {
+    let pid = Pid::from_u32(pid);
+    let mut system = System::new().ok()?;
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, kind);
+    system.process(pid).map(what)
 }
 
-/// Which processes hold which of `sockets`; never asked, as [`listening`] tells of none.
-pub fn holders(_sockets: &HashSet<u64>, _among: Option<&[u32]>) -> Vec<(u32, HashSet<u64>)> {
-    Vec::new()
+/// Ends the process that has `pid` and started at `started`; nothing where that one has ended.
+pub fn kill(pid: u32, started: u64) -> io::Result<()> {
+    table::terminate(pid, started)
 }
 
-/// Sends `signal`.
-pub fn send(_pid: u32, _started: u64, _signal: Signal) -> io::Result<bool> {
-    unsupported()
+/// Asks the process of `root` to end by Ctrl+C in its console, on which nobody but `members` may be.
+pub async fn ask(root: &Entry, members: &[Entry], _: Gentle) -> io::Result<Asked> {
+    // Both requests are this one: it is what console programs obey, and all that there is for those without a window.
+    console::ctrl_c(root, members).await
 }
 
-/// The end that a waiting process is held at.
-pub type Latch = std::convert::Infallible;
+/// What came through a gate as one process: it is in that gate's job.
+pub struct Kin {
+    root: (u32, u64),
+    job: Option<Job>,
+}
 
-/// Starts `launch`, held before its program runs.
-pub fn start_held(_launch: Launch) -> io::Result<(Child, Latch)> {
-    unsupported()
+impl Kin {
+    /// What came from the process that has `pid` and started at `started`.
+    pub fn of(pid: u32, started: u64) -> Self {
+        Self { root: (pid, started), job: Job::open(pid, started) }
+    }
+
+    /// Whether `entry`, which is no older than the root, is of them although its parents may be gone: here a process knows who
+    /// started it also when that one has ended.
+    pub fn has(&self, entry: &Entry) -> bool {
+        let (root, started) = self.root;
+        let orphan = || entry.parent == root && table::entry(root).is_none_or(|now| now.started == started);
+        self.job.as_ref().is_some_and(|job| job.holds(entry.pid)) || orphan()
+    }
+}
+
+/// Pid and start of the process that was let out of a gate and that `pid` comes from, if that still runs.
+pub fn gated_root(pid: u32) -> Option<(u32, u64)> {
+    let mut roots = entries().into_iter().filter(|entry| !entry.ended).map(|entry| (entry.pid, entry.started));
+    roots.find(|(root, started)| Job::open(*root, *started).is_some_and(|job| job.holds(pid)))
+}
+
+/// What holds a waiting process: it is suspended, in a job that ends it when the last handle is closed, which is ours.
+#[derive(Debug)]
+pub struct Latch {
+    job: Job,
+    pid: u32,
+    outlives_us: bool,
+}
+
+/// What ends a program with us: its job. Nothing for one that outlives us.
+pub type Bond = Option<Job>;
+
+/// Starts `launch` suspended, in a job of its own.
+///
+/// Between its start and its job there is a moment in which our death would leave it suspended for good: it has done nothing then,
+/// and never will.
+pub fn start_held(launch: Launch) -> io::Result<(Child, Latch)> {
+    handles::seal();
+    console::heed_ctrl_c();
+    let mut command = Command::new(&launch.program);
+    for (name, value) in &launch.env {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    for arg in &launch.args {
+        if launch.verbatim {
+            command.raw_arg(arg)
+        } else {
+            command.arg(arg)
+        };
+    }
+    command.current_dir(&launch.cwd).stdin(std::process::Stdio::null()).stdout(launch.stdout).stderr(launch.stderr);
+    let mut child = job::spawn_suspended(&mut command, launch.outlives_us)?;
+    match hold(&child, launch.outlives_us) {
+        Ok(latch) => Ok((child, latch)),
+        Err(error) => {
+            let _ = child.start_kill();
+            Err(error)
+        }
+    }
+}
+
+fn hold(child: &Child, outlives_us: bool) -> io::Result<Latch> {
+    let gone = || io::Error::new(io::ErrorKind::NotFound, "it ended at once");
+    let pid = child.id().ok_or_else(gone)?;
+    let started = table::entry(pid).ok_or_else(gone)?.started;
+    let job = Job::create(pid, started)?;
+    job.take(child.raw_handle().ok_or_else(gone)?)?;
+    Ok(Latch { job, pid, outlives_us })
 }
 
 /// Lets the program run.
-pub async fn let_go(latch: Latch, _mark: &str) -> io::Result<()> {
-    match latch {}
+pub async fn let_go(latch: Latch, _: &ProcessIdentity) -> io::Result<Bond> {
+    let Latch { job, pid, outlives_us } = latch;
+    if outlives_us {
+        job.let_outlive(pid)?;
+    }
+    job::resume(pid)?;
+    Ok((!outlives_us).then_some(job))
 }
 
-/// What takes along all that we start when it ends. That a job forbids to leave it would be said here.
-pub fn bound_to() -> Option<String> {
-    None
+/// What takes along all that we start when it ends, and what avoids it: a job that nothing may leave.
+pub fn bound_to() -> Option<(String, &'static str)> {
+    job::binds_us().then(|| {
+        let by = "a job that ends all its processes with it, as remote sessions and build agents have them".to_owned();
+        (by, "start almaplan from a console of the machine itself, or by the task scheduler")
+    })
 }
 
-/// The program and arguments that run `line` in the system's shell.
+/// The program and arguments that run `line` in the system's shell; `args` follow it.
 pub fn shell(line: &str, args: Vec<String>) -> (String, Vec<String>) {
-    ("cmd".to_owned(), ["/D".to_owned(), "/C".to_owned(), line.to_owned()].into_iter().chain(args).collect())
+    // With /S exactly the outer quotes are taken off, whatever is between them.
+    let quoted =
+        |arg: String| if arg.is_empty() || arg.contains([' ', '\t', '&', '|', '(', ')', '^']) { format!("\"{arg}\"") } else { arg };
+    let words: Vec<String> = std::iter::once(line.to_owned()).chain(args.into_iter().map(quoted)).collect();
+    ("cmd".to_owned(), ["/D", "/S", "/C"].map(str::to_owned).into_iter().chain([format!("\"{}\"", words.join(" "))]).collect())
 }
 
-/// The exit code.
+/// The exit code, or in words why there is none that the program chose.
 pub fn ending(status: ExitStatus) -> Result<i32, String> {
-    status.code().ok_or_else(|| "ended without an exit code".to_owned())
+    const CONTROL_C_EXIT: i32 = 0xC000_013A_u32.cast_signed();
+    match status.code() {
+        Some(CONTROL_C_EXIT) => Err("was ended by Ctrl+C".to_owned()),
+        Some(code) => Ok(code),
+        None => Err("ended without an exit code".to_owned()),
+    }
 }
 
 /// Whether `program` and `of` are one program to the eye: one file, or two of Python's launchers.
@@ -106,5 +199,15 @@ pub fn same_family(program: &Path, of: &Path) -> bool {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
         stem == "py" || stem.starts_with("python")
     };
-    program == of || (is_python(program) && is_python(of))
+    comparable(&program.to_string_lossy()) == comparable(&of.to_string_lossy()) || (is_python(program) && is_python(of))
+}
+
+/// A path or a text with paths in it, so that two spellings of the same file are the same text.
+pub fn comparable(text: &str) -> String {
+    text.replace(r"\\?\UNC\", r"\\").replace(r"\\?\", "").replace('/', r"\").to_lowercase()
+}
+
+/// Whether a variable is the one that lists where programs are.
+pub fn is_path_variable(name: &str) -> bool {
+    name.eq_ignore_ascii_case("PATH")
 }

@@ -1,6 +1,6 @@
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use almaplan_steps::backup::Backup;
 use almaplan_steps::restore::Restore;
@@ -13,9 +13,10 @@ async fn restored(world: &World, archive: &std::path::Path, to: &str) {
     world.run::<Restore>("other", "restore", json!({ "archive": archive, "to": to })).await.unwrap();
 }
 
+#[cfg(unix)]
 fn age(path: &std::path::Path, seconds: u64) {
     let file = std::fs::File::open(path).unwrap();
-    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
 }
 
 #[cfg(unix)]

@@ -121,7 +121,8 @@ async fn a_folder_that_somebody_made_where_releases_are_staged_is_left_alone() {
             true => world.run::<Stage>("r1", "stage", with).await.unwrap_err(),
             false => world.run::<Sync>("r1", "sync", with).await.unwrap_err(),
         };
-        assert!(failure.clean && failure.message.contains(&format!("{kept} is where releases are staged")), "{failure}");
+        let shown = kept.replace('/', std::path::MAIN_SEPARATOR_STR);
+        assert!(failure.clean && failure.message.contains(&format!("{shown} is where releases are staged")), "{failure}");
         assert_eq!(world.read(&format!("{kept}/photo.png")), "by hand");
     }
 }

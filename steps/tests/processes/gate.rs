@@ -12,11 +12,13 @@ const SPAWNER: &str = "ALMAPLAN_TEST_SPAWNER";
 fn touch(file: &std::path::Path) -> Launch {
     Launch {
         program: "/bin/sh".into(),
+        verbatim: false,
         args: vec!["-c".to_owned(), "echo $$ > \"$1\"; sleep 60".to_owned(), "sh".to_owned(), file.to_string_lossy().into_owned()],
         cwd: "/".into(),
         env: Vec::new(),
         stdout: Stdio::null(),
         stderr: Stdio::null(),
+        outlives_us: false,
     }
 }
 
@@ -52,7 +54,7 @@ async fn an_opened_gate_keeps_its_identity_and_is_not_alive_in_another_boot() {
     let effect = folder.path().join("effect");
     let gate = Gate::close(touch(&effect)).unwrap();
     let identity = gate.identity().clone();
-    let mut child = gate.open().await.unwrap();
+    let mut child = gate.open().await.unwrap().child;
     assert_eq!(pid_in(&effect).await, identity.pid, "the program has the pid that was made durable");
     assert!(process::is_alive(&identity));
 

@@ -156,8 +156,9 @@ impl Place {
     async fn bystander(&self, pid: u32, situation: Situation) -> Bystander {
         namespace::next_pid(pid);
         if situation == Situation::OtherPlan {
-            let (child, identity) = process::launch(&context(&self.folder).0, self.launch()).await.unwrap();
-            return Bystander { had: identity.pid, pid: identity.pid, child };
+            let launched = process::launch(&context(&self.folder).0, self.launch()).await.unwrap();
+            let pid = launched.identity.pid;
+            return Bystander { had: pid, pid, child: launched.child };
         }
         let leads = situation == Situation::Session;
         let line = if leads { "sh -c \"$0\" & echo $! > member" } else { BYSTANDER };
@@ -212,11 +213,13 @@ impl Place {
     fn launch(&self) -> Launch {
         Launch {
             program: "/bin/sh".into(),
+            verbatim: false,
             args: vec!["-c".to_owned(), BYSTANDER.to_owned()],
             cwd: self.folder.clone(),
             env: Vec::new(),
             stdout: Stdio::null(),
             stderr: Stdio::null(),
+            outlives_us: false,
         }
     }
 }

@@ -47,6 +47,7 @@ pub fn everything(root: &Path) -> BTreeMap<PathBuf, String> {
     found
 }
 
+#[cfg(unix)]
 /// Runs `work`, and fails where it has not ended long after it should have: a thread that hangs would otherwise hang the tests.
 pub fn within<T: Send + 'static>(case: &str, work: impl Future<Output = T> + Send + 'static) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
