@@ -1,5 +1,6 @@
 //! The production plan is killed at every append, and at the worst moments, and always ends as it promises.
 
+#![cfg(unix)] // it deploys the Python application; `procedure.rs` is for every system
 #![allow(clippy::unwrap_used)]
 
 mod support;

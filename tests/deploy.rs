@@ -1,5 +1,6 @@
 //! The production plan deploys the real sample application, and brings the old version back when it must.
 
+#![cfg(unix)] // it deploys the Python application; `procedure.rs` is for every system
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,5 +1,6 @@
 //! What an operator does: a second apply, Ctrl-C, a closed terminal, a wrong plan, an answer.
 
+#![cfg(unix)] // it sends signals, and deploys the Python application; `procedure.rs` is for every system
 #![allow(clippy::unwrap_used)]
 
 mod support;

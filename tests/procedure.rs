@@ -1,0 +1,223 @@
+//! The whole procedure of `plans/production.toml`, with a stand-in for Python and the application: on every system.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use almaplan_steps::process;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A server below one temporary folder, with accents and blanks in its paths.
+struct Server {
+    root: TempDir,
+    port: u16,
+}
+
+struct Said {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Server {
+    fn new(port: u16) -> Self {
+        let server = Self { root: tempfile::Builder::new().prefix("almareia ").tempdir().unwrap(), port };
+        fs::create_dir(server.path("dev")).unwrap();
+        fs::write(server.path("dev/requirements.txt"), "flask==3.1.0\n").unwrap();
+        fs::write(server.path("dev/serve.py"), "").unwrap();
+        let path = |name: &str| format!("'{}'", server.path(name).display());
+        let values = [
+            ("production", path("produção")),
+            ("development", path("dev")),
+            ("backups", path("backups")),
+            ("environments", path("environments")),
+            ("logs", path("logs")),
+            ("python", format!("'{}'", stand_in().display())),
+            ("port", port.to_string()),
+            ("tests", "[]".to_owned()),
+            ("watch_for", "\"200ms\"".to_owned()),
+            ("health_deadline", "\"5s\"".to_owned()),
+            ("stop_grace", "\"5s\"".to_owned()),
+        ];
+        let values: String = values.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
+        fs::write(server.path("vars.toml"), values).unwrap();
+        server
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.root.path().join(below)
+    }
+
+    /// The development folder holds this version, with these faults.
+    fn release(&self, version: &str, faults: &str) {
+        fs::write(self.path("dev/VERSION"), format!("{version}\n")).unwrap();
+        fs::write(self.path("dev/faults.txt"), faults).unwrap();
+        fs::create_dir_all(self.path("dev/páginas")).unwrap();
+        fs::write(self.path("dev/páginas/início.html"), format!("version {version}\n")).unwrap();
+    }
+
+    fn say(&self, args: &[&str], crash_after: Option<u32>) -> Said {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_almaplan"));
+        command.args(args).args(["--progress", "json", "--lang", "en"]).current_dir(self.root.path()).stdin(Stdio::null());
+        command.env("ALMAPLAN_MACHINE_DIR", self.path("machine")).env_remove("ALMAPLAN_STATE_DIR").env_remove("ALMA_SMOKE_PASSWORD");
+        if let Some(appends) = crash_after {
+            command.env("ALMAPLAN_CRASH_AFTER_APPEND", appends.to_string());
+        }
+        let output = command.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    fn apply(&self, crash_after: Option<u32>) -> Said {
+        let plan = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/production.toml");
+        self.say(&["apply", plan.to_str().unwrap(), "--vars", "vars.toml"], crash_after)
+    }
+
+    /// The version that answers, where one does.
+    fn version(&self) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        write!(stream, "GET /api/status HTTP/1.1\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
+        Some(body["version"].as_str()?.to_owned())
+    }
+
+    /// What was released, and what the file that only it has says.
+    fn deployed(&self) -> (String, String) {
+        let read = |name: &str| fs::read_to_string(self.path("produção").join(name)).unwrap_or_default().trim().to_owned();
+        (read("VERSION"), read("páginas/início.html"))
+    }
+
+    fn expect_version(&self, version: &str, said: &Said) {
+        assert_eq!(self.version().as_deref(), Some(version), "{}{}", said.stdout, said.stderr);
+        assert_eq!(self.deployed(), (version.to_owned(), format!("version {version}")));
+        let roots = process::users_of(&self.path("environments"));
+        assert!(!roots.is_empty() && roots.len() <= 2, "one service, with its launcher: {roots:?}");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        for pid in process::listeners(self.port).unwrap_or_default() {
+            if let Ok(Some(root)) = process::root_of(&pid) {
+                process::kill_now(&mut process::Tree::of(&root));
+            }
+        }
+    }
+}
+
+impl Said {
+    fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+/// Built beside the tests.
+fn stand_in() -> PathBuf {
+    let name = format!("stand_in{}", std::env::consts::EXE_SUFFIX);
+    let path = Path::new(env!("CARGO_BIN_EXE_almaplan")).with_file_name("examples").join(name);
+    assert!(path.is_file(), "{} is missing: `cargo build --example stand_in`", path.display());
+    path
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_deploy_an_update_and_a_rollback_on_port_5000() {
+    let server = Server::new(5000);
+    server.release("1", "");
+    let said = server.apply(None).expect(0);
+    server.expect_version("1", &said);
+    server.release("2", "");
+    let said = server.apply(None).expect(0);
+    assert!(said.stdout.contains("downtime_ms"), "{}", said.stdout);
+    server.expect_version("2", &said);
+    let said = server.say(&["rollback", "--yes"], None).expect(0);
+    server.expect_version("1", &said);
+}
+
+#[test]
+fn a_faulty_version_is_rolled_back_although_the_old_one_does_not_obey() {
+    for (old, new) in [("slow-stop", "no-start"), ("ignore-stop child", "login-500 child ignore-stop"), ("", "traceback")] {
+        let server = Server::new(free_port());
+        server.release("1", old);
+        server.apply(None).expect(0);
+        fs::write(server.path("produção/upload.png"), "of a user").unwrap();
+        server.release("2", new);
+        let said = server.apply(None).expect(3);
+        server.expect_version("1", &said);
+        assert_eq!(fs::read_to_string(server.path("produção/upload.png")).unwrap(), "of a user", "{old}, {new}");
+    }
+}
+
+/// In a process that goes on, because Wine 8 lets no Ctrl+C through to a program whose starter has ended: in the procedure the
+/// services are killed there once their grace is over.
+#[tokio::test]
+async fn a_service_ends_in_order_when_asked_and_by_force_when_it_does_not_obey() {
+    process::send_errands_to(env!("CARGO_BIN_EXE_almaplan").into());
+    for (faults, forced) in [("", false), ("slow-stop child", false), ("ignore-stop child", true)] {
+        let server = Server::new(free_port());
+        server.release("1", faults);
+        let log = fs::File::create(server.path("log")).unwrap();
+        let gate = process::Gate::close(process::Launch {
+            program: stand_in(),
+            args: vec![server.path("dev/serve.py").display().to_string(), format!("--port={}", server.port)],
+            verbatim: false,
+            cwd: server.path(""),
+            env: Vec::new(),
+            stdout: log.try_clone().unwrap().into(),
+            stderr: log.into(),
+            outlives_us: true,
+        });
+        let gate = gate.unwrap();
+        assert_eq!(server.version(), None, "it waits in its gate");
+        let mut launched = gate.open().await.unwrap();
+        while server.version().is_none() {
+            assert!(launched.child.try_wait().unwrap().is_none(), "{}", fs::read_to_string(server.path("log")).unwrap());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut tree = process::Tree::of(&launched.identity);
+        // Windows adds the one that keeps its console.
+        assert!(tree.refresh().len() > usize::from(faults.contains("child")), "{faults}");
+        let grace = Duration::from_secs(if forced { 1 } else { 60 });
+        let stopped = process::stop(&mut tree, process::Gentle::Int, grace).await.unwrap();
+        assert_eq!(stopped.forced, forced, "{faults}");
+        assert!(tree.refresh().is_empty() && server.version().is_none(), "{faults}");
+        assert_eq!(fs::read_to_string(server.path("log")).unwrap().contains("ended in order"), !forced, "{faults}");
+    }
+}
+
+#[test]
+#[cfg_attr(unix, ignore = "`crash.rs` does it with the real application")]
+fn a_deploy_killed_at_every_append_is_finished_by_resume() {
+    let server = Server::new(free_port());
+    server.release("0", "");
+    server.apply(None).expect(0);
+    for appends in 1..200 {
+        let version = appends.to_string();
+        server.release(&version, "");
+        let crashed = server.apply(Some(appends));
+        if crashed.code == Some(0) {
+            assert!(appends > 20, "only {appends} appends");
+            return;
+        }
+        let said = server.say(&["resume"], None);
+        if said.code != Some(0) {
+            // Killed behind its last event: there is nothing to go on with.
+            assert!(said.stdout.contains("already-settled"), "after append {appends}: {}{}\n{}", said.stdout, said.stderr, crashed.stdout);
+        }
+        server.expect_version(&version, &said);
+    }
+    panic!("a deploy of more than 200 appends");
+}
