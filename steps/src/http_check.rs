@@ -452,6 +452,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::test_context::sleeper;
     use crate::test_server::{Reply, Request, serve};
 
     fn step(with: Value) -> HttpCheck {
@@ -606,7 +607,7 @@ mod tests {
         assert!(run(json!({ "base": base, "checks": checks, "pid": std::process::id() })).await.is_ok());
         assert_eq!(*asked.lock().unwrap(), 1);
 
-        let mut other = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let mut other = sleeper().spawn().unwrap();
         let failure = run(json!({ "base": base, "deadline": "100ms", "checks": checks, "pid": other.id() })).await.unwrap_err();
         other.kill().unwrap();
         other.wait().unwrap();
@@ -618,7 +619,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_that_dies_while_it_is_waited_for_ends_the_wait() {
-        let mut service = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let mut service = sleeper().spawn().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let told = Arc::new(tokio::sync::Notify::new());
         let looked = told.clone();

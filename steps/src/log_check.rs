@@ -484,7 +484,7 @@ mod tests {
     async fn a_writer_that_has_ended_is_no_success_although_its_logs_are_clean() {
         let folder = tempdir().unwrap();
         append(&folder, "app.log", "INFO started\n");
-        let mut writer = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let mut writer = crate::test_context::sleeper().spawn().unwrap();
         let with = json!({ "files": ["app.log"], "pid": writer.id() });
         assert_eq!(check(&folder, with.clone()).await.unwrap().lines, 1);
         writer.kill().unwrap();

@@ -299,7 +299,8 @@ mod tests {
     async fn what_is_no_python_is_said_to_be_none() {
         let folder = tempfile::tempdir().unwrap();
         let cx = Context::standalone(folder.path(), std::sync::Arc::new(|_| {}));
-        let error = Python::find(&cx, "echo").unwrap().probe(&cx).await.unwrap_err().to_string();
+        let other = if cfg!(windows) { "hostname" } else { "echo" };
+        let error = Python::find(&cx, other).unwrap().probe(&cx).await.unwrap_err().to_string();
         assert!(error.contains("does not seem to be Python"), "{error}");
         let error = Python::find(&cx, "no-such-python-at-all").unwrap_err().to_string();
         assert!(error.contains("`no-such-python-at-all`"), "{error}");

@@ -11,6 +11,14 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+/// A program that goes on for ten minutes.
+pub(crate) fn sleeper() -> std::process::Command {
+    let (program, args) = if cfg!(windows) { ("ping", &["-n", "600", "127.0.0.1"][..]) } else { ("sleep", &["600"][..]) };
+    let mut command = std::process::Command::new(program);
+    command.args(args).stdout(std::process::Stdio::null());
+    command
+}
+
 /// A run that was started at 2026-02-06 14:15:02 UTC.
 pub(crate) struct TestRun {
     pub(crate) lang: &'static str,

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::platform;
 
@@ -12,12 +13,23 @@ use super::platform;
 /// The folder is missing or cannot be written; what was there is untouched.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let unfinished = unfinished(path)?;
-    let written = write_whole(&unfinished, bytes).and_then(|()| platform::rename(&unfinished, path));
+    let written = write_whole(&unfinished, bytes).and_then(|()| replace(&unfinished, path));
     if written.is_err() {
         let _ = std::fs::remove_file(&unfinished);
     }
     written?;
     sync_folder(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Renames, a few seconds long where others (a virus scanner, say) have what is there open, on systems where that is in the way.
+fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    let mut pauses = [1, 10, 50, 100, 500, 1000, 2000].into_iter().map(Duration::from_millis);
+    loop {
+        match (platform::rename(from, to), pauses.next()) {
+            (Err(error), Some(pause)) if platform::is_held(&error) => std::thread::sleep(pause),
+            (renamed, _) => return renamed,
+        }
+    }
 }
 
 /// Makes the names in `folder` durable.
@@ -59,8 +71,10 @@ mod tests {
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| (1..30).for_each(|turn| write_atomically(&path, &contents[turn % 2]).unwrap()));
             while !writer.is_finished() {
-                let seen = std::fs::read(&path).unwrap();
-                assert!(contents.contains(&seen), "{} bytes of neither", seen.len());
+                // Windows may refuse it for a moment, which is neither.
+                if let Ok(seen) = std::fs::read(&path).inspect_err(|error| assert!(cfg!(windows), "{error}")) {
+                    assert!(contents.contains(&seen), "{} bytes of neither", seen.len());
+                }
             }
         });
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "something was left beside it");

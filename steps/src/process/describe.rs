@@ -106,7 +106,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().canonicalize().unwrap();
         assert!(!is_used(&path));
-        let mut child = std::process::Command::new("sleep").arg("600").current_dir(&path).spawn().unwrap();
+        let mut child = crate::test_context::sleeper().current_dir(&path).spawn().unwrap();
         assert!(is_used(&path));
         child.kill().unwrap();
         child.wait().unwrap();

@@ -1,6 +1,7 @@
 //! Who listens on a port.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use almaplan_engine::step::ProcessIdentity;
 
@@ -33,8 +34,10 @@ pub enum PortError {
 /// # Errors
 /// Someone listens who may not be seen.
 pub fn listeners(port: u16) -> Result<Vec<ProcessIdentity>, PortError> {
-    // A socket closed between the two looks has no holder: look again before calling it hidden.
-    for _ in 0..3 {
+    // A socket closed between the two looks has no holder, and not every system knows at once whose a new one is: look again
+    // before calling it hidden.
+    for pause in [0, 0, 5, 20, 100, 200].map(Duration::from_millis) {
+        std::thread::sleep(pause);
         let sockets = sockets(port)?;
         if sockets.is_empty() {
             return Ok(Vec::new());
@@ -112,11 +115,13 @@ mod tests {
     #[test]
     fn the_listener_of_a_port_is_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        // Wine names the owner of a socket only once that asked for one of its options.
+        listener.ttl().unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(listeners(port).unwrap().contains(&identify(std::process::id()).unwrap()));
         drop(listener);
         // A child that another test starts just now may hold it for a moment longer.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
         while !listeners(port).unwrap().is_empty() {
             assert!(std::time::Instant::now() < deadline, "a closed socket still counts as listening");
             std::thread::yield_now();
