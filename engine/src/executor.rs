@@ -103,9 +103,13 @@ pub struct Executor<J> {
     /// To be spawned once the batch is durable.
     prepared: Vec<Launch>,
     live: JoinSet<Verdict>,
-    /// In the order in which they were spawned, so that the same run goes the same way.
-    lives: BTreeMap<Id, Live>,
+    /// By their steps, so that the same run goes the same way.
+    lives: BTreeMap<Index, Live>,
+    spawned: HashMap<Id, Index>,
+    /// The steps of which a part is live or lined up.
     busy: HashSet<Index>,
+    /// How many of those parts are no compensations.
+    advancing: usize,
     /// Steps whose probe cannot be asked: a person must say.
     unprobeable: HashSet<Index>,
     /// When a failed step may be tried again.
@@ -137,7 +141,6 @@ struct Launch {
 
 /// An attempt that is going on.
 struct Live {
-    i: Index,
     part: Part,
     stop: CancellationToken,
     answer: watch::Sender<Option<Answer>>,
@@ -175,7 +178,9 @@ impl<J: Journal> Executor<J> {
             prepared: Vec::new(),
             live: JoinSet::new(),
             lives: BTreeMap::new(),
+            spawned: HashMap::new(),
             busy: HashSet::new(),
+            advancing: 0,
             unprobeable: HashSet::new(),
             pauses: BTreeMap::new(),
             undo_since: HashMap::new(),
@@ -345,16 +350,14 @@ impl<J: Journal> Executor<J> {
             Ok(ended) => ended,
             Err(error) => (error.id(), Verdict::Broken(panicked(error))),
         };
-        let (i, part) = {
-            let live = self.lives.get(&id).expect("only what was spawned ends");
-            (live.i, live.part)
-        };
+        let i = self.spawned.remove(&id).expect("only what was spawned ends");
+        let part = self.lives[&i].part;
         if planned(&self.job.plan, i).pivot && matches!(verdict, Verdict::Ended(Ok(_))) {
             self.look_once().await;
         }
         self.judge(i, part, verdict);
-        self.lives.remove(&id);
-        self.busy.remove(&i);
+        self.lives.remove(&i);
+        self.release(i, part);
     }
 
     fn judge(&mut self, i: Index, part: Part, verdict: Verdict) {
@@ -486,7 +489,7 @@ impl<J: Journal> Executor<J> {
     }
 
     fn answered(&mut self, step: &StepId, answer: Answer) {
-        let live = self.saga.find(step).and_then(|i| self.lives.values().find(|live| live.i == i && live.part == Part::Action));
+        let live = self.saga.find(step).and_then(|i| self.lives.get(&i)).filter(|live| live.part == Part::Action);
         match live {
             Some(live) => live.answer.send_replace(Some(answer)).map_or((), drop),
             None => {

@@ -22,17 +22,7 @@ impl<J: Journal> Executor<J> {
     /// Notes the beginning of everything that is wanted and has room.
     pub(super) fn launch(&mut self) {
         while !self.halted {
-            let (room, still) = (self.room(), self.still());
-            let now = Instant::now();
-            let free = |i: &Index| room && !self.busy.contains(i);
-            let rested = |i: &Index| self.pauses.get(i).is_none_or(|&(_, until)| until <= now);
-            let task = self.saga.wanted().find(|task| match task {
-                Task::Drop(_) => true,
-                Task::Run(i) => free(i) && rested(i),
-                Task::Probe(i) => free(i) && !self.unprobeable.contains(i),
-                Task::Undo(i) => still && free(i) && rested(i),
-            });
-            match task {
+            match self.next_task() {
                 None => return,
                 Some(Task::Drop(i)) => self.step_happened(i, Fact::NotRun),
                 Some(Task::Run(i)) => self.prepare_action(i),
@@ -42,6 +32,31 @@ impl<J: Journal> Executor<J> {
         }
     }
 
+    fn next_task(&self) -> Option<Task> {
+        let (room, still) = (self.room(), self.still());
+        let now = Instant::now();
+        let free = |i: &Index| !self.busy.contains(i);
+        let rested = |i: &Index| self.pauses.get(i).is_none_or(|&(_, until)| until <= now);
+        // What is dropped comes first, and needs no room: where there is none, the rest is not even looked at.
+        let mut wanted = self.saga.wanted().take_while(|task| room || matches!(task, Task::Drop(_)));
+        wanted.find(|task| match task {
+            Task::Drop(_) => true,
+            Task::Run(i) => free(i) && rested(i),
+            Task::Probe(i) => free(i) && !self.unprobeable.contains(i),
+            Task::Undo(i) => still && free(i) && rested(i),
+        })
+    }
+
+    fn occupy(&mut self, i: Index, part: Part) {
+        self.busy.insert(i);
+        self.advancing += usize::from(advances(part));
+    }
+
+    pub(super) fn release(&mut self, i: Index, part: Part) {
+        self.busy.remove(&i);
+        self.advancing -= usize::from(advances(part));
+    }
+
     /// Whether one more may be live.
     pub(super) fn room(&self) -> bool {
         self.live.len() + self.prepared.len() < self.job.plan.max_parallel
@@ -49,7 +64,7 @@ impl<J: Journal> Executor<J> {
 
     /// Whether compensations may begin (rule 4): to the saga neither a probe nor a `finally` step is live work.
     pub(super) fn still(&self) -> bool {
-        self.parts().all(|(part, _)| matches!(part, Part::Compensation(_)))
+        self.advancing == 0
     }
 
     fn prepare_action(&mut self, i: Index) {
@@ -128,7 +143,7 @@ impl<J: Journal> Executor<J> {
 
     fn line_up(&mut self, i: Index, part: Part, attempt: u32, work: Box<dyn Prepared>, timeout: Option<Duration>) {
         let limits = Limits { timeout, grace: self.job.grace };
-        self.busy.insert(i);
+        self.occupy(i, part);
         self.prepared.push(Launch { i, part, attempt, work, limits, stop: CancellationToken::new() });
     }
 
@@ -180,7 +195,8 @@ impl<J: Journal> Executor<J> {
         let host = Arc::clone(&self.job.host);
         let (token, kill) = (stop.clone(), self.kill.clone());
         let task = self.live.spawn(async move { attempt::run(work, cx, limits, leftovers, host, token, kill).await });
-        self.lives.insert(task.id(), Live { i, part, stop, answer, since });
+        self.spawned.insert(task.id(), i);
+        self.lives.insert(i, Live { part, stop, answer, since });
     }
 
     /// What earlier attempts of a step left running, and nobody adopts (rule 18).
@@ -214,4 +230,9 @@ impl<J: Journal> Executor<J> {
         }
         summary
     }
+}
+
+/// Whether a part of a step is no compensation.
+fn advances(part: Part) -> bool {
+    !matches!(part, Part::Compensation(_))
 }

@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::{Executor, planned};
-use crate::event::{Answer, Event, Fact, Part, RunFact};
+use crate::event::{Answer, Event, Fact, RunFact};
 use crate::journal::Journal;
 use crate::saga::{IllegalEvent, Index, Phase};
 use crate::update::{self, State, StepUpdate, Update};
@@ -58,15 +58,15 @@ impl<J: Journal> Executor<J> {
         // The pauses were those of attempts that will not come: an outage must not last for them.
         self.pauses.clear();
         // What is lined up beside a step that could not begin is stopped before it does anything.
-        for (_, stop) in self.parts() {
+        for stop in self.stops() {
             stop.cancel();
         }
     }
 
-    /// All that is live or lined up, and what asks it to stop.
-    pub(super) fn parts(&self) -> impl Iterator<Item = (Part, &CancellationToken)> {
-        let live = self.lives.values().map(|live| (live.part, &live.stop));
-        live.chain(self.prepared.iter().map(|launch| (launch.part, &launch.stop)))
+    /// What asks all that is live or lined up to stop.
+    fn stops(&self) -> impl Iterator<Item = &CancellationToken> {
+        let live = self.lives.values().map(|live| &live.stop);
+        live.chain(self.prepared.iter().map(|launch| &launch.stop))
     }
 
     fn show_step(&mut self, i: Index, fact: &Fact) {
@@ -106,7 +106,7 @@ impl<J: Journal> Executor<J> {
         let known = self.saga.step(i);
         let since = match phase {
             update::Phase::Undo => self.undo_since.get(&i).copied(),
-            update::Phase::Forward | update::Phase::Finally => self.lives.values().find(|live| live.i == i).map(|live| live.since),
+            update::Phase::Forward | update::Phase::Finally => self.lives.get(&i).map(|live| live.since),
         };
         let ended = !matches!(state, State::Started | State::UndoStarted | State::Skipped | State::NotRun);
         let failure = match state {
@@ -140,7 +140,7 @@ impl<J: Journal> Executor<J> {
         let (shown, prepared) = (std::mem::take(&mut self.shown), std::mem::take(&mut self.prepared));
         if self.journal_error.is_some() {
             for launch in prepared {
-                self.busy.remove(&launch.i);
+                self.release(launch.i, launch.part);
             }
             return;
         }
