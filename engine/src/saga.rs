@@ -239,7 +239,8 @@ impl Saga {
         }
     }
 
-    /// What is wanted now, derived from the state alone. The same tasks are wanted until an event says that they began.
+    /// What is wanted now, derived from the state alone; what is to be dropped comes first. The same tasks are wanted until an event
+    /// says that they began.
     pub fn wanted(&self) -> impl Iterator<Item = Task> + '_ {
         let open = !self.unwinding && self.frontier.questions.is_empty();
         let forward = (open || self.settled.is_some()).then_some(&self.frontier.ready).into_iter().flatten();
@@ -638,7 +639,9 @@ impl Saga {
 
     /// From here on the run undoes what it did. A retry that will not come any more leaves its step failed.
     fn unwind(&mut self) {
-        self.unwinding = true;
+        if std::mem::replace(&mut self.unwinding, true) {
+            return;
+        }
         for i in 0..self.states.len() {
             if self.states[i].phase == Phase::Retrying && !self.shape.steps[i].finally {
                 self.states[i].phase = Phase::Failed;
