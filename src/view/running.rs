@@ -1,18 +1,21 @@
 //! What is live right now, folded from updates: for views that show it while nothing is said.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use almaplan_engine::event::StepId;
 use almaplan_engine::update::{Phase, State, Unit, Update};
-use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use super::first_line;
 use super::words::Words;
 
-/// The steps that are live, in the order they began.
+/// The steps that are live, in the order they began. One that ends costs the same however many are left.
 #[derive(Debug, Default)]
-pub(super) struct RunningSteps(IndexMap<StepId, Running>);
+pub(super) struct RunningSteps {
+    in_order: BTreeMap<usize, (StepId, Running)>,
+    places: HashMap<StepId, usize>,
+    begun: usize,
+}
 
 /// A live step.
 #[derive(Debug)]
@@ -40,10 +43,10 @@ impl RunningSteps {
         match update {
             Update::Step(step) => match step.state {
                 State::Started | State::UndoStarted => {
-                    self.0.insert(step.step.clone(), Running::new(at, step.phase, step.attempt));
+                    self.insert(&step.step, Running::new(at, step.phase, step.attempt));
                 }
                 State::Retrying | State::UndoRetrying => {
-                    if let Some(running) = self.0.get_mut(&step.step) {
+                    if let Some(running) = self.get_mut(&step.step) {
                         running.waiting = true;
                         running.last_said = at;
                         running.progress = None;
@@ -51,16 +54,16 @@ impl RunningSteps {
                     }
                 }
                 State::Succeeded | State::Failed | State::Skipped | State::NotRun | State::Unknown | State::Undone | State::UndoFailed => {
-                    self.0.shift_remove(&step.step);
+                    self.remove(&step.step);
                 }
             },
             Update::Progress { step, done, total, unit } => {
-                if let Some(running) = self.0.get_mut(step) {
+                if let Some(running) = self.get_mut(step) {
                     running.progressed(at, *done, *total, *unit);
                 }
             }
             Update::Log { step, line, .. } => {
-                if let Some(running) = self.0.get_mut(step) {
+                if let Some(running) = self.get_mut(step) {
                     running.last_said = at;
                     let line = super::words::harmless(line);
                     if !line.trim().is_empty() {
@@ -69,7 +72,7 @@ impl RunningSteps {
                 }
             }
             Update::Note { step, .. } => {
-                if let Some(running) = self.0.get_mut(step) {
+                if let Some(running) = self.get_mut(step) {
                     running.last_said = at;
                 }
             }
@@ -82,20 +85,37 @@ impl RunningSteps {
         }
     }
 
+    fn get_mut(&mut self, step: &StepId) -> Option<&mut Running> {
+        self.in_order.get_mut(self.places.get(step)?).map(|(_, running)| running)
+    }
+
+    /// A step that tries again keeps its place.
+    fn insert(&mut self, step: &StepId, running: Running) {
+        self.begun += 1;
+        let place = *self.places.entry(step.clone()).or_insert(self.begun);
+        self.in_order.insert(place, (step.clone(), running));
+    }
+
+    fn remove(&mut self, step: &StepId) {
+        if let Some(place) = self.places.remove(step) {
+            self.in_order.remove(&place);
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&StepId, &Running)> {
-        self.0.iter()
+        self.in_order.values().map(|(step, running)| (step, running))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&StepId, &mut Running)> {
-        self.0.iter_mut()
+        self.in_order.values_mut().map(|(step, running)| (&*step, running))
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.in_order.len()
     }
 
     pub(super) fn contains(&self, step: &StepId) -> bool {
-        self.0.contains_key(step)
+        self.places.contains_key(step)
     }
 }
 
