@@ -234,11 +234,12 @@ impl Session {
         let finished = runtime.block_on(async {
             let orders = signals::orders()?;
             let beat = tokio::spawn(Arc::clone(&output).beat());
-            let finished = executor.run(orders).await;
+            // On a thread of the runtime, so that what it begins goes on where it waits, and no other thread has to wake up for it.
+            let finished = tokio::spawn(executor.run(orders)).await;
             beat.abort();
             // Nothing beats any more once it has ended.
             let _ = beat.await;
-            Ok::<_, std::io::Error>(finished)
+            Ok::<_, std::io::Error>(finished.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())))
         });
         // Work that would not stop is left to the end of the process.
         runtime.shutdown_background();
