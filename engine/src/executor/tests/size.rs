@@ -47,3 +47,26 @@ async fn a_fan_out_of_ten_thousand_steps_ends_and_unwinds() {
     assert_eq!(stage.world.who(" done").len(), 2 * STEPS + 1);
     assert!(stage.tape.appends() <= STEPS as u64 / 25, "{} appends", stage.tape.appends());
 }
+
+// The goal is one commit for all that becomes wanted together, however wide: not one for each step.
+#[tokio::test(start_paused = true)]
+async fn a_thousand_steps_side_by_side_share_a_handful_of_commits_and_so_do_their_compensations() {
+    const WIDE: usize = 1_000;
+    let mut plan = format!("[plan]\nname = \"wide\"\nmax_parallel = {WIDE}\n[steps]\nfirst = {{ uses = \"look\" }}\n");
+    let mut all = String::new();
+    for n in 0..WIDE {
+        writeln!(plan, "s{n} = {{ uses = \"fake\", needs = [\"first\"], compensate = {{ uses = \"look\" }} }}").unwrap();
+        write!(all, "\"s{n}\",").unwrap();
+    }
+    let mut stage = Stage::new(&plan);
+    stage.world.trust_the_journal();
+    assert_eq!(stage.apply().await.ending, Ending::Settled(Outcome::Succeeded));
+    // Whoever ends while a commit goes on shares the next one, and which do is for the scheduler to say.
+    assert!(stage.tape.appends() <= 50, "{} appends", stage.tape.appends());
+    writeln!(plan, "last = {{ uses = \"fake\", needs = [{all}], with = {{ acts = [\"dirty no\"] }} }}").unwrap();
+    let mut stage = Stage::new(&plan);
+    stage.world.trust_the_journal();
+    assert_eq!(stage.apply().await.ending, Ending::Settled(Outcome::Compensated));
+    assert_eq!(stage.world.who(" done").len(), 2 * WIDE + 1);
+    assert!(stage.tape.appends() <= 50, "{} appends", stage.tape.appends());
+}

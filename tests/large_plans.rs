@@ -1,0 +1,54 @@
+//! What plans of many steps take of the machine's memory: a bounded part for each step, to check it and to run it.
+
+#![allow(clippy::unwrap_used)]
+#![cfg(unix)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use wait4::{ResUse, Wait4};
+
+/// Enough that what almaplan takes by itself does not matter much.
+const STEPS: u64 = 10_000;
+/// Bytes that a step may take while its plan is checked: 500 MiB for 100,000.
+const CHECKED: u64 = (500 << 20) / 100_000;
+/// Bytes that it may take beyond that while the plan runs.
+const RUN: u64 = 1 << 10;
+/// Bytes that threads, the journal's cache and what is live may take, however many steps there are.
+const FIXED: u64 = 16 << 20;
+
+/// Writes a plan of steps that change nothing, side by side after the first; returns its name.
+fn plan(folder: &Path, steps: u64) -> String {
+    let mut text = format!("format = 1\n[plan]\nname = \"large-{steps}\"\nmax_parallel = 64\n[steps.s0]\nuses = \"preflight\"\n");
+    for n in 1..steps {
+        text += &format!("[steps.s{n}]\nuses = \"preflight\"\nneeds = [\"s0\"]\n");
+    }
+    let name = format!("large-{steps}.toml");
+    fs::write(folder.join(&name), text).unwrap();
+    name
+}
+
+/// The most bytes of memory that `almaplan ARGS` had, which must succeed.
+fn peak(folder: &Path, args: &[&str]) -> u64 {
+    let said = folder.join("said");
+    let file = fs::File::create(&said).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_almaplan"));
+    command.args(["--lang", "en"]).args(args).current_dir(folder).env("ALMAPLAN_MACHINE_DIR", folder.join("machine"));
+    command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+    let ResUse { status, rusage } = command.spawn().unwrap().wait4().unwrap();
+    assert!(status.success(), "{args:?}: {}", fs::read_to_string(&said).unwrap());
+    rusage.maxrss
+}
+
+#[test]
+fn each_step_takes_a_bounded_part_of_memory_to_check_and_to_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (small, large) = (plan(folder.path(), 1), plan(folder.path(), STEPS));
+    let alone = peak(folder.path(), &["check", &small]);
+    let checked = peak(folder.path(), &["check", &large]);
+    let run = peak(folder.path(), &["apply", &large]);
+    eprintln!("bytes a step: {} to check, {} more to run", checked.saturating_sub(alone) / STEPS, run.saturating_sub(checked) / STEPS);
+    assert!(checked > alone && checked <= alone + CHECKED * STEPS, "{alone} bytes for one step, {checked} for {STEPS}");
+    assert!(run <= checked + FIXED + RUN * STEPS, "{checked} bytes to check, {run} to run");
+}
