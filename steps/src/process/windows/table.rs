@@ -131,7 +131,7 @@ struct Row {
     working_set: usize,
 }
 
-/// Every row, in no order, those of other users as well.
+/// Every row, in no order, those of other users as well, but for those that keep the consoles of others.
 pub fn entries() -> Vec<Entry> {
     let table = read_table();
     let mut entries = Vec::new();
@@ -139,7 +139,10 @@ pub fn entries() -> Vec<Entry> {
     while at + size_of::<Row>() <= table.len() {
         // SAFETY: a whole row fits in what is left of the table, and any bytes make one.
         let row: Row = unsafe { table.as_ptr().add(at).cast::<Row>().read_unaligned() };
-        entries.push(Entry {
+        // It is a child of whom it keeps the console for, and ends by itself once nobody is on that any more: it was taken for a
+        // program that a command had left running.
+        let keeps_a_console = name(&row).eq_ignore_ascii_case("conhost.exe");
+        let entry = Entry {
             pid: row.pid as u32,
             parent: row.parent as u32,
             group: 0,
@@ -150,13 +153,24 @@ pub fn entries() -> Vec<Entry> {
             suspended: false,
             cpu: duration(row.user + row.kernel),
             memory: row.working_set as u64,
-        });
+        };
+        entries.extend((!keeps_a_console).then_some(entry));
         if row.next == 0 {
             break;
         }
         at += row.next as usize;
     }
     entries
+}
+
+/// The file name of its program.
+fn name(row: &Row) -> String {
+    if row.name.Buffer.is_null() {
+        return String::new();
+    }
+    // SAFETY: the name is in the table that the row is of, as long as the row says.
+    let letters = unsafe { std::slice::from_raw_parts(row.name.Buffer, usize::from(row.name.Length) / 2) };
+    String::from_utf16_lossy(letters)
 }
 
 fn read_table() -> Vec<u8> {
