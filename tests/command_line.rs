@@ -1,12 +1,10 @@
 //! The binary as a caller sees it before any run: words, exit codes, and which stream they are on.
 #![allow(clippy::unwrap_used)]
 
-use std::process::Output;
-
-use assert_cmd::Command;
+use std::process::{Command, Output};
 
 fn almaplan(args: &[&str]) -> Output {
-    let mut command = Command::cargo_bin("almaplan").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_almaplan"));
     command.env_remove("NO_COLOR").env_remove("ALMAPLAN_STATE_DIR").env("ALMAPLAN_LANG", "en");
     command.args(args).output().unwrap()
 }

@@ -1,6 +1,5 @@
 //! What is promised about runs that another process has, that were left, or whose journal cannot be used: on small plans.
 
-#![cfg(unix)] // its plans run `sh`; `procedure.rs` is for every system
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -30,6 +29,7 @@ fn an_apply_that_a_damaged_run_refuses_leaves_no_run_behind() {
 }
 
 #[test]
+#[cfg_attr(windows, ignore = "it suspends a process")]
 fn an_abort_goes_on_when_the_process_that_was_asked_dies() {
     // It reported the run as interrupted, and the next resume knew nothing of the abort.
     let place = Place::new();
@@ -81,6 +81,7 @@ fn an_abort_that_comes_too_late_is_refused_instead_of_undoing_a_finished_run() {
 }
 
 #[test]
+#[cfg_attr(windows, ignore = "it suspends a process")]
 fn an_abort_of_a_run_that_succeeds_first_is_no_success() {
     // It ended with 0, "compensated as asked".
     let place = Place::new();
@@ -118,15 +119,15 @@ fn killed_with_a_secret() -> (Place, String) {
         [steps.wait]
         uses = "command"
         needs = ["stop"]
-        with = {{ program = "sh", args = ["-c", "echo >> begun; until [ -e go ] || [ ! -e begun ]; do sleep 0.02; done"] }}
+        with = {{ program = "hand", args = ["append", "begun", "", "until", "go", "begun"] }}
         [steps.wait.compensate]
         uses = "command"
-        with = {{ program = "sh", args = ["-c", "echo >> undone"] }}
+        with = {{ program = "hand", args = ["append", "undone", ""] }}
         [steps.after]
         uses = "command"
         needs = ["wait"]
         compensate = "none"
-        with = {{ program = "sh", args = ["-c", "echo $T >> after"], env = {{ T = "{{{{ secrets.late }}}}" }} }}
+        with = {{ program = "hand", args = ["append", "after", ""], env = {{ T = "{{{{ secrets.late }}}}" }} }}
         "#
     );
     place.write("plan.toml", &plan);
@@ -169,6 +170,7 @@ fn an_abort_needs_no_secret_of_what_it_will_not_do() {
 }
 
 #[test]
+#[cfg_attr(windows, ignore = "it becomes another user")]
 fn what_another_user_left_unsettled_is_in_the_way() {
     // Their state cannot be looked into: that was an internal error instead.
     let place = Place::new();
@@ -309,8 +311,8 @@ const APPROVED: &str = r#"
     name = "plan"
     [steps.before]
     uses = "command"
-    with = { program = "true" }
-    compensate = { uses = "command", with = { program = "sh", args = ["-c", "echo >> undone"] } }
+    with = { program = "hand" }
+    compensate = { uses = "command", with = { program = "hand", args = ["append", "undone", ""] } }
     [steps.ask]
     uses = "approval"
     needs = ["before"]
@@ -318,7 +320,7 @@ const APPROVED: &str = r#"
     [steps.tell]
     uses = "command"
     compensate = "none"
-    with = { program = "sh", args = ["-c", "echo {{ steps.ask.by }} {{ steps.ask.at }} > by"] }
+    with = { program = "hand", args = ["append", "by", "{{ steps.ask.by }} {{ steps.ask.at }}"] }
     "#;
 
 #[test]
@@ -342,6 +344,7 @@ fn an_approval_is_answered_as_well_when_no_process_waits_for_it() {
 }
 
 #[test]
+#[cfg_attr(windows, ignore = "there are no modes")]
 fn a_state_is_readable_by_its_owner_alone_whatever_the_umask_says() {
     let place = Place::new();
     place.write(
@@ -366,12 +369,10 @@ fn a_rollback_of_what_is_not_over_says_how_it_goes_on() {
     let finally = r#"
         [finally.tell]
         uses = "command"
-        with = { program = "sh", args = ["-c", "echo >> begun; until [ -e go ] || [ ! -e begun ]; do sleep 0.02; done"] }
+        with = { program = "hand", args = ["append", "begun", "", "until", "go", "begun"] }
         "#;
     place.waiting("other", true);
-    let plan = fs::read_to_string(place.path("other.toml"))
-        .unwrap()
-        .replace("echo >> begun; until [ -e go ] || [ ! -e begun ]; do sleep 0.02; done", "true");
+    let plan = fs::read_to_string(place.path("other.toml")).unwrap().replace(r#"["append", "begun", "", "until", "go", "begun"]"#, "[]");
     place.write("plan.toml", &(plan + finally));
     let mut first = place.started("plan.toml", 1);
     first.kill().unwrap();
@@ -396,19 +397,19 @@ fn a_failure_that_undid_nothing_is_a_warning_also_after_the_run_is_undone() {
         [steps.extra]
         uses = "command"
         on_failure = "continue"
-        with = { program = "false" }
-        compensate = { uses = "command", with = { program = "true" } }
+        with = { program = "hand", args = ["exit", "1"] }
+        compensate = { uses = "command", with = { program = "hand" } }
         [steps.live]
         uses = "command"
         needs = ["extra"]
         pivot = true
-        with = { program = "true" }
-        compensate = { uses = "command", with = { program = "true" } }
+        with = { program = "hand" }
+        compensate = { uses = "command", with = { program = "hand" } }
         [steps.tidy]
         uses = "command"
         needs = ["live"]
-        with = { program = "false" }
-        compensate = { uses = "command", with = { program = "true" } }
+        with = { program = "hand", args = ["exit", "1"] }
+        compensate = { uses = "command", with = { program = "hand" } }
         "#,
     );
     let warned = |said: Said| {
@@ -501,11 +502,11 @@ fn two_names_of_one_folder_are_one_lock() {
     let text = fs::read_to_string(place.path("plan.toml")).unwrap();
     let locked = |folder: &str| text.replace("name = \"plan\"", &format!("name = \"plan\"\nlock = \"{folder}\""));
     place.write("plan.toml", &locked("./app"));
-    place.write("plans/deeper/plan.toml", &locked("../../app").replace("until [ -e go ]", "until true"));
+    place.write("plans/deeper/plan.toml", &locked("../../app").replace(r#", "until", "go", "begun""#, ""));
     let mut first = place.started("plan.toml", 1);
     let refused = || place.say(&["apply", "plans/deeper/plan.toml", "--progress", "json"]).expect(6).events().remove(0)["code"].clone();
     assert_eq!(refused(), "held");
-    signal(first.id(), "-INT");
+    first.kill().unwrap();
     first.wait().unwrap();
     assert_eq!(refused(), "unsettled");
     assert_eq!(place.lines("begun"), 1);
@@ -516,7 +517,7 @@ fn a_run_goes_on_with_the_environment_that_it_was_started_with() {
     let place = Place::new();
     place.waiting("plan", true);
     let text = fs::read_to_string(place.path("plan.toml")).unwrap();
-    place.write("plan.toml", &text.replace("echo >> after", "echo '{{ env.STAGE_OF_TEST }}' >> after"));
+    place.write("plan.toml", &text.replace(r#""after", """#, r#""after", "{{ env.STAGE_OF_TEST }}""#));
     let mut first = start(place.almaplan(&["apply", "plan.toml", "--progress", "json"]).env("STAGE_OF_TEST", "sandbox"));
     wait_until("the step runs", 20, || place.lines("begun") == 1);
     first.kill().unwrap();

@@ -12,10 +12,15 @@ use std::path::{Path, PathBuf};
 use almaplan_engine::event::RunId;
 use almaplan_engine::journal::JournalError;
 use almaplan_engine::sqlite::Store;
+use almaplan_steps::process;
 use rusqlite::Connection;
 use serde_json::Value as Json;
 use support::place::Place;
 use support::{Said, wait_until};
+
+/// Thousands of commands are tried, of which each takes ten times as long under Wine, and Wine keeps every file open that was closed
+/// while somebody had it locked: there only one in so many.
+const ONE_IN: usize = if cfg!(windows) { 20 } else { 1 };
 
 /// Writes a mark, and waits until it may go on; undone, it writes another one.
 const PLAN: &str = r#"
@@ -24,8 +29,8 @@ const PLAN: &str = r#"
     name = "plan"
     [steps.mark]
     uses = "command"
-    with = { program = "sh", args = ["-c", "echo >> begun; echo said; until [ -e go ] || [ ! -e begun ]; do sleep 0.02; done"], idempotent = true }
-    compensate = { uses = "command", with = { program = "sh", args = ["-c", "echo >> undone"] } }
+    with = { program = "hand", args = ["append", "begun", "", "say", "said", "until", "go", "begun"], idempotent = true }
+    compensate = { uses = "command", with = { program = "hand", args = ["append", "undone", ""] } }
     "#;
 
 /// A state folder with one run, and everything that a command could touch.
@@ -55,7 +60,7 @@ impl Case {
         child.wait().unwrap();
         let run = place.status()["run"].as_str().unwrap().to_owned();
         place.write("go", "");
-        wait_until("the step is over", 20, || support::processes_of("echo >> begun").iter().all(|(pid, _)| !works_in(*pid, &place)));
+        wait_until("the step is over", 20, || process::users_of(&place.path("")).is_empty());
         Self::of(place, run)
     }
 
@@ -133,10 +138,6 @@ impl Case {
 
 fn logs(place: &Place) -> Vec<PathBuf> {
     content(&place.path(".almaplan/runs")).into_keys().filter(|path| path.extension().is_some_and(|e| e == "log")).collect()
-}
-
-fn works_in(pid: u32, place: &Place) -> bool {
-    fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder == fs::canonicalize(place.path("")).unwrap())
 }
 
 /// All files below `folder`.
@@ -224,7 +225,7 @@ fn every_bit_of_a_finished_journals_rows_is_guarded() {
     for (table, key, columns) in [("events", "seq", EVENT), ("runs", "number", RUN)] {
         flips += Rows::of(&case, table, key).flip(
             columns,
-            |byte| (byte * 8..byte * 8 + 8).collect(),
+            |byte| if byte.is_multiple_of(ONE_IN) { (byte * 8..byte * 8 + 8).collect() } else { Vec::new() },
             |what| {
                 let [read, resumed] = [store.read(&run).map(drop), store.resume(&run).map(drop)];
                 assert!(matches!(read, Err(JournalError::Damaged { .. })), "{what}: {read:?}");
@@ -232,7 +233,7 @@ fn every_bit_of_a_finished_journals_rows_is_guarded() {
             },
         );
     }
-    assert!(flips > 10_000, "{flips}");
+    assert!(flips > 10_000 / ONE_IN, "{flips}");
     assert_eq!(store.read(&run).unwrap(), good);
 }
 
@@ -243,14 +244,14 @@ fn every_command_refuses_a_flip_in_any_byte_of_a_finished_journals_rows() {
     for (table, key, columns) in [("events", "seq", EVENT), ("runs", "number", RUN)] {
         Rows::of(&case, table, key).flip(
             columns,
-            |byte| vec![some_bit(byte)],
+            |byte| if byte.is_multiple_of(ONE_IN) { vec![some_bit(byte)] } else { Vec::new() },
             |what| {
                 case.is_refused(&case.say(turn), what);
                 turn += 1;
             },
         );
     }
-    assert!(turn > 1_300, "{turn}");
+    assert!(turn > 1_300 / ONE_IN, "{turn}");
     case.place.say(&["rollback", "--yes"]).expect(0);
     assert_eq!(case.place.lines("undone"), 1);
 }
@@ -299,7 +300,7 @@ fn a_state_that_was_cut_short_is_refused() {
         let good = undamaged(&case);
         let length = case.good(file).len();
         let mut refused = 0;
-        let lengths: Vec<usize> = (0..length).step_by(length / 150 + 1).chain([1, 99, 100, length - 1]).collect();
+        let lengths: Vec<usize> = (0..length).step_by(length * ONE_IN / 150 + 1).chain([1, 99, 100, length - 1]).collect();
         for (turn, &short) in lengths.iter().enumerate() {
             fs::write(case.state(file), &case.good(file)[..short]).unwrap();
             refused += usize::from(refused_or_harmless(&case, turn, &good, &format!("{file} of {length} bytes cut to {short}")));
@@ -315,7 +316,7 @@ fn a_flip_anywhere_in_the_files_of_a_state_is_refused_or_harmless() {
         let good = undamaged(&case);
         let length = case.good(file).len();
         // The header, and one byte in so many, at another place of each page.
-        let bytes = (0..100).chain((100..length).step_by(length / 300 + 1).map(|byte| byte - byte % 2));
+        let bytes = (0..100).step_by(ONE_IN).chain((100..length).step_by(length * ONE_IN / 300 + 1).map(|byte| byte - byte % 2));
         let mut refused = 0;
         for (turn, byte) in bytes.enumerate() {
             fs::write(case.state(file), flipped(case.good(file), some_bit(byte))).unwrap();
@@ -453,6 +454,7 @@ fn a_journal_of_format_1_is_read_as_it_was_meant() {
 }
 
 #[test]
+#[cfg_attr(windows, ignore = "it goes on with programs of unix")]
 fn a_run_of_format_1_is_gone_on_with() {
     let golden = Golden::new();
     let resume = |case: &str, code: i32| golden.place.say(&["resume", &golden.run(case), "--progress", "json"]).expect(code);

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod hand;
 pub mod place;
 
 use std::collections::BTreeMap;
@@ -237,20 +238,30 @@ impl Said {
     }
 }
 
+/// The code of a process that did not end by itself: none that almaplan uses. A signal has no code.
+pub const CRASHED: i32 = -1;
+
+/// Windows gives a process that is aborted a code of the system's own.
+fn is_crash(code: i32) -> bool {
+    cfg!(windows) && code < 0
+}
+
 /// Runs `command` to its end.
 pub fn run(command: &mut Command) -> Said {
     said(command.output().unwrap())
 }
 
 pub fn said(output: Output) -> Said {
-    // A signal has no code; -1 is none that almaplan uses.
-    let code = output.status.code().unwrap_or(-1);
+    let code = output.status.code().filter(|code| !is_crash(*code)).unwrap_or(CRASHED);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Said { code, stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 /// Starts `command` with its output in pipes.
 pub fn start(command: &mut Command) -> Child {
+    // A console of its own: there it can be interrupted alone.
+    #[cfg(windows)]
+    std::os::windows::process::CommandExt::creation_flags(command, 0x0800_0000);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
@@ -261,6 +272,23 @@ pub fn wait_until(what: &str, seconds: u64, mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited {seconds} s in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Presses Ctrl+C in the terminal of `child`, which [`start`] started.
+#[cfg(unix)]
+pub fn interrupt(child: &Child) {
+    signal(child.id(), "-INT");
+}
+
+/// The same: somebody must be sent to its console, and waits there until it ends.
+#[cfg(windows)]
+pub fn interrupt(child: &Child) {
+    use almaplan_steps::process::{Gentle, Tree, identify, send_errands_to, stop};
+    send_errands_to(env!("CARGO_BIN_EXE_almaplan").into());
+    let mut tree = Tree::of(&identify(child.id()).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let stopped = runtime.block_on(stop(&mut tree, Gentle::Int, Duration::from_secs(60))).unwrap();
+    assert!(!stopped.forced, "Ctrl+C was not heard");
 }
 
 pub fn signal(pid: u32, name: &str) {

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::hand::path_with_hand;
 use super::{Said, run, start, wait_until};
 
 /// A folder with plans, on a machine of its own.
@@ -35,7 +36,7 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_almaplan"));
         command.args(args).current_dir(self.root.path()).stdin(Stdio::null());
         command.env("ALMAPLAN_MACHINE_DIR", self.path("machine")).env("ALMAPLAN_LANG", "en").env("LC_ALL", "C.UTF-8");
-        command.env_remove("ALMAPLAN_STATE_DIR").env_remove("NO_COLOR");
+        command.env_remove("ALMAPLAN_STATE_DIR").env_remove("NO_COLOR").env("PATH", path_with_hand());
         command
     }
 
@@ -56,15 +57,15 @@ impl Place {
             name = "{name}"
             [steps.wait]
             uses = "command"
-            with = {{ program = "sh", args = ["-c", "echo >> begun; until [ -e go ] || [ ! -e begun ]; do sleep 0.02; done"], idempotent = {idempotent} }}
+            with = {{ program = "hand", args = ["append", "begun", "", "until", "go", "begun"], idempotent = {idempotent} }}
             [steps.wait.compensate]
             uses = "command"
-            with = {{ program = "sh", args = ["-c", "echo >> undone"], idempotent = true }}
+            with = {{ program = "hand", args = ["append", "undone", ""], idempotent = true }}
             [steps.after]
             uses = "command"
             needs = ["wait"]
             compensate = "none"
-            with = {{ program = "sh", args = ["-c", "echo >> after"] }}
+            with = {{ program = "hand", args = ["append", "after", ""] }}
             "#
         );
         self.write(&format!("{name}.toml"), &plan);
