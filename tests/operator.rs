@@ -1,93 +1,79 @@
 //! What an operator does: a second apply, Ctrl-C, a closed terminal, a wrong plan, an answer.
 
-#![cfg(unix)] // it sends signals, and deploys the Python application; `procedure.rs` is for every system
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
 use std::fs;
+use std::process::Child;
 
+use almaplan_steps::process;
 use serde_json::Value;
-use support::{Server, run, said, signal, start, wait_until};
+use support::place::Place;
+use support::{Said, interrupt, run, said, start, wait_until};
+#[cfg(unix)]
+use support::{Server, signal};
 
-/// A plan whose one step runs until a file appears.
-fn waiting(server: &Server, idempotent: bool) {
-    let plan = format!(
-        r#"
-        format = 1
-        [plan]
-        name = "waiting"
-        [steps.wait]
-        uses = "command"
-        compensate = "none"
-        with = {{ program = "sh", args = ["-c", "echo $$ >> begun.txt; while [ ! -e go.txt ]; do sleep 0.05; done", "{{{{ plan.dir }}}}"], cwd = "{{{{ plan.dir }}}}", idempotent = {idempotent} }}
-        [steps.after]
-        uses = "command"
-        needs = ["wait"]
-        compensate = "none"
-        with = {{ program = "true", idempotent = true }}
-        "#
-    );
-    fs::write(server.path("waiting.toml"), plan).unwrap();
+/// Where the plan of [`Place::waiting`] runs, and its process.
+fn at_work(idempotent: bool) -> (Place, Child) {
+    let place = Place::new();
+    place.waiting("plan", idempotent);
+    let child = place.started("plan.toml", 1);
+    (place, child)
 }
 
-fn begun(server: &Server) -> usize {
-    fs::read_to_string(server.path("begun.txt")).unwrap_or_default().lines().count()
+/// Presses Ctrl+C, and returns what was said until the end.
+fn interrupted(child: Child) -> Said {
+    interrupt(&child);
+    said(child.wait_with_output().unwrap()).expect(5)
 }
 
 #[test]
 fn ctrl_c_stops_the_step_and_resume_finishes() {
-    for presses in [1, 2] {
-        let server = Server::new();
-        waiting(&server, true);
-        let child = start(&mut server.almaplan(&["apply", "waiting.toml", "--progress", "json"]));
-        wait_until("the step runs", 20, || begun(&server) == 1);
-        for _ in 0..presses {
-            signal(child.id(), "-INT");
+    // On Windows who presses it waits for the end.
+    for presses in 1..=if cfg!(windows) { 1 } else { 2 } {
+        let (place, child) = at_work(true);
+        for _ in 1..presses {
+            interrupt(&child);
         }
-        let stopped = said(child.wait_with_output().unwrap()).expect(5);
+        let stopped = interrupted(child);
         assert_eq!(stopped.outcome(), "interrupted");
         assert_eq!(stopped.states("wait"), ["started", "unknown"]);
         assert!(stopped.stderr.contains("almaplan resume"), "{}", stopped.stderr);
-        assert!(server.processes().is_empty(), "a child is left: {:?}", server.processes());
-        fs::write(server.path("go.txt"), "").unwrap();
-        server.say(&["resume"]).expect(0);
-        assert_eq!(begun(&server), 2);
+        assert_eq!(process::users_of(&place.path("")), Vec::<u32>::new(), "a child is left");
+        place.write("go", "");
+        place.say(&["resume"]).expect(0);
+        assert_eq!(place.lines("begun"), 2);
     }
 }
 
 #[test]
+#[cfg(unix)] // it sends signals
 fn termination_and_hangup_count_as_ctrl_c() {
     for name in ["-TERM", "-HUP"] {
-        let server = Server::new();
-        waiting(&server, true);
-        let child = start(&mut server.almaplan(&["apply", "waiting.toml", "--progress", "json"]));
-        wait_until("the step runs", 20, || begun(&server) == 1);
+        let (place, child) = at_work(true);
         signal(child.id(), name);
         said(child.wait_with_output().unwrap()).expect(5);
-        assert!(server.processes().is_empty(), "a child is left after {name}: {:?}", server.processes());
+        assert_eq!(process::users_of(&place.path("")), Vec::<u32>::new(), "a child is left after {name}");
     }
 }
 
 #[test]
 fn an_interrupted_step_that_cannot_be_repeated_asks_and_is_resolved() {
-    let server = Server::new();
-    waiting(&server, false);
-    let child = start(&mut server.almaplan(&["apply", "waiting.toml", "--progress", "json"]));
-    wait_until("the step runs", 20, || begun(&server) == 1);
-    signal(child.id(), "-INT");
-    let run = said(child.wait_with_output().unwrap()).expect(5).run();
-    let paused = server.say(&["resume", "--progress", "json"]).expect(4);
+    let (place, child) = at_work(false);
+    let run = interrupted(child).run();
+    let paused = place.say(&["resume", "--progress", "json"]).expect(4);
     assert_eq!(paused.outcome(), "paused");
     let command = format!("almaplan resolve {run} wait done");
     assert!(paused.stderr.contains(&command), "{}", paused.stderr);
-    assert_eq!(server.status()["questions"][0], "wait");
-    server.say(&["resolve", &run, "wait", "done"]).expect(0);
-    server.say(&["resume"]).expect(0);
-    assert_eq!(begun(&server), 1, "it was run again");
+    assert_eq!(place.status()["questions"][0], "wait");
+    place.say(&["resolve", &run, "wait", "done"]).expect(0);
+    place.say(&["resume"]).expect(0);
+    assert_eq!(place.lines("begun"), 1, "it was run again");
 }
 
 #[test]
+#[cfg(unix)] // it deploys the Python application; `contract.rs` has the same on small plans
 fn a_second_apply_is_refused_until_the_first_is_settled() {
     let server = Server::new();
     server.deploy_first();
@@ -117,6 +103,7 @@ fn a_second_apply_is_refused_until_the_first_is_settled() {
 }
 
 #[test]
+#[cfg(unix)] // it deploys the Python application; `contract.rs` has the same on small plans
 fn abort_reaches_a_run_that_another_process_is_running() {
     let server = Server::new();
     server.deploy_first();
@@ -133,9 +120,9 @@ fn abort_reaches_a_run_that_another_process_is_running() {
 
 #[test]
 fn an_approval_is_answered_while_the_run_waits() {
-    let server = Server::new();
-    fs::write(
-        server.path("ask.toml"),
+    let place = Place::new();
+    place.write(
+        "ask.toml",
         r#"
         format = 1
         [plan]
@@ -146,19 +133,21 @@ fn an_approval_is_answered_while_the_run_waits() {
         [steps.tell]
         uses = "command"
         compensate = "none"
-        with = { program = "echo", args = ["{{ steps.ask.by }}"], stdout = "{{ plan.dir }}/by.txt", idempotent = true }
+        with = { program = "hand", args = ["say", "{{ steps.ask.by }}"], stdout = "{{ plan.dir }}/by.txt", idempotent = true }
         "#,
-    )
-    .unwrap();
-    let first = start(&mut server.almaplan(&["apply", "ask.toml", "--progress", "json"]));
-    wait_until("the run is recorded", 20, || server.say(&["status", "--json"]).code == 0 && server.status()["state"] == "running");
-    let run = server.status()["run"].as_str().unwrap().to_owned();
-    server.say(&["resolve", &run, "ask", "done"]).expect(0);
+    );
+    let first = start(&mut place.almaplan(&["apply", "ask.toml", "--progress", "json"]));
+    wait_until("the run is recorded", 20, || {
+        place.path(".almaplan").exists() && place.say(&["status", "--json"]).stdout.contains(r#""state":"running""#)
+    });
+    let run = place.status()["run"].as_str().unwrap().to_owned();
+    place.say(&["resolve", &run, "ask", "done"]).expect(0);
     said(first.wait_with_output().unwrap()).expect(0);
-    assert!(!fs::read_to_string(server.path("by.txt")).unwrap().trim().is_empty());
+    assert!(!fs::read_to_string(place.path("by.txt")).unwrap().trim().is_empty());
 }
 
 #[test]
+#[cfg(unix)] // it closes a pseudo-terminal
 fn the_application_outlives_the_terminal_it_was_deployed_from() {
     let server = Server::new();
     // A pseudo-terminal that is closed as soon as almaplan ends: whoever is still attached gets SIGHUP.
@@ -180,9 +169,9 @@ fn the_application_outlives_the_terminal_it_was_deployed_from() {
 
 #[test]
 fn a_plan_with_eight_mistakes_is_pointed_at_in_eight_places() {
-    let server = Server::new();
-    fs::write(
-        server.path("wrong.toml"),
+    let place = Place::new();
+    place.write(
+        "wrong.toml",
         r#"format = 1
 [plan]
 name = "wrong"
@@ -215,9 +204,8 @@ uses = "command"
 needs = ["d"]
 with = { program = "{{ steps.b.cod }}" }
 "#,
-    )
-    .unwrap();
-    let checked = server.say(&["check", "wrong.toml", "--json"]).expect(2);
+    );
+    let checked = place.say(&["check", "wrong.toml", "--json"]).expect(2);
     let report: Value = serde_json::from_str(&checked.stdout).unwrap();
     let mistakes: Vec<&Value> = report["mistakes"].as_array().unwrap().iter().filter(|mistake| mistake["severity"] == "error").collect();
     let places: std::collections::BTreeSet<_> =
@@ -227,71 +215,61 @@ with = { program = "{{ steps.b.cod }}" }
     for hint in ["lang", "command", "nobody", "args", "soon", "program", "port", "code", "d"] {
         assert!(seen(hint), "nothing about `{hint}` in {report:#}");
     }
-    let shown = server.say(&["apply", "wrong.toml", "--lang", "en", "--progress", "plain"]).expect(2);
+    let shown = place.say(&["apply", "wrong.toml", "--lang", "en", "--progress", "plain"]).expect(2);
     assert!(shown.stderr.contains("wrong.toml") && shown.stderr.contains("ALM"), "{}", shown.stderr);
-    assert!(!server.path(".almaplan").exists(), "nothing may be touched");
+    assert!(!place.path(".almaplan").exists(), "nothing may be touched");
 }
 
 #[test]
 fn status_runs_and_logs_tell_of_a_finished_run() {
-    let server = Server::new();
-    fs::write(
-        server.path("hello.toml"),
-        "format = 1\n[plan]\nname = \"hello\"\n[steps.hello]\nuses = \"command\"\ncompensate = \"none\"\nwith = { program = \"echo\", args = [\"hello there\"] }\n",
-    )
-    .unwrap();
-    let run = server.say(&["apply", "hello.toml", "--progress", "json"]).expect(0).run();
-    let runs: Value = serde_json::from_str(&server.say(&["runs", "--json"]).expect(0).stdout).unwrap();
+    let place = Place::new();
+    place.write(
+        "hello.toml",
+        "format = 1\n[plan]\nname = \"hello\"\n[steps.hello]\nuses = \"command\"\ncompensate = \"none\"\nwith = { program = \"hand\", args = [\"say\", \"hello there\"] }\n",
+    );
+    let run = place.say(&["apply", "hello.toml", "--progress", "json"]).expect(0).run();
+    let runs: Value = serde_json::from_str(&place.say(&["runs", "--json"]).expect(0).stdout).unwrap();
     assert!(runs.to_string().contains(&run), "{runs}");
-    assert!(server.say(&["logs", &run]).expect(0).stdout.contains("hello there"));
-    assert!(server.say(&["logs", &run, "hello"]).expect(0).stdout.contains("hello there"));
-    assert_eq!(server.status()["outcome"], "succeeded");
-    assert_eq!(server.say(&["resume"]).expect(0).code, 0, "nothing to do is no error");
-}
-
-/// A run that was interrupted while its first step waited for a file.
-fn interrupted(server: &Server) -> String {
-    waiting(server, true);
-    let child = start(&mut server.almaplan(&["apply", "waiting.toml", "--progress", "json"]));
-    wait_until("the step runs", 20, || begun(server) == 1);
-    signal(child.id(), "-INT");
-    said(child.wait_with_output().unwrap()).expect(5).run()
+    assert!(place.say(&["logs", &run]).expect(0).stdout.contains("hello there"));
+    assert!(place.say(&["logs", &run, "hello"]).expect(0).stdout.contains("hello there"));
+    assert_eq!(place.status()["outcome"], "succeeded");
+    assert_eq!(place.say(&["resume"]).expect(0).code, 0, "nothing to do is no error");
 }
 
 #[test]
 fn a_damaged_journal_is_refused_and_nothing_is_done() {
-    let server = Server::new();
-    interrupted(&server);
-    let state = rusqlite::Connection::open(server.path(".almaplan/state.db")).unwrap();
+    let (place, child) = at_work(true);
+    interrupted(child);
+    let state = rusqlite::Connection::open(place.path(".almaplan/state.db")).unwrap();
     let changed = state.execute("UPDATE events SET body = replace(body, 'wait', 'wart') WHERE seq = 2", []).unwrap();
     assert_eq!(changed, 1);
     state.pragma_update(None, "wal_checkpoint", "TRUNCATE").unwrap();
     drop(state);
     for command in [&["resume"][..], &["status"], &["abort", "--yes"]] {
-        server.say(command).expect(7);
+        place.say(command).expect(7);
     }
-    assert_eq!(begun(&server), 1, "something was done");
+    assert_eq!(place.lines("begun"), 1, "something was done");
 }
 
 #[test]
 fn a_run_goes_on_with_its_own_copy_of_an_edited_plan() {
-    let server = Server::new();
-    interrupted(&server);
-    let plan = fs::read_to_string(server.path("waiting.toml")).unwrap();
-    fs::write(server.path("waiting.toml"), plan.replace("begun.txt", "elsewhere.txt")).unwrap();
-    fs::write(server.path("go.txt"), "").unwrap();
-    let said = server.say(&["resume", "--lang", "en"]).expect(0);
+    let (place, child) = at_work(true);
+    interrupted(child);
+    let plan = fs::read_to_string(place.path("plan.toml")).unwrap();
+    place.write("plan.toml", &plan.replace("\"begun\"", "\"elsewhere\""));
+    place.write("go", "");
+    let said = place.say(&["resume", "--lang", "en"]).expect(0);
     assert!(said.stderr.contains("edited"), "{}", said.stderr);
-    assert_eq!(begun(&server), 2);
-    assert!(!server.path("elsewhere.txt").exists());
+    assert_eq!(place.lines("begun"), 2);
+    assert!(!place.path("elsewhere").exists());
 }
 
 #[test]
 fn a_secret_that_is_gone_refuses_the_resume_and_is_never_kept() {
     const CANARY: &str = "canary-7f3a-secret";
-    let server = Server::new();
-    fs::write(
-        server.path("secret.toml"),
+    let place = Place::new();
+    place.write(
+        "secret.toml",
         r#"
         format = 1
         [plan]
@@ -301,45 +279,42 @@ fn a_secret_that_is_gone_refuses_the_resume_and_is_never_kept() {
         [steps.use]
         uses = "command"
         compensate = "none"
-        with = { program = "sh", args = ["-c", "echo token $T; echo $T >> begun.txt; while [ ! -e go.txt ]; do sleep 0.05; done", "{{ plan.dir }}"], env = { T = "{{ secrets.token }}" }, cwd = "{{ plan.dir }}", idempotent = true }
+        with = { program = "hand", args = ["env", "T", "append", "begun", "", "until", "go", "begun"], env = { T = "{{ secrets.token }}" }, idempotent = true }
         "#,
-    )
-    .unwrap();
-    let refused = server.say(&["apply", "secret.toml"]).expect(2);
+    );
+    let refused = place.say(&["apply", "secret.toml"]).expect(2);
     assert!(refused.stderr.contains("token"), "{}", refused.stderr);
-    let child = start(server.almaplan(&["apply", "secret.toml", "--progress", "json"]).env("TEST_TOKEN", CANARY));
+    let mut child = start(place.almaplan(&["apply", "secret.toml", "--progress", "json"]).env("TEST_TOKEN", CANARY));
     wait_until("the step has printed it", 20, || {
-        let shown = server.path(".almaplan/runs").read_dir().is_ok_and(|mut runs| {
-            runs.any(|run| fs::read_to_string(run.unwrap().path().join("use.log")).is_ok_and(|log| log.contains("token ")))
+        let shown = place.path(".almaplan/runs").read_dir().is_ok_and(|mut runs| {
+            runs.any(|run| fs::read_to_string(run.unwrap().path().join("use.log")).is_ok_and(|log| log.contains("T=")))
         });
-        shown && begun(&server) == 1
+        shown && place.lines("begun") == 1
     });
-    signal(child.id(), "-KILL");
+    child.kill().unwrap();
     let killed = said(child.wait_with_output().unwrap());
-    assert!(killed.stdout.contains("token ***") && !killed.all().contains(CANARY), "{}", killed.all());
-    server.say(&["resume"]).expect(2);
-    assert_eq!(begun(&server), 1, "a refused resume did something");
-    fs::write(server.path("go.txt"), "").unwrap();
-    run(server.almaplan(&["resume"]).env("TEST_TOKEN", CANARY)).expect(0);
-    for (file, _) in support::tree(&server.path(".almaplan"), &|_| false) {
-        let bytes = fs::read(server.path(".almaplan").join(&file)).unwrap();
+    assert!(killed.stdout.contains("T=***") && !killed.all().contains(CANARY), "{}", killed.all());
+    place.say(&["resume"]).expect(2);
+    assert_eq!(place.lines("begun"), 1, "a refused resume did something");
+    place.write("go", "");
+    run(place.almaplan(&["resume"]).env("TEST_TOKEN", CANARY)).expect(0);
+    for (file, _) in support::tree(&place.path(".almaplan"), &|_| false) {
+        let bytes = fs::read(place.path(".almaplan").join(&file)).unwrap();
         assert!(!String::from_utf8_lossy(&bytes).contains(CANARY), "it is in {}", file.display());
     }
 }
 
 #[test]
 fn logs_are_followed_until_the_run_ends() {
-    let server = Server::new();
-    waiting(&server, true);
-    let plan = fs::read_to_string(server.path("waiting.toml")).unwrap();
-    fs::write(server.path("waiting.toml"), plan.replace("; do sleep", "; do echo tick; sleep").replace("; done\"", "; done; echo last\""))
-        .unwrap();
-    let child = start(&mut server.almaplan(&["apply", "waiting.toml", "--progress", "json"]));
-    wait_until("the step runs", 20, || begun(&server) == 1);
-    let run = server.status()["run"].as_str().unwrap().to_owned();
-    let follower = start(&mut server.almaplan(&["logs", &run, "-f"]));
-    wait_until("it is followed", 20, || server.say(&["logs", &run]).stdout.contains("tick"));
-    fs::write(server.path("go.txt"), "").unwrap();
+    let place = Place::new();
+    place.waiting("plan", true);
+    let plan = fs::read_to_string(place.path("plan.toml")).unwrap();
+    place.write("plan.toml", &plan.replace(r#""until", "go", "begun""#, r#""say", "tick", "until", "go", "begun", "say", "last""#));
+    let child = place.started("plan.toml", 1);
+    let run = place.status()["run"].as_str().unwrap().to_owned();
+    let follower = start(&mut place.almaplan(&["logs", &run, "-f"]));
+    wait_until("it is followed", 20, || place.say(&["logs", &run]).stdout.contains("tick"));
+    place.write("go", "");
     said(child.wait_with_output().unwrap()).expect(0);
     let followed = said(follower.wait_with_output().unwrap()).expect(0);
     assert!(followed.stdout.contains("tick") && followed.stdout.contains("last"), "{}", followed.stdout);

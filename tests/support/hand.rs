@@ -17,11 +17,13 @@ pub fn path_with_hand() -> OsString {
     std::env::join_paths([hand().parent().unwrap().to_owned()].into_iter().chain(std::env::split_paths(&path))).unwrap()
 }
 
-/// The program of an example: cargo builds all of them beside the tests, but for `--test`.
+/// The program of an example. Cargo builds all of them beside the tests, but not for `--test`: then it is done here.
 pub fn example(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let built = tests.parent().and_then(Path::parent).unwrap().join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    if !built.is_file() {
+    let changed = |file: &Path| file.metadata().and_then(|file| file.modified()).ok();
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join(format!("examples/{name}.rs")));
+    if changed(&built) < sources.filter_map(|source| changed(&source)).next() {
         let build = ["build", "--quiet", "-p", "almaplan", "--example", name];
         assert!(Command::new(env!("CARGO")).args(build).status().is_ok_and(|status| status.success()), "cargo {}", build.join(" "));
     }
