@@ -67,6 +67,6 @@ fn missing(file: &str) -> Done {
 /// Waits until there is a `file`, or none that is there as long as anybody may want to go on.
 fn until(file: &str, while_there: &str) {
     while !Path::new(file).exists() && Path::new(while_there).exists() {
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
