@@ -21,6 +21,14 @@ pub struct Stage {
     /// What is no part of the release, and is not touched in the target either: patterns like those of a `.gitignore`.
     #[serde(default)]
     pub exclude: Option<Vec<String>>,
+    /// Whether files that did not change are staged too (`true` without it). With `false` `dir` has only what `sync` needs, which is
+    /// much less work; if a file of the release changes in the target meanwhile, `sync` asks for another `stage`.
+    #[serde(default)]
+    pub whole: Option<bool>,
+    /// Whether every file is read to compare it (`false` without it), even where its length, times and number on the volume say that it
+    /// is what an earlier run read.
+    #[serde(default)]
+    pub checksum: Option<bool>,
 }
 
 /// What `stage` leaves.
@@ -36,6 +44,8 @@ pub struct StageOutput {
     pub deleted: u64,
     /// Bytes of the files that are added or differ.
     pub bytes: u64,
+    /// How many files of both folders were read; the content of the others is known from an earlier run.
+    pub read: u64,
 }
 
 impl Step for Stage {
@@ -46,7 +56,8 @@ impl Step for Stage {
     async fn run(&self, cx: &Context) -> Result<StageOutput, Failure> {
         let (from, to) = (cx.path(&self.from), real_target(&cx.path(&self.to)));
         let exclude = Patterns::new(self.exclude.as_deref().unwrap_or_default()).map_err(Failure::clean)?;
-        let work = Work { from, to, exclude };
+        let (whole, checksum) = (self.whole.unwrap_or(true), self.checksum.unwrap_or(false));
+        let work = Work { from, to, exclude, whole, checksum };
         blocking(cx, move |job| work.run(job)).await
     }
 }
@@ -55,6 +66,8 @@ struct Work {
     from: PathBuf,
     to: PathBuf,
     exclude: Patterns,
+    whole: bool,
+    checksum: bool,
 }
 
 impl Work {
@@ -64,7 +77,8 @@ impl Work {
         let dir: PathBuf = job.record("dir", &beside(&self.to, ".almaplan-staged"))?;
         // Whatever is there is half of an earlier attempt, or what an earlier run left.
         discard_staged(job, &dir)?;
-        let staging = Staging { from: &self.from, to: &self.to, dir: &dir, exclude: &self.exclude, whole: true };
+        let staging =
+            Staging { from: &self.from, to: &self.to, dir: &dir, exclude: &self.exclude, whole: self.whole, checksum: self.checksum };
         let staged = stage(job, &staging);
         if staged.is_err() && !job.cx.is_cancelled() {
             discard(job, &dir)?;
@@ -74,7 +88,7 @@ impl Work {
         let stays = |name: &str| staged.manifest.files.contains_key(name) || self.exclude.covers(name, false);
         let obsolete = |name: &&String| !stays(name) && present(&inside(&self.to, name));
         let deleted = old.files.keys().filter(obsolete).count() as u64;
-        Ok(StageOutput { dir, added: staged.added, changed: staged.changed, deleted, bytes: staged.bytes })
+        Ok(StageOutput { dir, added: staged.added, changed: staged.changed, deleted, bytes: staged.bytes, read: staged.read })
     }
 }
 

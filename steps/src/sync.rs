@@ -6,6 +6,7 @@
 //! A repetition after a crash anywhere ends in the same state; `restore` knows from the manifests what was touched.
 
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits};
 use schemars::JsonSchema;
@@ -37,6 +38,10 @@ pub struct Sync {
     /// A new folder for a copy of the data in the target as it is now, for `restore` with `data = "at-stop"`.
     #[serde(default)]
     pub keep_data: Option<PathBuf>,
+    /// Whether every file is read to compare it (`false` without it), even where its length, times and number on the volume say that it
+    /// is what an earlier step or run read.
+    #[serde(default)]
+    pub checksum: Option<bool>,
 }
 
 /// What `sync` leaves.
@@ -71,6 +76,7 @@ struct Work {
     to: PathBuf,
     exclude: Patterns,
     keep_data: Option<PathBuf>,
+    checksum: bool,
 }
 
 impl Work {
@@ -81,7 +87,8 @@ impl Work {
             _ => return Err(FileError::Refused("give either `from` or `staged`".to_owned())),
         };
         let exclude = Patterns::new(with.exclude.as_deref().unwrap_or_default())?;
-        Ok(Self { origin, to: real_target(&cx.path(&with.to)), exclude, keep_data: with.keep_data.as_ref().map(|dir| cx.path(dir)) })
+        let (to, checksum) = (real_target(&cx.path(&with.to)), with.checksum.unwrap_or(false));
+        Ok(Self { origin, to, exclude, keep_data: with.keep_data.as_ref().map(|dir| cx.path(dir)), checksum })
     }
 
     fn run(&self, job: &Job) -> Result<SyncOutput, FileError> {
@@ -100,7 +107,7 @@ impl Work {
         let dir = self.to.join(".almaplan-staged");
         let is_new = !present(&self.to);
         discard_staged(job, &dir)?;
-        let staging = Staging { from, to: &self.to, dir: &dir, exclude: &self.exclude, whole: false };
+        let staging = Staging { from, to: &self.to, dir: &dir, exclude: &self.exclude, whole: false, checksum: self.checksum };
         let placed = stage(job, &staging).and_then(|_| self.place(job, &dir));
         if placed.is_ok() || !(job.touched() || job.cx.is_cancelled()) {
             discard(job, &dir)?;
@@ -113,24 +120,32 @@ impl Work {
 
     fn place(&self, job: &Job, staged: &Path) -> Result<SyncOutput, FileError> {
         let missing = || FileError::Refused(format!("{} holds no staged release; run `stage` again", staged.display()));
-        let mut release = Manifest::load(staged, MANIFEST)?.ok_or_else(missing)?;
-        let deployed = Deployed::load(&self.to)?;
-        let note = StagedNote::load(staged);
+        let (release, deployed, mut note) = thread::scope(|scope| {
+            let deployed = scope.spawn(|| Deployed::load(&self.to));
+            let note = StagedNote::load(staged);
+            let joined = "reading a file does not panic";
+            (Manifest::load(staged, MANIFEST), deployed.join().expect(joined), note)
+        });
+        let (mut release, deployed) = (release?.ok_or_else(missing)?, deployed?);
+        if let (Some(note), true, Origin::Staged(_)) = (&mut note, self.checksum, &self.origin) {
+            note.unchanged.clear();
+        }
         // What was excluded from the release must not be deleted because the release has not got it.
         let exclude = self.exclude.with(note.as_ref().map_or(&[], |note| &note.exclude))?;
         release.files.retain(|name, _| !exclude.covers(name, false));
         release.folders.retain(|name| !exclude.covers(name, true));
         let placement = Placement { staged, to: &self.to, release: &release, note: note.as_ref(), exclude: &exclude };
         let changes = plan(job, &placement, &deployed)?;
-        // A repetition finds less to do; what the step did in all is what it found first.
-        let changed = job.record("changed", &(changes.moves.len() as u64))?;
-        let deleted = job.record("deleted", &(changes.deletes.len() as u64))?;
+        let changed = found_first(job, "changed", changes.moves.len())?;
+        let deleted = found_first(job, "deleted", changes.deletes.len())?;
         let kept = match &self.keep_data {
             Some(dir) => Some(self.keep(job, dir, &deployed, &release)?),
             None => None,
         };
         let release = Manifest { kept, ..release.clone() };
-        place(job, &Placement { release: &release, ..placement }, &changes)?;
+        if !changes.is_nothing() || deployed.begun.is_some() || deployed.old.as_ref() != Some(&release) {
+            place(job, &Placement { release: &release, ..placement }, &changes)?;
+        }
         Ok(SyncOutput { changed, deleted, manifest: self.to.join(MANIFEST) })
     }
 
@@ -163,6 +178,11 @@ impl Work {
 
 /// In a copy of data: the run that took it.
 const KEPT: &str = ".almaplan-kept";
+
+/// A repetition finds less to do; what the step did in all is what it found first.
+fn found_first(job: &Job, name: &str, count: usize) -> Result<u64, FileError> {
+    if count == 0 { Ok(job.recorded(name).unwrap_or(0)) } else { job.record(name, &(count as u64)) }
+}
 
 fn copy_data(job: &Job, from: &Path, to: &Path, is_data: impl Fn(&str) -> bool) -> Result<(), FileError> {
     let mut found = if present(from) { walk(from, &Patterns::default())? } else { Vec::new() };

@@ -1,7 +1,7 @@
 //! Copies that keep times, permissions and links, and are read back.
 
 use std::fs::{File, FileTimes, Metadata, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -29,11 +29,11 @@ pub(crate) fn copy_file(job: &Job, from: &Found, to: &Path) -> Result<Copied, Fi
 }
 
 fn copy_opened(job: &Job, from: &Found, mut source: File, to: &Path) -> Result<Copied, FileError> {
-    let mut copy = OpenOptions::new().write(true).create_new(true).open(to).map_err(io_error("create", to))?;
+    let mut copy = OpenOptions::new().read(true).write(true).create_new(true).open(to).map_err(io_error("create", to))?;
     let copied = pump(job, &mut source, &from.path, |chunk| copy.write_all(chunk).map_err(io_error("write", to)))?;
     dress_file(&copy, to, &from.meta)?;
-    drop(copy);
-    if hash_file(job, to)? != copied {
+    copy.rewind().map_err(io_error("read", to))?;
+    if pump(job, &mut copy, to, |_| Ok(()))? != copied {
         return Err(FileError::BadCopy { from: from.path.clone(), to: to.to_owned() });
     }
     job.advance(copied.len);
@@ -62,7 +62,12 @@ pub(crate) fn dress_folder(path: &Path, mode: u32, modified: Option<SystemTime>)
 
 /// Gives the copies in `to` of the folders among `found` their modes and times, the inner ones first.
 pub(crate) fn dress_folders(found: &[Found], to: &Path) -> Result<(), FileError> {
-    let mut folders = found.iter().rev().filter(|found| found.kind == Kind::Folder);
+    dress_some(found, to, |_| true)
+}
+
+/// As [`dress_folders`], those whose name is `wanted`.
+pub(super) fn dress_some(found: &[Found], to: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), FileError> {
+    let mut folders = found.iter().rev().filter(|found| found.kind == Kind::Folder && wanted(&found.name));
     folders.try_for_each(|folder| dress_folder(&inside(to, &folder.name), folder.mode(), folder.meta.modified().ok()))
 }
 

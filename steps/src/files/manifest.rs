@@ -97,9 +97,17 @@ impl Manifest {
     /// # Errors
     /// The folder cannot be written.
     pub fn save(&self, folder: &Path, name: &str) -> Result<(), FileError> {
+        self.save_with(folder, name, write_atomically)
+    }
+
+    /// Writes it into `folder` as `write` does.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn save_with(&self, folder: &Path, name: &str, write: impl FnOnce(&Path, &[u8]) -> std::io::Result<()>) -> Result<(), FileError> {
         let path = folder.join(name);
         let bytes = serde_json::to_vec(self).expect("a manifest is plain data with text keys");
-        write_atomically(&path, &bytes).map_err(io_error("write", &path))
+        write(&path, &bytes).map_err(io_error("write", &path))
     }
 
     /// Whether the release has this file or folder.

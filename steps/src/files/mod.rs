@@ -11,10 +11,12 @@ mod atomic;
 mod carry;
 mod choice;
 mod copy;
+mod hashes;
 mod job;
 mod links;
 mod live;
 mod manifest;
+mod parallel;
 mod patterns;
 mod place;
 mod prune;
@@ -44,6 +46,7 @@ pub(crate) use self::choice::Choice;
 pub(crate) use self::copy::{
     copy_file, copy_files, copy_link, copy_tree, dress_folder, dress_folders, hash_file, make_link, size, sync_tree,
 };
+pub(crate) use self::hashes::{Hashes, Known};
 pub(crate) use self::job::{Job, blocking, each};
 pub(crate) use self::links::Links;
 pub(crate) use self::live::{Live, READS, Reading, Streamed, is_database};

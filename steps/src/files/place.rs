@@ -6,13 +6,15 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use super::live::is_database;
 use super::manifest::Item;
 use super::stage::is_same;
+use super::walk::Fingerprint;
 use super::{
-    FileError, Found, Job, Kind, Links, MANIFEST, Manifest, NEXT, Patterns, StagedNote, copy_file, copy_link, dress_folder, inside,
-    io_error, is_real_folder, platform, present, remove_file, remove_tree, sync_folder, walk,
+    FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, NEXT, Patterns, StagedNote, copy_file, copy_link, dress_folder,
+    each, inside, io_error, is_real_folder, platform, present, remove_file, remove_tree, sync_folder, walk,
 };
 
 /// A release and where it goes.
@@ -37,7 +39,16 @@ pub(crate) struct Changes {
     /// Files to delete.
     pub deletes: Vec<String>,
     folders: Vec<String>,
+    /// Folders that are put in place with all that is in them.
+    whole: BTreeSet<String>,
     old_folders: Vec<String>,
+}
+
+impl Changes {
+    /// Whether the target is the release already.
+    pub fn is_nothing(&self) -> bool {
+        self.moves.is_empty() && self.deletes.is_empty() && self.folders.is_empty() && self.old_folders.is_empty()
+    }
 }
 
 /// What the folder holds, by its own manifests: the release before, and one that was begun and never finished.
@@ -71,18 +82,7 @@ pub(crate) fn plan(job: &Job, placement: &Placement<'_>, deployed: &Deployed) ->
     let release = placement.release;
     let known = [Some(release), deployed.old.as_ref(), deployed.begun.as_ref()].into_iter().flatten();
     let links = Links::above(placement.to, known.flat_map(Manifest::names));
-    let mut changes = Changes::default();
-    for (name, item) in &release.files {
-        job.check()?;
-        if placement.exclude.covers(name, false) || (!links.lead_to(name) && placement.is_in_place(job, name, item)?) {
-            continue;
-        }
-        let staged = inside(placement.staged, name);
-        if !present(&staged) {
-            return Err(FileError::Refused(format!("the staged file {} is missing; stage again", staged.display())));
-        }
-        changes.moves.push(name.clone());
-    }
+    let mut changes = Changes { moves: placement.moves(job, &links)?, ..Changes::default() };
     changes.folders = release.folders.iter().filter(|name| !is_real_folder(&inside(placement.to, name))).cloned().collect();
     changes.deletes = placement.obsolete(job, deployed, &links)?;
     changes.deletes = placement.orphans(&changes)?.into_iter().chain(std::mem::take(&mut changes.deletes)).collect();
@@ -91,6 +91,7 @@ pub(crate) fn plan(job: &Job, placement: &Placement<'_>, deployed: &Deployed) ->
     let gone = old.flat_map(|old| &old.folders).filter(|name| !stays(name));
     changes.old_folders = gone.cloned().collect::<BTreeSet<_>>().into_iter().rev().collect();
     placement.check_way(&changes)?;
+    changes.whole = placement.whole_folders(&changes)?;
     Ok(changes)
 }
 
@@ -115,31 +116,103 @@ pub(crate) fn place(job: &Job, placement: &Placement<'_>, changes: &Changes) -> 
         // Whatever is left in it belongs to no release.
         let _ = std::fs::remove_dir(inside(to, name));
     }
-    for name in &changes.folders {
+    let mut whole = BTreeSet::new();
+    for name in &changes.whole {
+        job.check()?;
+        if move_folder_in(placement, name) {
+            whole.insert(name.as_str());
+            touched.extend(inside(to, name).parent().map(Path::to_owned));
+        }
+    }
+    let is_placed = |name: &str| is_in_any(&whole, name);
+    for name in changes.folders.iter().filter(|name| !is_placed(name)) {
         make_folder(placement, name, &mut touched)?;
     }
     for (number, name) in changes.moves.iter().enumerate() {
         job.file(changes.deletes.len() + number, total)?;
+        if is_placed(name) {
+            continue;
+        }
         let path = inside(to, name);
         move_in(job, &inside(placement.staged, name), &path)?;
         touched.extend(path.parent().map(Path::to_owned));
     }
     sync_touched(to, &touched)?;
+    placement.keep_hashes(&changes.moves);
     let (next, manifest) = (to.join(NEXT), to.join(MANIFEST));
     job.patiently("replace", &manifest, || platform::rename(&next, &manifest))?;
     sync_folder(to).map_err(io_error("sync", to))
 }
 
 impl Placement<'_> {
-    fn is_in_place(&self, job: &Job, name: &str, item: &Item) -> Result<bool, FileError> {
+    fn moves(&self, job: &Job, links: &Links) -> Result<Vec<String>, FileError> {
+        let (files, moves) = (self.release.files.iter().collect::<Vec<_>>(), Mutex::new(Vec::new()));
+        let note = self.note.filter(|note| note.target == self.to);
+        each(
+            &files,
+            || Ok(()),
+            |(): &mut (), (name, item)| {
+                job.check()?;
+                if self.exclude.covers(name, false) || (!links.lead_to(name) && self.is_in_place(job, note, name, item)?) {
+                    return Ok(());
+                }
+                let staged = inside(self.staged, name);
+                if !present(&staged) {
+                    return Err(FileError::Refused(format!("the staged file {} is missing; stage again", staged.display())));
+                }
+                moves.lock().expect("no code panics while it holds this lock").push((*name).clone());
+                Ok(())
+            },
+        )?;
+        let mut moves = moves.into_inner().expect("no code panics while it holds this lock");
+        moves.sort_unstable();
+        Ok(moves)
+    }
+
+    fn is_in_place(&self, job: &Job, note: Option<&StagedNote>, name: &str, item: &Item) -> Result<bool, FileError> {
         let path = inside(self.to, name);
-        let known = self.note.filter(|note| note.target == self.to).and_then(|note| note.unchanged.get(name));
-        if let (Some(known), Ok(meta)) = (known, path.symlink_metadata())
-            && platform::fingerprint(&path, &meta) == *known
-        {
+        let Ok(meta) = path.symlink_metadata() else { return Ok(false) };
+        let known = note.and_then(|note| note.unchanged.get(name));
+        if known.is_some_and(|known| platform::fingerprint(&path, &meta) == *known) {
             return Ok(true);
         }
-        Ok(is_same(job, &path, item)?.is_some())
+        Ok(is_same(job, &Known::nothing(), name, (&path, &meta), item)?.is_some())
+    }
+
+    /// The outermost of the folders that the target has not got, where what is staged there is of the release and nothing else.
+    fn whole_folders(&self, changes: &Changes) -> Result<BTreeSet<String>, FileError> {
+        let missing: BTreeSet<&str> = changes.folders.iter().map(String::as_str).collect();
+        let outermost = missing.iter().filter(|name| !is_in_any(&missing, name.rsplit_once('/').map_or("", |(above, _)| above)));
+        let mut whole = BTreeSet::new();
+        for name in outermost {
+            let staged = inside(self.staged, name);
+            if is_real_folder(&staged) && walk(&staged, &Patterns::default())?.iter().all(|found| self.is_released(name, found)) {
+                whole.insert((*name).to_owned());
+            }
+        }
+        Ok(whole)
+    }
+
+    fn is_released(&self, folder: &str, found: &Found) -> bool {
+        let name = format!("{folder}/{}", found.name);
+        if found.kind == Kind::Folder { self.release.folders.contains(&name) } else { self.release.files.contains_key(&name) }
+    }
+
+    /// Tells the next staging what was put in place, where it is what was read back when it was staged.
+    fn keep_hashes(&self, moves: &[String]) {
+        let Some(note) = self.note else { return };
+        let known = Known::nothing();
+        for name in moves {
+            let (staged, item) = (note.staged.get(name), self.release.files.get(name));
+            let path = inside(self.to, name);
+            if let (Some(staged), Some(item), Ok(meta)) = (staged, item, path.symlink_metadata())
+                // A rename changes the last of its times.
+                && (Fingerprint { changed_ns: staged.changed_ns, ..platform::fingerprint(&path, &meta) }) == *staged
+            {
+                known.learn(name, (&path, &meta), &item.hash);
+            }
+        }
+        Hashes::append(self.to, &known);
     }
 
     fn obsolete(&self, job: &Job, deployed: &Deployed, links: &Links) -> Result<Vec<String>, FileError> {
@@ -151,7 +224,7 @@ impl Placement<'_> {
         obsolete.extend(old.keys().filter(|name| !stays(name) && is_file(name)).cloned());
         // A release that was begun may not have come to this file: then it is somebody else's.
         for (name, item) in deployed.begun.iter().flat_map(|begun| &begun.files) {
-            if !stays(name) && !old.contains_key(name) && is_same(job, &inside(self.to, name), item)?.is_some() {
+            if !stays(name) && !old.contains_key(name) && self.is_in_place(job, None, name, item)? {
                 obsolete.insert(name.clone());
             }
         }
@@ -189,7 +262,7 @@ impl Placement<'_> {
             }
         }
         let parents = changes.moves.iter().flat_map(|name| name.match_indices('/').map(|(slash, _)| &name[..slash]));
-        for folder in parents.chain(changes.folders.iter().map(String::as_str)) {
+        for folder in parents.chain(changes.folders.iter().map(String::as_str)).collect::<BTreeSet<_>>() {
             let path = inside(self.to, folder);
             if present(&path) && !is_real_folder(&path) && !doomed.contains(folder) {
                 return Err(in_the_way(&path, folder));
@@ -204,6 +277,20 @@ fn in_the_way(path: &Path, name: &str) -> FileError {
         "{} belongs to no release and is where `{name}` of the new one must be; move it away or exclude `{name}`",
         path.display()
     ))
+}
+
+/// Whether `name` is one of `folders`, or in one.
+fn is_in_any(folders: &BTreeSet<&str>, name: &str) -> bool {
+    !folders.is_empty() && name.match_indices('/').map(|(slash, _)| &name[..slash]).chain([name]).any(|part| folders.contains(part))
+}
+
+/// Renames a folder to its place, where nothing is. `false` where its files have to be moved one by one.
+fn move_folder_in(placement: &Placement<'_>, name: &str) -> bool {
+    let (staged, path) = (inside(placement.staged, name), inside(placement.to, name));
+    let Ok(meta) = staged.symlink_metadata() else { return false };
+    // One that nobody may write cannot be moved either.
+    let opened = || platform::set_mode(&staged, platform::mode(&meta) | 0o700);
+    !present(&path) && path.parent().is_none_or(is_real_folder) && opened().and_then(|()| platform::rename(&staged, &path)).is_ok()
 }
 
 fn folded(name: &str) -> String {

@@ -2,7 +2,9 @@
 //!
 //! Unchanged files are copied too, not linked: a link would be the live file itself, and whoever writes into the one writes into the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::Metadata;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,12 +13,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::copy::{Copied, hash_found, sync_tree};
+use super::copy::{Copied, dress_some, hash_found, sync_tree};
 use super::manifest::Item;
 use super::walk::Fingerprint;
 use super::{
-    FileError, Found, Job, Kind, Links, MANIFEST, Manifest, Patterns, copy_file, discard, dress_folders, each, hash_file, inside, io_error,
-    is_own, make_link, platform, present, read_file, size, sync_folder, walk, write_atomically,
+    FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, Patterns, copy_file, discard, each, hash_file, inside, io_error,
+    is_own, is_real_folder, make_link, platform, present, read_file, size, sync_folder, walk, write_atomically,
 };
 
 /// What is to be staged.
@@ -31,6 +33,8 @@ pub(crate) struct Staging<'a> {
     pub exclude: &'a Patterns,
     /// The whole release; else only what differs.
     pub whole: bool,
+    /// Everything is read, whatever an earlier run knew.
+    pub checksum: bool,
 }
 
 /// What was staged.
@@ -43,15 +47,20 @@ pub(crate) struct Staged {
     pub changed: u64,
     /// Bytes of both.
     pub bytes: u64,
+    /// How many files were read.
+    pub read: u64,
 }
 
 /// What `sync` may know about a staged release, so that it need not read everything while the service is down.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct StagedNote {
     /// What the release was compared with.
     pub target: PathBuf,
     /// The deployed files that are the same as in the release, as they were then.
     pub unchanged: BTreeMap<String, Fingerprint>,
+    /// The staged files as they were when they had been read back.
+    #[serde(default)]
+    pub staged: BTreeMap<String, Fingerprint>,
     /// The patterns that were left out of the release.
     #[serde(default)]
     pub exclude: Vec<String>,
@@ -65,10 +74,10 @@ impl StagedNote {
         serde_json::from_slice(&read_file(&dir.join(Self::NAME)).ok()?).ok()
     }
 
-    fn save(&self, dir: &Path) -> Result<(), FileError> {
+    fn save(&self, dir: &Path, write: impl FnOnce(&Path, &[u8]) -> io::Result<()>) -> Result<(), FileError> {
         let at = dir.join(Self::NAME);
         let bytes = serde_json::to_vec(self).expect("a note is plain data with text keys");
-        write_atomically(&at, &bytes).map_err(io_error("write", &at))
+        write(&at, &bytes).map_err(io_error("write", &at))
     }
 }
 
@@ -94,29 +103,52 @@ pub(crate) fn discard_staged(job: &Job, dir: &Path) -> Result<(), FileError> {
 /// # Errors
 /// Something cannot be read or copied, the source changes, or has no files.
 pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileError> {
-    let found = source(job, staging)?;
+    let (found, hashes) = thread::scope(|scope| {
+        let hashes = scope.spawn(|| Hashes::load(staging.to));
+        source(job, staging).map(|found| (found, hashes.join().expect("what is damaged is ignored")))
+    })?;
     std::fs::create_dir_all(staging.dir).map_err(io_error("create", staging.dir))?;
-    let mut note = StagedNote { target: staging.to.to_owned(), unchanged: BTreeMap::new(), exclude: staging.exclude.texts().to_vec() };
+    let mut note = StagedNote { target: staging.to.to_owned(), exclude: staging.exclude.texts().to_vec(), ..StagedNote::default() };
     // First of all, so that whatever a crash leaves here is known as ours.
-    note.save(staging.dir)?;
-    for folder in found.iter().filter(|found| found.kind == Kind::Folder) {
-        let at = inside(staging.dir, &folder.name);
-        std::fs::create_dir_all(&at).map_err(io_error("create", &at))?;
-    }
+    note.save(staging.dir, write_atomically)?;
     job.expect_bytes(size(&found));
-    let tally = Tally::default();
-    let links = Links::above(staging.to, found.iter().map(|found| &found.name));
-    each(&found, || Ok(()), |(): &mut (), found| tally.take(found, one(job, staging, &links, found)?))?;
-    dress_folders(&found, staging.dir)?;
-    let manifest = tally.manifest(&found);
+    let work = Work {
+        job,
+        staging,
+        links: Links::above(staging.to, found.iter().map(|found| &found.name)),
+        folders: make_folders(staging, &found)?,
+        source: hashes.of(staging.from, staging.checksum),
+        target: hashes.of(staging.to, staging.checksum),
+        tally: Tally::default(),
+    };
+    each(&found, || Ok(()), |(): &mut (), found| work.tally.take(found, work.one(found)?))?;
+    dress_some(&found, staging.dir, |name| work.folders.contains(name))?;
+    hashes.save([(staging.from, &work.source), (staging.to, &work.target)]);
+    let read = work.source.read() + work.target.read();
+    let (manifest, tally) = (work.tally.manifest(&found), work.tally);
     note.unchanged = tally.unchanged.into_inner().expect("the threads have ended");
-    note.save(staging.dir)?;
-    manifest.save(staging.dir, MANIFEST)?;
+    note.staged = tally.staged.into_inner().expect("the threads have ended");
+    // Both are durable with everything else.
+    note.save(staging.dir, |at, bytes| std::fs::write(at, bytes))?;
+    manifest.save_with(staging.dir, MANIFEST, |at, bytes| std::fs::write(at, bytes))?;
     sync_tree(staging.dir)?;
     let parent = staging.dir.parent().unwrap_or(staging.dir);
     sync_folder(parent).map_err(io_error("sync", parent))?;
     let count = |counter: AtomicU64| counter.into_inner();
-    Ok(Staged { manifest, added: count(tally.added), changed: count(tally.changed), bytes: count(tally.bytes) })
+    Ok(Staged { manifest, added: count(tally.added), changed: count(tally.changed), bytes: count(tally.bytes), read })
+}
+
+/// Makes the folders of the release; where not all of it is staged, those that the target has not got. Returns which.
+fn make_folders<'a>(staging: &Staging<'_>, found: &'a [Found]) -> Result<HashSet<&'a str>, FileError> {
+    let all = staging.whole || !present(staging.to);
+    let folders = found.iter().filter(|found| found.kind == Kind::Folder);
+    let missing = folders.filter(|folder| all || !is_real_folder(&inside(staging.to, &folder.name)));
+    let make = |folder: &'a Found| {
+        let at = inside(staging.dir, &folder.name);
+        std::fs::create_dir_all(&at).map_err(io_error("create", &at))?;
+        Ok(folder.name.as_str())
+    };
+    missing.map(make).collect()
 }
 
 fn source(job: &Job, staging: &Staging<'_>) -> Result<Vec<Found>, FileError> {
@@ -141,6 +173,7 @@ fn source(job: &Job, staging: &Staging<'_>) -> Result<Vec<Found>, FileError> {
 struct One {
     item: Item,
     state: State,
+    staged: Option<Fingerprint>,
 }
 
 enum State {
@@ -153,6 +186,7 @@ enum State {
 struct Tally {
     files: Mutex<BTreeMap<String, Item>>,
     unchanged: Mutex<BTreeMap<String, Fingerprint>>,
+    staged: Mutex<BTreeMap<String, Fingerprint>>,
     added: AtomicU64,
     changed: AtomicU64,
     bytes: AtomicU64,
@@ -161,19 +195,20 @@ struct Tally {
 impl Tally {
     #[allow(clippy::unnecessary_wraps)] // its caller ends with what this returns
     fn take(&self, found: &Found, one: Option<One>) -> Result<(), FileError> {
-        let Some(One { item, state }) = one else { return Ok(()) };
+        let Some(One { item, state, staged }) = one else { return Ok(()) };
         let count = |counter: &AtomicU64| {
             counter.fetch_add(1, Ordering::Relaxed);
             self.bytes.fetch_add(item.size, Ordering::Relaxed);
         };
         match state {
-            State::Same(fingerprint) => {
-                self.unchanged.lock().expect("no code panics while it holds this lock").insert(found.name.clone(), fingerprint);
-            }
+            State::Same(fingerprint) => insert(&self.unchanged, found, fingerprint),
             State::Changed => count(&self.changed),
             State::Added => count(&self.added),
         }
-        self.files.lock().expect("no code panics while it holds this lock").insert(found.name.clone(), item);
+        if let Some(fingerprint) = staged {
+            insert(&self.staged, found, fingerprint);
+        }
+        insert(&self.files, found, item);
         Ok(())
     }
 
@@ -184,43 +219,91 @@ impl Tally {
     }
 }
 
-fn one(job: &Job, staging: &Staging<'_>, links: &Links, found: &Found) -> Result<Option<One>, FileError> {
-    job.check()?;
-    let at = inside(staging.dir, &found.name);
-    let deployed = if links.lead_to(&found.name) { None } else { Some(inside(staging.to, &found.name)) };
-    let compare = |item: &Item| deployed.as_ref().map_or(Ok(State::Added), |deployed| compare(job, deployed, item));
-    if found.kind == Kind::Link {
-        let target = found.link_text()?.ok_or_else(|| FileError::Changing { path: found.path.clone() })?;
-        make_link(Path::new(&target), &at, found.modified_s(), found.path.is_dir())?;
-        let item = link_item(target, found.mode());
-        let state = compare(&item)?;
-        return Ok(Some(One { item, state }));
-    }
-    if found.kind != Kind::File {
-        return Ok(None);
-    }
-    if !staging.whole {
-        let hashed = hash_found(job, found)?;
-        let item = file_item(hashed, found.mode());
-        if let state @ State::Same(_) = compare(&item)? {
-            job.advance(item.size);
-            return Ok(Some(One { item, state }));
-        }
-    }
-    let item = file_item(copy_still(job, found, &at)?, found.mode());
-    let state = compare(&item)?;
-    Ok(Some(One { item, state }))
+fn insert<T>(map: &Mutex<BTreeMap<String, T>>, found: &Found, value: T) {
+    map.lock().expect("no code panics while it holds this lock").insert(found.name.clone(), value);
 }
 
-/// Copies a file that must not change meanwhile.
-fn copy_still(job: &Job, found: &Found, at: &Path) -> Result<Copied, FileError> {
+/// What staging one file needs.
+struct Work<'a> {
+    job: &'a Job,
+    staging: &'a Staging<'a>,
+    links: Links,
+    folders: HashSet<&'a str>,
+    source: Known,
+    target: Known,
+    tally: Tally,
+}
+
+impl Work<'_> {
+    fn one(&self, found: &Found) -> Result<Option<One>, FileError> {
+        self.job.check()?;
+        let deployed = if self.links.lead_to(&found.name) { None } else { Some(inside(self.staging.to, &found.name)) };
+        let deployed = deployed.and_then(|path| path.symlink_metadata().ok().map(|meta| (path, meta)));
+        match found.kind {
+            Kind::Link => self.link(found, deployed).map(Some),
+            Kind::File => self.file(found, deployed).map(Some),
+            Kind::Folder | Kind::Other => Ok(None),
+        }
+    }
+
+    fn link(&self, found: &Found, deployed: Option<(PathBuf, Metadata)>) -> Result<One, FileError> {
+        let target = found.link_text()?.ok_or_else(|| FileError::Changing { path: found.path.clone() })?;
+        let item = link_item(target.clone(), found.mode());
+        let state = self.compare(found, deployed, &item)?;
+        if self.staging.whole || !matches!(state, State::Same(_)) {
+            make_link(Path::new(&target), &self.place(found)?, found.modified_s(), found.path.is_dir())?;
+        }
+        Ok(One { item, state, staged: None })
+    }
+
+    fn file(&self, found: &Found, deployed: Option<(PathBuf, Metadata)>) -> Result<One, FileError> {
+        // What is of another length is copied without reading it twice.
+        let alike = |meta: &Metadata| meta.is_file() && meta.len() == found.meta.len() && platform::mode(meta) == found.mode();
+        if !self.staging.whole && deployed.as_ref().is_some_and(|(_, meta)| alike(meta)) {
+            let hash = self.source.hash(&found.name, &found.path, &found.meta, || hash_found(self.job, found))?;
+            let item = Item { size: found.meta.len(), hash, mode: found.mode(), link: None };
+            if let state @ State::Same(_) = self.compare(found, deployed.clone(), &item)? {
+                self.job.advance(item.size);
+                return Ok(One { item, state, staged: None });
+            }
+        }
+        let at = self.place(found)?;
+        let (copied, meta) = copy_still(self.job, found, &at)?;
+        let item = file_item(copied, found.mode());
+        self.source.count();
+        self.source.learn(&found.name, (&found.path, &meta), &item.hash);
+        let staged = at.symlink_metadata().ok().map(|meta| platform::fingerprint(&at, &meta));
+        let state = self.compare(found, deployed, &item)?;
+        Ok(One { item, state, staged })
+    }
+
+    fn compare(&self, found: &Found, deployed: Option<(PathBuf, Metadata)>, item: &Item) -> Result<State, FileError> {
+        let Some((path, meta)) = deployed else { return Ok(State::Added) };
+        Ok(is_same(self.job, &self.target, &found.name, (&path, &meta), item)?.map_or(State::Changed, State::Same))
+    }
+
+    /// Where a file is staged; the folder for it is there.
+    fn place(&self, found: &Found) -> Result<PathBuf, FileError> {
+        let at = inside(self.staging.dir, &found.name);
+        if let Some((folder, _)) = found.name.rsplit_once('/')
+            && !self.folders.contains(folder)
+        {
+            let folder = inside(self.staging.dir, folder);
+            std::fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
+        }
+        Ok(at)
+    }
+}
+
+/// Copies a file that must not change meanwhile; and how it looked.
+fn copy_still(job: &Job, found: &Found, at: &Path) -> Result<(Copied, Metadata), FileError> {
     let look = || found.path.symlink_metadata().map_err(io_error("look at", &found.path));
     for attempt in 0..4 {
         let meta = look()?;
         let before = platform::fingerprint(&found.path, &meta);
         let copied = copy_file(job, &Found { meta: meta.clone(), ..found.clone() }, at)?;
         if platform::fingerprint(&found.path, &look()?) == before && copied.len == meta.len() {
-            return Ok(copied);
+            return Ok((copied, meta));
         }
         std::fs::remove_file(at).map_err(io_error("remove", at))?;
         thread::sleep(Duration::from_millis(50 << attempt));
@@ -236,26 +319,24 @@ fn link_item(text: String, mode: u32) -> Item {
     Item { size: 0, hash: blake3::hash(text.as_bytes()).to_hex().to_string(), mode, link: Some(text) }
 }
 
-fn compare(job: &Job, deployed: &Path, item: &Item) -> Result<State, FileError> {
-    Ok(match is_same(job, deployed, item)? {
-        Some(fingerprint) => State::Same(fingerprint),
-        None if present(deployed) => State::Changed,
-        None => State::Added,
-    })
-}
-
-/// Whether what is at `path` is `item`, its mode included; and how it looked before it was read.
+/// Whether what is at `path`, and looks like `meta`, is `item`, its mode included; and how it looked before it was read.
 ///
 /// # Errors
 /// It cannot be read.
-pub(super) fn is_same(job: &Job, path: &Path, item: &Item) -> Result<Option<Fingerprint>, FileError> {
-    let Ok(meta) = path.symlink_metadata() else { return Ok(None) };
-    let same = match (&item.link, super::walk::kind(&meta)) {
+pub(super) fn is_same(
+    job: &Job,
+    known: &Known,
+    name: &str,
+    (path, meta): (&Path, &Metadata),
+    item: &Item,
+) -> Result<Option<Fingerprint>, FileError> {
+    let same = match (&item.link, super::walk::kind(meta)) {
         (Some(text), Kind::Link) => std::fs::read_link(path).is_ok_and(|target| target.as_path() == Path::new(text)),
         (None, Kind::File) => {
-            meta.len() == item.size && platform::mode(&meta) == item.mode && hash_file(job, path)?.hash.to_hex().as_str() == item.hash
+            let alike = meta.len() == item.size && platform::mode(meta) == item.mode;
+            alike && known.hash(name, path, meta, || hash_file(job, path))? == item.hash
         }
         _ => false,
     };
-    Ok(same.then(|| platform::fingerprint(path, &meta)))
+    Ok(same.then(|| platform::fingerprint(path, meta)))
 }

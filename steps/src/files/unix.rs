@@ -48,6 +48,11 @@ pub(crate) fn open_file(path: &Path) -> io::Result<File> {
 
 /// As [`open_file`], for `name` in the folder `root`: through no link on the way from there either.
 pub(crate) fn open_file_in(root: &Path, name: &str) -> io::Result<File> {
+    // In one call where the system has it.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(opened) = open_beneath(root, name, OPEN | OFlags::NOFOLLOW | OFlags::NONBLOCK) {
+        return file(opened);
+    }
     let (above, last) = name.rsplit_once('/').unwrap_or(("", name));
     let folder = open_folder_in(root, above)?;
     file(rustix::fs::openat(folder, &*to_name(last), OPEN | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty()))
@@ -55,8 +60,7 @@ pub(crate) fn open_file_in(root: &Path, name: &str) -> io::Result<File> {
 
 /// A folder in `root`, reached through no link, and where to list it.
 pub(crate) fn listable(root: &Path, name: &str) -> io::Result<(OwnedFd, PathBuf)> {
-    let folder = open_folder_in(root, name)?;
-    let folder = rustix::fs::openat(&folder, c".", OPEN | OFlags::DIRECTORY, Mode::empty())?;
+    let folder = open_folder_to_list(root, name)?;
     let by_number = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
     let path = if by_number.exists() { by_number } else { if name.is_empty() { root.to_owned() } else { super::inside(root, name) } };
     Ok((folder, path))
@@ -73,6 +77,31 @@ fn file(opened: rustix::io::Result<OwnedFd>) -> io::Result<File> {
     let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a file");
     let file = File::from(opened.map_err(|error| if matches!(error, Errno::LOOP | Errno::NXIO) { no_file() } else { error.into() })?);
     if file.metadata()?.is_file() { Ok(file) } else { Err(no_file()) }
+}
+
+fn open_folder_to_list(root: &Path, name: &str) -> io::Result<OwnedFd> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(opened) = open_beneath(root, if name.is_empty() { "." } else { name }, OPEN | OFlags::DIRECTORY) {
+        return Ok(opened?);
+    }
+    let folder = open_folder_in(root, name)?;
+    Ok(rustix::fs::openat(&folder, c".", OPEN | OFlags::DIRECTORY, Mode::empty())?)
+}
+
+/// Opens `name` in `root` through no link, in one call; `None` where this system, or whoever confines this process, has no such call.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn open_beneath(root: &Path, name: &str, flags: OFlags) -> Option<rustix::io::Result<OwnedFd>> {
+    use rustix::fs::ResolveFlags;
+    let folder = match rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(folder) => folder,
+        Err(error) => return Some(Err(error)),
+    };
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(&folder, &*to_name(name), flags, Mode::empty(), resolve) {
+        // Not there; not allowed; names changed meanwhile in a way that it cannot see through; or longer than one call takes.
+        Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN | Errno::NAMETOOLONG) => None,
+        opened => Some(opened),
+    }
 }
 
 fn open_folder_in(root: &Path, name: &str) -> io::Result<OwnedFd> {
@@ -112,6 +141,11 @@ pub(crate) fn fingerprint(_: &Path, meta: &Metadata) -> Fingerprint {
         changed_ns: at(meta.ctime(), meta.ctime_nsec()),
         file: meta.ino(),
     }
+}
+
+/// Whether a file that looks the same is the same: its number on the volume is known.
+pub(crate) fn identifies(fingerprint: &Fingerprint) -> bool {
+    fingerprint.file != 0
 }
 
 /// Makes a symbolic link at `at`.

@@ -1,5 +1,6 @@
 //! What is in a folder, in order, links not followed.
 
+use std::cmp::Ordering;
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 
 use super::archive::check_name;
+use super::parallel::explore;
 use super::{FileError, Patterns, inside, io_error, is_byte_name, platform};
 
 /// One thing in a folder.
@@ -115,21 +117,20 @@ impl Found {
 /// # Errors
 /// A folder cannot be read, or something else takes its place meanwhile.
 pub(crate) fn walk(root: &Path, exclude: &Patterns) -> Result<Vec<Found>, FileError> {
-    let mut found = Vec::new();
-    let mut open = vec![String::new()];
-    while let Some(folder) = open.pop() {
-        for child in children(root, &folder)? {
-            if exclude.matches(&child.name, child.kind == Kind::Folder) {
-                continue;
-            }
-            if child.kind == Kind::Folder {
-                open.push(child.name.clone());
-            }
-            found.push(child);
-        }
-    }
-    found.sort_by(|a, b| a.name.split('/').cmp(b.name.split('/')));
+    let mut found = explore(String::new(), |folder| {
+        let mut children = children(root, &folder)?;
+        children.retain(|child| !exclude.matches(&child.name, child.kind == Kind::Folder));
+        let folders = children.iter().filter(|child| child.kind == Kind::Folder).map(|folder| folder.name.clone()).collect();
+        Ok::<_, FileError>((children, folders))
+    })?;
+    found.sort_unstable_by(|a, b| by_parts(&a.name, &b.name));
     Ok(found)
+}
+
+/// In the order of their parts: what is in a folder follows it at once.
+fn by_parts(a: &str, b: &str) -> Ordering {
+    let lowest = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
+    a.as_bytes().iter().map(lowest).cmp(b.as_bytes().iter().map(lowest))
 }
 
 /// What is in the folder `name` of `root`, which has no name itself.

@@ -94,6 +94,11 @@ pub(crate) fn fingerprint(path: &Path, meta: &Metadata) -> Fingerprint {
     Fingerprint { len: meta.len(), modified_ns: time(meta.last_write_time()), changed_ns, file }
 }
 
+/// Whether a file that looks the same is the same: its number on the volume is known.
+pub(crate) fn identifies(fingerprint: &Fingerprint) -> bool {
+    fingerprint.file != 0
+}
+
 /// Makes a symbolic link at `at`, which needs the right to or developer mode; to a folder that is named from the root, one that
 /// everybody may make.
 pub(crate) fn symlink(target: &Path, at: &Path, is_folder: bool) -> io::Result<()> {

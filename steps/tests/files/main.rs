@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod backup;
+mod hashes;
 mod hostile;
 mod killed;
 mod prune;
