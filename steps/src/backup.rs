@@ -5,6 +5,7 @@
 //! ```
 //! Nothing under the archive's name is ever less than a whole, verified archive. A repetition starts over.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -17,10 +18,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::files::archive::{ABSENT, Archive, ArchiveError, Item, Limits, Packed, SAVED, Writer, check_link};
+use crate::files::archive::{ABSENT, Archive, ArchiveError, Handle, Item, Limits, Packed, Packer, SAVED, Writer, check_link};
 use crate::files::{
-    FileError, Found, Job, Kind, Live, Patterns, READS, Reading, Streamed, beside, blocking, each, io_error, overlap, present, prune,
-    real_target, remove_file, remove_tree, same_shape, sync_folder, walk,
+    FileError, Found, Job, Kind, Live, Patterns, READS, Reading, Room, Streamed, Taken, beside, blocking, each, io_error, overlap, present,
+    prune, real_target, remove_file, remove_tree, same_shape, size, sync_folder, walk,
 };
 
 /// Extensions of files that do not get smaller.
@@ -104,12 +105,15 @@ struct Work {
     strict: bool,
 }
 
+/// How many bytes of files, read and compressed, wait in memory to be written.
+const ROOM: u64 = 96 << 20;
+
 /// One entry, ready to be written.
-type Ready = (Item, Packed);
+type Ready<'r> = (Item, Packed, Option<Taken<'r>>);
 
 /// What became of something that was found.
-enum Content {
-    Ready(Ready),
+enum Content<'r> {
+    Ready(Ready<'r>),
     /// It does not fit into memory.
     Long,
     Gone,
@@ -201,10 +205,11 @@ impl Work {
         leave_out(job, &mut found)?;
         let live = Live::new(job, &found, snapshots, self.strict)?;
         found.retain(|found| !live.is_spent(&found.name));
-        job.expect_bytes(found.iter().filter(|found| found.kind == Kind::File).map(|file| file.meta.len()).sum());
+        // Once to archive them, and once to read them back.
+        job.expect_bytes(2 * size(&found));
         let mut written = 0;
         let mut failed = |error| FileError::Io { doing: "write", path: self.archive.clone(), source: error };
-        let long = self.pack(job, &live, &found, |(item, packed)| {
+        let long = self.pack(job, &live, &found, &Room::new(ROOM), |(item, packed, _)| {
             written += 1;
             writer.add(item, &packed).map_err(&mut failed)
         })?;
@@ -220,18 +225,19 @@ impl Work {
     }
 
     /// Reads and compresses on several threads what fits into memory, and hands it to `write` on this one. Returns what does not fit.
-    fn pack<'f>(
+    fn pack<'f, 'r>(
         &self,
         job: &Job,
         live: &Live,
         found: &'f [Found],
-        mut write: impl FnMut(Ready) -> Result<(), FileError>,
+        room: &'r Room,
+        mut write: impl FnMut(Ready<'r>) -> Result<(), FileError>,
     ) -> Result<Vec<&'f Found>, FileError> {
         let long = Mutex::new(Vec::new());
-        let (send, receive) = sync_channel::<Ready>(16);
-        let one = |send: &mut SyncSender<Ready>, found: &&'f Found| {
+        let (send, receive) = sync_channel::<Ready<'r>>(64);
+        let one = |(packer, send): &mut (Packer, SyncSender<Ready<'r>>), found: &&'f Found| {
             job.check()?;
-            match self.content(job, live, found)? {
+            match self.content(job, live, found, packer, room)? {
                 Content::Ready(ready) => send.send(ready).map_err(|_| FileError::Stopped),
                 Content::Long => {
                     long.lock().expect("no code panics while it holds this lock").push(*found);
@@ -240,11 +246,13 @@ impl Work {
                 Content::Gone => Ok(()),
             }
         };
-        let items: Vec<&Found> = found.iter().collect();
+        // The long ones first: one of them at the end would keep one thread busy, and the others waiting for it.
+        let mut items: Vec<&Found> = found.iter().collect();
+        items.sort_by_key(|found| Reverse(found.meta.len() >> 20));
         std::thread::scope(|scope| {
             let readers = scope.spawn(|| {
                 let send = send;
-                each(&items, || Ok(send.clone()), one)
+                each(&items, || Ok((Packer::new(self.level), send.clone())), one)
             });
             let written = receive.into_iter().try_for_each(&mut write);
             let read = readers.join().expect("a panic in a reader is a bug");
@@ -253,20 +261,20 @@ impl Work {
         Ok(long.into_inner().expect("the readers have ended"))
     }
 
-    fn content(&self, job: &Job, live: &Live, found: &Found) -> Result<Content, FileError> {
+    fn content<'r>(&self, job: &Job, live: &Live, found: &Found, packer: &mut Packer, room: &'r Room) -> Result<Content<'r>, FileError> {
         match found.kind {
-            Kind::Folder | Kind::Other => Ok(Content::Ready((item(found), Packed::default()))),
+            Kind::Folder | Kind::Other => Ok(Content::Ready((item(found), Packed::default(), None))),
             // What was looked at is what is written: it may lead elsewhere by now.
             Kind::Link => match found.link.clone() {
-                Some(target) => Ok(Content::Ready((item(found), Packed::new(target.into_bytes(), 0)))),
+                Some(target) => Ok(Content::Ready((item(found), Packed::stored(target.into_bytes()), None))),
                 None => live.lost(found).map(|()| Content::Gone),
             },
-            Kind::File => match live.read(job, found)? {
-                Reading::Whole(content, meta) => {
+            Kind::File => match live.read(job, found, room)? {
+                Reading::Whole(content, meta, taken) => {
                     let read = content.len() as u64;
-                    let packed = Packed::new(content, self.level_of(found));
+                    let packed = if self.is_stored(found) { Packed::stored(content) } else { packer.pack(content) };
                     job.advance(read);
-                    Ok(Content::Ready((item(&Found { meta, ..found.clone() }), packed)))
+                    Ok(Content::Ready((item(&Found { meta: *meta, ..found.clone() }), packed, Some(taken))))
                 }
                 Reading::Long => Ok(Content::Long),
                 Reading::Gone => Ok(Content::Gone),
@@ -276,12 +284,8 @@ impl Work {
 
     /// Writes a file that does not fit into memory. `false` where it is gone.
     fn stream(&self, job: &Job, live: &Live, writer: &mut Writer, found: &Found) -> Result<bool, FileError> {
-        let mut level = self.level_of(found);
-        let sample = live.sample(found);
-        let length = sample.len() as u64;
-        if level > 0 && Packed::new(sample, 1).stored_len() * 20 > length * 19 {
-            level = 0;
-        }
+        let shrinks = !self.is_stored(found) && Packer::new(self.level).shrinks(&live.samples(found));
+        let level = if shrinks { self.level } else { 0 };
         for attempt in 1..=READS {
             let fill = |sink: &mut dyn Write| match live.stream(job, found, attempt, sink) {
                 Ok(Streamed::Whole) => Ok(()),
@@ -290,11 +294,8 @@ impl Work {
                 Err(error) => Err(Streaming::Failed(error)),
             };
             match writer.stream(item(found), level, fill) {
-                Ok(()) => {
-                    job.advance(found.meta.len());
-                    return Ok(true);
-                }
-                Err(Streaming::Again) => {}
+                Ok(()) => return Ok(true),
+                Err(Streaming::Again) => job.expect_bytes(found.meta.len()),
                 Err(Streaming::Gone) => return Ok(false),
                 Err(Streaming::Failed(error)) => return Err(error),
                 Err(Streaming::Writing(source)) => return Err(FileError::Io { doing: "write", path: self.archive.clone(), source }),
@@ -303,8 +304,8 @@ impl Work {
         unreachable!("the last attempt takes the file as it is or fails");
     }
 
-    fn level_of(&self, found: &Found) -> u32 {
-        if self.store.covers(&found.name, false) || self.store.covers(&found.name.to_lowercase(), false) { 0 } else { self.level }
+    fn is_stored(&self, found: &Found) -> bool {
+        self.store.covers(&found.name, false) || self.store.covers(&found.name.to_lowercase(), false)
     }
 }
 
@@ -352,9 +353,12 @@ fn verify(job: &Job, path: &Path, written: u64) -> Result<(u64, String), FileErr
         let reason = format!("{} entries were written and {} are in it", written, archive.entries.len());
         return Err(ArchiveError::Damaged { path: path.to_owned(), reason }.into());
     }
-    let check = |file: &mut File, entry: &_| {
+    let check = |handle: &mut Handle, entry: &_| {
         job.check()?;
-        archive.read(file, entry, |_| Ok::<_, FileError>(()))
+        archive.read(handle, entry, |piece| {
+            job.advance(piece.len() as u64);
+            job.check()
+        })
     };
     let sha256 = std::thread::scope(|scope| {
         let sum = scope.spawn(|| sha256(job, path));

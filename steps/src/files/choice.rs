@@ -1,11 +1,11 @@
 //! A restored folder, made of what an archive has and what is carried over.
 
-use std::fs::{File, FileTimes, OpenOptions};
+use std::fs::{FileTimes, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::archive::{Archive, Entry};
+use super::archive::{Archive, Entry, Handle};
 use super::{
     FileError, Found, Job, Kind, Listing, copy_files, dress_folder, dress_folders, each, free_space, inside, io_error, make_link,
     set_file_mode, size, sync_tree,
@@ -77,7 +77,7 @@ impl Choice<'_> {
         // Links last: where two names are one to the system (in another case, or composed otherwise), no file is written through a link.
         let (links, files): (Vec<&Entry>, Vec<&Entry>) = self.archived.iter().partition(|entry| entry.kind == Kind::Link);
         for entries in [files, links] {
-            each(&entries, || Ok(archive.handle()?), |file: &mut File, entry| extract(job, archive, file, entry, at))?;
+            each(&entries, || Ok(archive.handle()?), |handle: &mut Handle, entry| extract(job, archive, handle, entry, at))?;
         }
         copy_files(job, &self.current, at)?;
         self.dress_folders(at)?;
@@ -98,7 +98,7 @@ impl Choice<'_> {
     }
 }
 
-fn extract(job: &Job, archive: &Archive, file: &mut File, entry: &Entry, root: &Path) -> Result<(), FileError> {
+fn extract(job: &Job, archive: &Archive, handle: &mut Handle, entry: &Entry, root: &Path) -> Result<(), FileError> {
     job.check()?;
     let path = inside(root, &entry.name);
     match (&entry.kind, &entry.link) {
@@ -110,7 +110,7 @@ fn extract(job: &Job, archive: &Archive, file: &mut File, entry: &Entry, root: &
         _ => return Ok(()),
     }
     let mut out = OpenOptions::new().write(true).create_new(true).open(&path).map_err(io_error("create", &path))?;
-    archive.read(file, entry, |piece| -> Result<(), FileError> {
+    archive.read(handle, entry, |piece| -> Result<(), FileError> {
         job.check()?;
         out.write_all(piece).map_err(io_error("write", &path))?;
         job.advance(piece.len() as u64);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::archive::sampled;
 use super::copy::CHUNK;
 use super::walk::Fingerprint;
-use super::{FileError, Found, Job, Kind, each, inside, io_error, platform};
+use super::{FileError, Found, Job, Kind, Room, Taken, each, inside, io_error, platform};
 
 /// How every SQLite database begins.
 const SQLITE: &[u8; 16] = b"SQLite format 3\0";
@@ -25,7 +26,7 @@ pub(crate) const READS: u32 = 4;
 /// How long SQLite may keep a database locked.
 const LOCKED: Duration = Duration::from_secs(60);
 /// Files up to this length are read whole, into memory.
-const WHOLE: u64 = 4 << 20;
+const WHOLE: u64 = 32 << 20;
 
 /// A folder that is in use while it is read.
 pub(crate) struct Live {
@@ -46,9 +47,9 @@ pub(crate) enum Streamed {
 }
 
 /// What reading a file gave.
-pub(crate) enum Reading {
-    /// All of it, and what the system says about it.
-    Whole(Vec<u8>, Metadata),
+pub(crate) enum Reading<'r> {
+    /// All of it, what the system says about it, and the room that it and what is made of it take.
+    Whole(Vec<u8>, Box<Metadata>, Taken<'r>),
     /// It is too long for memory: to be streamed.
     Long,
     /// It is not there any more.
@@ -94,21 +95,22 @@ impl Live {
         names
     }
 
-    /// Reads a file that fits into memory.
+    /// Reads a file that fits into memory, once there is room for it twice.
     ///
     /// # Errors
     /// It cannot be read, or (`strict`) changes.
-    pub fn read(&self, job: &Job, found: &Found) -> Result<Reading, FileError> {
+    pub fn read<'r>(&self, job: &Job, found: &Found, room: &'r Room) -> Result<Reading<'r>, FileError> {
         for attempt in 1..=READS {
             let Some((mut file, meta)) = self.open(job, found)? else { return Ok(Reading::Gone) };
             if meta.len() > WHOLE {
                 return Ok(Reading::Long);
             }
             let before = platform::fingerprint(self.place(found), &meta);
+            let taken = room.take(2 * meta.len());
             let mut content = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0) + 1);
             (&mut file).take(meta.len()).read_to_end(&mut content).map_err(io_error("read", &found.path))?;
             if self.stood_still(found, &before, content.len() as u64) || self.give_up(found, attempt)? {
-                return Ok(Reading::Whole(content, self.dated(found, meta)));
+                return Ok(Reading::Whole(content, Box::new(self.dated(found, meta)), taken));
             }
         }
         unreachable!("the last attempt gives up");
@@ -132,18 +134,21 @@ impl Live {
             }
             sink.write_all(&buffer[..count]).map_err(io_error("archive", &found.path))?;
             read += count as u64;
+            job.advance(count as u64);
         }
         let taken = self.stood_still(found, &before, read) || self.give_up(found, attempt)?;
         Ok(if taken { Streamed::Whole } else { Streamed::Changed })
     }
 
-    /// The first bytes of a file, to see whether it compresses.
-    pub fn sample(&self, found: &Found) -> Vec<u8> {
-        let mut sample = Vec::new();
-        if let Ok(file) = self.try_open(found) {
-            let _ = file.take(128 << 10).read_to_end(&mut sample);
+    /// Pieces of a file, to see whether it compresses.
+    pub fn samples(&self, found: &Found) -> Vec<u8> {
+        let mut samples = Vec::new();
+        if let Ok(mut file) = self.try_open(found) {
+            for (at, len) in sampled(found.meta.len()) {
+                let _ = file.seek(SeekFrom::Start(at)).and_then(|_| (&mut file).take(len).read_to_end(&mut samples));
+            }
         }
-        sample
+        samples
     }
 
     fn open(&self, job: &Job, found: &Found) -> Result<Option<(File, Metadata)>, FileError> {

@@ -154,36 +154,25 @@ async fn a_database_at_rest_is_left_as_it_was() {
     assert_eq!(tree(&world.path("app")), before);
 }
 
-// Long enough to be read for a while, so that the writer surely writes meanwhile, on a busy machine too.
-#[test]
-fn a_log_that_grows_is_no_warning_but_a_file_that_never_rests_is() {
+// So long that progress is shown while they are read, and written to each time it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_grows_is_no_warning_but_a_file_that_never_rests_is() {
     let world = World::new();
-    let (log, state) = (world.write("app/app.log", "line\n".repeat(1000)), world.write("app/state.bin", vec![7; 12_000_000]));
-    let stop = AtomicBool::new(false);
-    let (snapshot, fail) = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            use std::io::Write;
-            let mut log = std::fs::File::options().append(true).open(&log).unwrap();
-            let mut state = std::fs::File::options().append(true).open(&state).unwrap();
-            while !stop.load(Ordering::Acquire) {
-                log.write_all(b"line\n").unwrap();
-                state.write_all(b"x").unwrap();
-            }
-        });
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let with = |changing: &str| json!({ "source": "app", "archive": format!("{changing}.zip"), "changing": changing });
-        let snapshot = runtime.block_on(world.run::<Backup>("r", "a", with("snapshot")));
-        let fail = runtime.block_on(world.run::<Backup>("r", "b", with("fail")));
-        stop.store(true, Ordering::Release);
-        (snapshot, fail)
-    });
-    snapshot.unwrap();
-    let failure = fail.unwrap_err();
+    let (log, state) = (world.write("app/app.log", "line\n".repeat(7_000_000)), world.write("app/state.bin", vec![7; 34_000_000]));
+    let writes = move || {
+        use std::io::Write;
+        for (path, text) in [(&log, "line\n"), (&state, "x")] {
+            std::fs::File::options().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+        }
+    };
+    let with = |changing: &str| json!({ "source": "app", "archive": format!("{changing}.zip"), "changing": changing });
+    world.run_watched::<Backup>("r", "a", with("snapshot"), writes.clone()).await.unwrap();
+    let failure = world.run_watched::<Backup>("r", "b", with("fail"), writes).await.unwrap_err();
     assert!(failure.clean && failure.message.contains("state.bin") && failure.message.contains("changes"), "{failure:?}");
     assert!(!world.has("fail.zip") && !world.has("fail.zip.partial"));
     let warnings = world.warnings();
     assert!(warnings.contains("state.bin") && !warnings.contains("app.log"), "{warnings}");
-    tokio::runtime::Runtime::new().unwrap().block_on(restored(&world, &world.path("snapshot.zip"), "again"));
+    restored(&world, &world.path("snapshot.zip"), "again").await;
     assert!(world.read("again/app.log").starts_with("line\nline\n"));
 }
 

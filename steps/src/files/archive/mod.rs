@@ -4,16 +4,20 @@
 
 mod end;
 mod format;
+mod inflate;
 mod names;
+mod packed;
 mod reader;
 mod record;
 mod writer;
 
 use std::path::PathBuf;
 
+pub(crate) use self::inflate::Handle;
 pub(crate) use self::names::{check_link, check_name};
+pub(crate) use self::packed::{Packed, Packer, sampled};
 pub(crate) use self::reader::{Archive, Entry, Limits};
-pub(crate) use self::writer::{Item, Packed, Writer};
+pub(crate) use self::writer::{Item, Writer};
 
 /// The comment of an archive of a folder.
 pub(crate) const SAVED: &str = "almaplan backup";

@@ -21,6 +21,7 @@ use super::format::{
     DEFLATED, DESCRIPTOR, DOS_FOLDER, END_LEN, END64_LEN, FLAG_DESCRIPTOR, FLAG_ENCRYPTED, FLAG_MASKED, FLAG_STRONG, LOCAL_LEN, LOCATOR64,
     LOCATOR64_LEN, MAX32, MODE_FILE, MODE_FOLDER, MODE_KIND, MODE_LINK, STORED, Take, from_dos_time,
 };
+use super::inflate::{Deflated, Handle};
 use super::names::{complaint, link_complaint};
 use super::record::{Extra, Local, RawEntry};
 use super::{ABSENT, ArchiveError, DIRECTORY_SUM, SAVED};
@@ -83,6 +84,12 @@ pub(crate) struct Entry {
     offset: u64,
 }
 
+impl Entry {
+    fn deflated(&self) -> Deflated {
+        Deflated { offset: self.offset, compressed: self.compressed, size: self.size, crc: self.crc }
+    }
+}
+
 /// An archive whose whole directory was checked.
 #[derive(Debug)]
 pub(crate) struct Archive {
@@ -121,8 +128,8 @@ impl Archive {
     ///
     /// # Errors
     /// It cannot be opened any more.
-    pub fn handle(&self) -> Result<File, ArchiveError> {
-        File::open(&self.path).map_err(|source| ArchiveError::Io { doing: "open", path: self.path.clone(), source })
+    pub fn handle(&self) -> Result<Handle, ArchiveError> {
+        File::open(&self.path).map(Handle::new).map_err(|source| ArchiveError::Io { doing: "open", path: self.path.clone(), source })
     }
 
     /// Hands the content of `entry` to `sink`, piece by piece; it is what was archived only if this returns `Ok`.
@@ -131,11 +138,17 @@ impl Archive {
     /// The content is damaged or not as long as declared, or `sink` fails.
     pub fn read<E: From<ArchiveError>>(
         &self,
-        file: &mut File,
+        handle: &mut Handle,
         entry: &Entry,
         mut sink: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let failed = |source| ArchiveError::Io { doing: "read", path: self.path.clone(), source };
+        if entry.method == DEFLATED
+            && let Some(content) = handle.inflate(&entry.deflated()).map_err(failed)?
+        {
+            return sink(content);
+        }
+        let file = &mut handle.file;
         file.seek(SeekFrom::Start(entry.offset)).map_err(failed)?;
         let capacity = usize::try_from(entry.compressed.clamp(64, 128 << 10)).expect("it is clamped");
         let mut raw = BufReader::with_capacity(capacity, (&*file).take(entry.compressed));

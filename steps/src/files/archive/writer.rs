@@ -12,6 +12,7 @@ use super::format::{
     CENTRAL, DEFLATED, DOS_FOLDER, END, END64, EXTRA_NTFS, EXTRA_TIME, EXTRA_ZIP64, FLAG_UTF8, HOST_UNIX, LOCAL, LOCATOR64, MAX32,
     MODE_FILE, MODE_FOLDER, MODE_LINK, Put, STORED, dos_time, ntfs_time,
 };
+use super::packed::Packed;
 use crate::files::Kind;
 
 /// What is known of an entry before its content.
@@ -25,39 +26,6 @@ pub(crate) struct Item {
     pub modified_s: i64,
     /// Unix permission bits.
     pub mode: u32,
-}
-
-/// A whole content, compressed where that helped.
-#[derive(Debug, Default)]
-pub(crate) struct Packed {
-    method: u16,
-    crc: u32,
-    size: u64,
-    bytes: Vec<u8>,
-}
-
-impl Packed {
-    /// Compresses `content` at `level` (1 to 9; 0 stores), unless it would not get smaller.
-    pub fn new(content: Vec<u8>, level: u32) -> Self {
-        let crc = crc32fast::hash(&content);
-        let size = content.len() as u64;
-        let deflated = if level == 0 || content.is_empty() { None } else { deflate(&content, level) };
-        match deflated {
-            Some(bytes) if bytes.len() < content.len() => Self { method: DEFLATED, crc, size, bytes },
-            _ => Self { method: STORED, crc, size, bytes: content },
-        }
-    }
-
-    /// How many bytes it takes in the archive.
-    pub fn stored_len(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-}
-
-fn deflate(content: &[u8], level: u32) -> Option<Vec<u8>> {
-    let mut encoder = DeflateEncoder::new(Vec::with_capacity(content.len() / 2 + 64), Compression::new(level));
-    encoder.write_all(content).ok()?;
-    encoder.finish().ok()
 }
 
 /// An archive that is being written. Nothing of it counts before [`Writer::finish`].

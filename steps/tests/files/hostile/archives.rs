@@ -209,6 +209,8 @@ fn contents() -> Vec<Case> {
     let both = |name, because, entry: Entry, change: fn(&mut Header)| case(name, "evil", because, &[good(), entry.both(change)]);
     let mut more = deflated("evil", "content");
     more.content.extend(b"more");
+    let mut twice = deflated("evil", "content");
+    twice.content.extend([&twice.local.crc.to_le_bytes()[..], &twice.local.size.to_le_bytes(), b"more"].concat());
     let mut cut = deflated("evil", "content content");
     cut.content.truncate(cut.content.len() - 2);
     vec![
@@ -230,6 +232,7 @@ fn contents() -> Vec<Case> {
         both("shorter than it says", "is shorter than it says", deflated("evil", vec![7; 1000]), |header| header.size = 1001),
         both("nothing, it says", "is longer than it says", deflated("evil", "content"), |header| header.size = 0),
         case("something after the end of deflate", "evil", "has something after its end", &[more.both(|header| header.compressed += 4)]),
+        case("something after an end as gzip has it", "evil", "has something after its end", &[twice.both(|h| h.compressed += 12)]),
     ]
 }
 

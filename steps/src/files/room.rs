@@ -1,0 +1,42 @@
+//! How many bytes of contents are in memory at once, whatever their sizes and however many threads read them.
+
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+/// Room for bytes, shared by threads.
+pub(crate) struct Room {
+    all: u64,
+    free: Mutex<u64>,
+    freed: Condvar,
+}
+
+/// Room that is in use until this is dropped.
+pub(crate) struct Taken<'r> {
+    room: &'r Room,
+    bytes: u64,
+}
+
+impl Room {
+    /// For this many bytes.
+    pub fn new(bytes: u64) -> Self {
+        Self { all: bytes, free: Mutex::new(bytes), freed: Condvar::new() }
+    }
+
+    /// Waits until there is room for `bytes`; for more than there ever is, until all of it is free.
+    pub fn take(&self, bytes: u64) -> Taken<'_> {
+        let bytes = bytes.min(self.all);
+        let free = self.freed.wait_while(self.free(), |free| *free < bytes);
+        *free.expect("no code panics while it holds this lock") -= bytes;
+        Taken { room: self, bytes }
+    }
+
+    fn free(&self) -> MutexGuard<'_, u64> {
+        self.free.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        *self.room.free() += self.bytes;
+        self.room.freed.notify_all();
+    }
+}
