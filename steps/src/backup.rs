@@ -106,7 +106,7 @@ struct Work {
 }
 
 /// How many bytes of files, read and compressed, wait in memory to be written.
-const ROOM: u64 = 96 << 20;
+const ROOM: u64 = 64 << 20;
 
 /// One entry, ready to be written.
 type Ready<'r> = (Item, Packed, Option<Taken<'r>>);
@@ -148,12 +148,13 @@ impl Work {
         remove_tree(job, &snapshots)?;
         remove_file(job, &partial)?;
         let made = self.make(job, &partial, &snapshots);
-        let cleaned = remove_tree(job, &snapshots);
         if made.is_err() {
+            // Also when it was asked to stop.
+            let _ = std::fs::remove_dir_all(&snapshots);
             let _ = std::fs::remove_file(&partial);
         }
         let output = made?;
-        cleaned?;
+        remove_tree(job, &snapshots)?;
         if let Some(keep) = self.keep {
             let name = self.archive.file_name().unwrap_or_default().to_string_lossy();
             let needed: Vec<PathBuf> = job.cx.needed().iter().chain([&self.archive]).cloned().collect();

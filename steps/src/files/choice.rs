@@ -1,8 +1,9 @@
 //! A restored folder, made of what an archive has and what is carried over.
 
+use std::cmp::Reverse;
 use std::fs::{FileTimes, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::archive::{Archive, Entry, Handle};
@@ -65,17 +66,24 @@ impl Choice<'_> {
     /// A content is damaged, or something cannot be copied.
     pub fn build(&self, job: &Job, archive: &Archive, at: &Path) -> Result<u64, FileError> {
         std::fs::create_dir_all(at).map_err(io_error("create", at))?;
-        let folder = |name: &str, is_folder: bool| {
+        let mut last = PathBuf::new();
+        let mut folder = |name: &str, is_folder: bool| -> Result<(), FileError> {
             let path = inside(at, name);
             let folder = if is_folder { path.as_path() } else { path.parent().unwrap_or(at) };
-            std::fs::create_dir_all(folder).map_err(io_error("create", folder))
+            if folder != last {
+                std::fs::create_dir_all(folder).map_err(io_error("create", folder))?;
+                last = folder.to_owned();
+            }
+            Ok(())
         };
         self.archived.iter().try_for_each(|entry| folder(&entry.name, entry.kind == Kind::Folder))?;
         self.current.iter().try_for_each(|found| folder(&found.name, found.kind == Kind::Folder))?;
         let archived: u64 = self.archived.iter().map(|entry| entry.size).sum();
         job.expect_bytes(archived + size(&self.current));
         // Links last: where two names are one to the system (in another case, or composed otherwise), no file is written through a link.
-        let (links, files): (Vec<&Entry>, Vec<&Entry>) = self.archived.iter().partition(|entry| entry.kind == Kind::Link);
+        let (links, mut files): (Vec<&Entry>, Vec<&Entry>) = self.archived.iter().partition(|entry| entry.kind == Kind::Link);
+        // One long file at the end would keep one thread busy, and the others waiting for it.
+        files.sort_by_key(|entry| Reverse(entry.size >> 20));
         for entries in [files, links] {
             each(&entries, || Ok(archive.handle()?), |handle: &mut Handle, entry| extract(job, archive, handle, entry, at))?;
         }

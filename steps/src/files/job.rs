@@ -5,7 +5,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -27,8 +27,14 @@ pub(crate) struct Job {
     handle: Handle,
     touched: AtomicBool,
     waited_ms: AtomicU64,
-    done: AtomicU64,
-    total: AtomicU64,
+    bytes: Mutex<Bytes>,
+}
+
+/// How far it is.
+#[derive(Default)]
+struct Bytes {
+    done: u64,
+    total: u64,
 }
 
 /// Runs `work` where it may block. Its error is clean unless it said [`Job::touch`] before.
@@ -91,14 +97,14 @@ where
 }
 
 /// How many threads share work on files.
-pub(super) fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     thread::available_parallelism().map_or(2, usize::from).clamp(2, 8)
 }
 
 impl Job {
     fn new(cx: Context) -> Self {
-        let zero = || AtomicU64::new(0);
-        Self { cx, handle: Handle::current(), touched: AtomicBool::new(false), waited_ms: zero(), done: zero(), total: zero() }
+        let (touched, waited_ms) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { cx, handle: Handle::current(), touched, waited_ms, bytes: Mutex::default() }
     }
 
     /// From here on something that others see is changed: a failure owes a compensation.
@@ -121,13 +127,21 @@ impl Job {
 
     /// There are this many more bytes to do.
     pub fn expect_bytes(&self, bytes: u64) {
-        self.total.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes().total += bytes;
     }
 
     /// This many more bytes are done.
     pub fn advance(&self, bytes: u64) {
-        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.cx.progress(done, Some(self.total.load(Ordering::Relaxed).max(done)), Unit::Bytes);
+        // Shown while it is held: of two threads that show how far they are, the second must not be the one that was first.
+        let mut all = self.bytes();
+        all.done += bytes;
+        all.total = all.total.max(all.done);
+        self.cx.progress(all.done, Some(all.total), Unit::Bytes);
+    }
+
+    fn bytes(&self) -> MutexGuard<'_, Bytes> {
+        // Whoever is shown it may panic, in a test.
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps a value durably before an effect; what was recorded first stands.

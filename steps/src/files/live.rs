@@ -25,8 +25,8 @@ const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 pub(crate) const READS: u32 = 4;
 /// How long SQLite may keep a database locked.
 const LOCKED: Duration = Duration::from_secs(60);
-/// Files up to this length are read whole, into memory.
-const WHOLE: u64 = 32 << 20;
+/// Files up to this length are read whole, into memory. What each thread frees of it, the allocator keeps for that thread.
+const WHOLE: u64 = 8 << 20;
 
 /// A folder that is in use while it is read.
 pub(crate) struct Live {

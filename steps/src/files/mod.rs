@@ -48,7 +48,7 @@ pub(crate) use self::copy::{
     copy_file, copy_files, copy_link, copy_tree, dress_folder, dress_folders, hash_file, make_link, size, sync_tree,
 };
 pub(crate) use self::hashes::{Hashes, Known};
-pub(crate) use self::job::{Job, blocking, each};
+pub(crate) use self::job::{Job, blocking, each, threads};
 pub(crate) use self::links::Links;
 pub(crate) use self::live::{Live, READS, Reading, Streamed, is_database};
 pub(crate) use self::manifest::{Kept, MANIFEST, Manifest, NEXT, is_own};

@@ -40,3 +40,33 @@ impl Drop for Taken<'_> {
         self.room.freed.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn threads_never_take_more_than_there_is_and_each_comes_to_its_turn() {
+        let (room, in_use, most) = (Room::new(100), AtomicU64::new(0), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (room, in_use, most) = (&room, &in_use, &most);
+                scope.spawn(move || {
+                    for turn in 0..500 {
+                        // More than all of it now and then: alone then, as if it were all.
+                        let bytes = (thread * 31 + turn * 17) % 130;
+                        let taken = room.take(bytes);
+                        most.fetch_max(in_use.fetch_add(bytes.min(100), Ordering::SeqCst) + bytes.min(100), Ordering::SeqCst);
+                        std::thread::yield_now();
+                        in_use.fetch_sub(bytes.min(100), Ordering::SeqCst);
+                        drop(taken);
+                    }
+                });
+            }
+        });
+        let most = most.into_inner();
+        assert!((60..=100).contains(&most), "{most}");
+    }
+}

@@ -158,7 +158,7 @@ async fn a_database_at_rest_is_left_as_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_grows_is_no_warning_but_a_file_that_never_rests_is() {
     let world = World::new();
-    let (log, state) = (world.write("app/app.log", "line\n".repeat(7_000_000)), world.write("app/state.bin", vec![7; 34_000_000]));
+    let (log, state) = (world.write("app/app.log", "line\n".repeat(2_000_000)), world.write("app/state.bin", vec![7; 12_000_000]));
     let writes = move || {
         use std::io::Write;
         for (path, text) in [(&log, "line\n"), (&state, "x")] {
@@ -286,4 +286,93 @@ async fn what_an_interrupted_backup_left_is_not_in_the_way() {
     assert!(!world.has("b.zip.partial") && !world.has("b.zip.snapshots"));
     restored(&world, &world.path("b.zip"), "again").await;
     assert_eq!(tree(&world.path("again")), tree(&world.path("app")));
+}
+
+fn noise(len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+// What is short is compressed whole, what is long as a stream; both are looked at before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_get_smaller_is_stored_and_what_does_is_deflated() {
+    let world = World::new();
+    let text = "the same line again\n";
+    for (name, content) in [
+        ("stored/tiny", noise(100)),
+        ("stored/short", noise(100_000)),
+        ("stored/whole", noise(3 << 20)),
+        ("stored/long", noise(9 << 20)),
+        ("stored/empty", Vec::new()),
+        ("stored/text.png", text.repeat(1000).into()),
+        ("deflated/tiny", text.repeat(3).into()),
+        ("deflated/whole", text.repeat(200_000).into()),
+        ("deflated/whole after noise", [noise(1 << 20), text.repeat(200_000).into()].concat()),
+        ("deflated/long after noise", [noise(1 << 20), text.repeat(500_000).into()].concat()),
+    ] {
+        world.write(&format!("app/{name}"), content);
+    }
+    let output = world.run::<Backup>("r", "backup", json!({ "source": "app", "archive": "b.zip" })).await.unwrap();
+    let mut archive = zip::ZipArchive::new(std::fs::File::open(&output.archive).unwrap()).unwrap();
+    for index in 0..archive.len() {
+        let entry = archive.by_index(index).unwrap();
+        let name = entry.name().unwrap();
+        let wanted = if name.starts_with("deflated/") && entry.is_file() { "Deflated" } else { "Stored" };
+        assert_eq!(format!("{:?}", entry.compression()), wanted, "{name}");
+    }
+    restored(&world, &output.archive, "again").await;
+    assert_eq!(tree(&world.path("again")), tree(&world.path("app")));
+}
+
+// Content is put down as threads get done with it, the long files first; who lists the archive sees the order of the names.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_is_listed_in_the_order_of_names_however_it_was_written() {
+    let world = World::new();
+    for number in 0..50 {
+        world.write(&format!("app/{number:02}"), vec![7; number << 15]);
+    }
+    world.write("app/z", vec![7; 9 << 20]);
+    world.run::<Backup>("r", "backup", json!({ "source": "app", "archive": "b.zip" })).await.unwrap();
+    let mut archive = zip::ZipArchive::new(std::fs::File::open(world.path("b.zip")).unwrap()).unwrap();
+    let mut listed = Vec::new();
+    for index in 0..archive.len() {
+        let entry = archive.by_index(index).unwrap();
+        listed.push((entry.name().unwrap().into_owned(), entry.header_start()));
+    }
+    assert!(listed.is_sorted_by_key(|(name, _)| name), "{listed:?}");
+    assert!(!listed.is_sorted_by_key(|(_, at)| *at), "it was written in this order, too: that says nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_are_shown_all_the_while_and_never_go_back() {
+    let world = World::new();
+    for number in 0..100 {
+        world.write(&format!("app/{number}"), vec![7; 10_000]);
+    }
+    world.write("app/long", vec![7; 12_000_000]);
+    let with = json!({ "source": "app", "archive": "b.zip" });
+    let shown = world.run_shown::<Backup>("r", "backup", with).await;
+    let restored = world.run_shown::<Restore>("r", "restore", json!({ "archive": "b.zip", "to": "again" })).await;
+    // Archived, then read back: the same bytes twice. Restored: once.
+    for (shown, all) in [(shown, 26_000_000), (restored, 13_000_000)] {
+        assert!(shown.is_sorted_by_key(|(done, _)| *done), "{shown:?}");
+        assert!(shown.iter().all(|(done, total)| done <= total && *total == all), "{shown:?}");
+        assert_eq!(shown.last().unwrap().0, all);
+        let steps = shown.windows(2).map(|pair| pair[1].0 - pair[0].0);
+        assert!(steps.max().unwrap() <= 4 << 20, "{shown:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_stops_in_the_middle_of_a_long_file_and_leaves_nothing() {
+    let world = World::new();
+    // So many signs of progress that nobody would still be in the middle of it by chance: 256 KiB each.
+    std::fs::create_dir(world.path("app")).unwrap();
+    std::fs::File::create(world.path("app/long")).unwrap().set_len(4 << 30).unwrap();
+    let with = json!({ "source": "app", "archive": "out/b.zip" });
+    let (failure, seen) = world.run_stopped::<Backup>("r", "backup", with, 40).await;
+    assert_eq!(failure.message, "stopped as asked");
+    assert!(seen <= 41, "it went on for {} more pieces", seen - 40);
+    assert_eq!(std::fs::read_dir(world.path("out")).unwrap().count(), 0, "something was left");
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
 use almaplan_engine::event::{Part, RunId, StepId};
 use almaplan_engine::step::{Attempt, Context, Failure, Keep, RunInfo, Step};
-use almaplan_engine::update::{Update, Updates};
+use almaplan_engine::update::{Unit, Update, Updates};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -94,6 +95,35 @@ impl World {
             }
         };
         self.observed::<S>(run, step, with, needed, stop, count).await
+    }
+
+    /// The same; how many bytes were done, and of how many, at each sign of progress.
+    pub async fn run_shown<S: Step>(&self, run: &str, step: &str, with: Value) -> Vec<(u64, u64)> {
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&shown);
+        let observe = move |update: &Update| {
+            if let Update::Progress { done, total, unit: Unit::Bytes, .. } = update {
+                seen.lock().unwrap().push((*done, total.unwrap()));
+            }
+        };
+        self.observed::<S>(run, step, with, Vec::new(), CancellationToken::new(), observe).await.unwrap();
+        shown.lock().unwrap().clone()
+    }
+
+    /// Runs it until it is stopped at the `stop_at`-th sign of progress; why it failed, and how many signs there were in all.
+    pub async fn run_stopped<S: Step>(&self, run: &str, step: &str, with: Value, stop_at: usize) -> (Failure, usize)
+    where
+        S::Output: std::fmt::Debug,
+    {
+        let (stop, seen) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+        let (token, count) = (stop.clone(), Arc::clone(&seen));
+        let observe = move |update: &Update| {
+            if matches!(update, Update::Progress { .. }) && count.fetch_add(1, Ordering::SeqCst) + 1 == stop_at {
+                token.cancel();
+            }
+        };
+        let failure = self.observed::<S>(run, step, with, Vec::new(), stop, observe).await.unwrap_err();
+        (failure, seen.load(Ordering::SeqCst))
     }
 
     /// The same; `meanwhile` happens when the first file was read, and nobody reads many more before it is over.

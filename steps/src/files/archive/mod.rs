@@ -2,6 +2,7 @@
 //!
 //! Zip64; UTF-8 names; times to the second, independent of time zones; unix modes; symbolic links; empty folders. Stored or deflated, nothing else.
 
+mod deflate;
 mod end;
 mod format;
 mod inflate;

@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::thread::{self, Scope};
 
-use flate2::Compression;
-use flate2::write::DeflateEncoder;
 use jiff::tz::TimeZone;
 
 use super::DIRECTORY_SUM;
+use super::deflate::Deflate;
 use super::format::{
     CENTRAL, DEFLATED, DOS_FOLDER, END, END64, EXTRA_NTFS, EXTRA_TIME, EXTRA_ZIP64, FLAG_UTF8, HOST_UNIX, LOCAL, LOCATOR64, MAX32,
     MODE_FILE, MODE_FOLDER, MODE_LINK, Put, STORED, dos_time, ntfs_time,
@@ -260,20 +260,22 @@ fn deflate_into<E>(
     level: u32,
     fill: impl FnOnce(&mut dyn Write) -> Result<(), E>,
 ) -> (Result<(), E>, io::Result<Sizes>) {
-    let mut sink = Sink { crc: crc32fast::Hasher::new(), size: 0, to: Deflating::new(Counted { out, count: 0 }, level) };
-    let filled = fill(&mut sink);
-    let (size, crc) = (sink.size, sink.crc.finalize());
-    (filled, sink.to.finish().map(|compressed| (compressed, size, crc)))
+    thread::scope(|scope| {
+        let mut sink = Sink { crc: crc32fast::Hasher::new(), size: 0, to: Deflating::new(scope, Counted { out, count: 0 }, level) };
+        let filled = fill(&mut sink);
+        let (size, crc) = (sink.size, sink.crc.finalize());
+        (filled, sink.to.finish().map(|compressed| (compressed, size, crc)))
+    })
 }
 
 /// Takes content: counts and checks it on its way to the compressor.
-struct Sink<'a> {
+struct Sink<'scope, 'env, 'a> {
     crc: crc32fast::Hasher,
     size: u64,
-    to: Deflating<'a>,
+    to: Deflating<'scope, 'env, 'a>,
 }
 
-impl Write for Sink<'_> {
+impl Write for Sink<'_, '_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.to {
             Deflating::Plain(out) => out.write_all(bytes)?,
@@ -289,14 +291,14 @@ impl Write for Sink<'_> {
     }
 }
 
-enum Deflating<'a> {
+enum Deflating<'scope, 'env, 'a> {
     Plain(Counted<'a>),
-    Deflate(DeflateEncoder<Counted<'a>>),
+    Deflate(Deflate<'scope, 'env, Counted<'a>>),
 }
 
-impl<'a> Deflating<'a> {
-    fn new(out: Counted<'a>, level: u32) -> Self {
-        if level == 0 { Self::Plain(out) } else { Self::Deflate(DeflateEncoder::new(out, Compression::new(level))) }
+impl<'scope, 'env, 'a> Deflating<'scope, 'env, 'a> {
+    fn new(scope: &'scope Scope<'scope, 'env>, out: Counted<'a>, level: u32) -> Self {
+        if level == 0 { Self::Plain(out) } else { Self::Deflate(Deflate::new(scope, out, level)) }
     }
 
     fn finish(self) -> io::Result<u64> {

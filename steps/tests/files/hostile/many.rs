@@ -93,6 +93,36 @@ async fn long_file() {
 
 const LONG: u64 = 384 << 20;
 
+/// Not a test by itself: what [`many_files_that_just_fit_into_memory_are_not_in_it_together`] measures.
+#[tokio::test(flavor = "multi_thread")]
+async fn fitting_files() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    let world = World::new();
+    world.write("app/a", "a");
+    for number in 0..16 {
+        world.write(&format!("app/{number}"), content(number));
+    }
+    timed::<Backup>(&world, "r", "backup", json!({ "source": "app", "archive": "b.zip", "level": 1 })).await.unwrap();
+    timed::<Restore>(&world, "r", "restore", json!({ "archive": "b.zip", "to": "again" })).await.unwrap();
+    assert!(std::fs::read(world.path("again/15")).unwrap() == content(15));
+    say_peak();
+}
+
+/// Gets smaller, and not much: as it is and compressed, it takes as much room as it can.
+fn content(seed: u64) -> Vec<u8> {
+    let mut piece = vec![0; 1 << 20];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut piece);
+    piece.iter_mut().for_each(|byte| *byte &= 0x3f);
+    piece.repeat(8)
+}
+
+#[test]
+fn many_files_that_just_fit_into_memory_are_not_in_it_together() {
+    assert!(peak_mib("fitting_files") < 160);
+}
+
 #[test]
 fn a_long_file_is_never_in_memory_as_a_whole() {
     assert!(peak_mib("long_file") < 100);

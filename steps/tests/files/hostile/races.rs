@@ -30,7 +30,7 @@ fn tree_to_change(root: &Path) {
     std::fs::create_dir_all(z.join("folder")).unwrap();
     std::fs::write(z.join("file"), "content").unwrap();
     std::fs::write(z.join("folder/secret.txt"), "content").unwrap();
-    std::fs::File::create(z.join("long")).unwrap().set_len(33 << 20).unwrap();
+    std::fs::File::create(z.join("long")).unwrap().set_len(9 << 20).unwrap();
     link("file", &z.join("link"));
     std::fs::create_dir(root.with_file_name("outside")).unwrap();
     std::fs::write(root.with_file_name("outside").join("secret.txt"), "secret").unwrap();
@@ -205,7 +205,7 @@ fn a_folder_that_keeps_becoming_a_link_never_leads_out() {
 fn backed_up_while(work: impl Fn(&Path) + Send + 'static) -> (Arc<World>, Vec<Failure>) {
     let world = Arc::new(World::light());
     let busy = world.write("app/busy", "");
-    std::fs::File::create(&busy).unwrap().set_len(33 << 20).unwrap();
+    std::fs::File::create(&busy).unwrap().set_len(9 << 20).unwrap();
     world.write("app/calm", "calm");
     let shared = Arc::clone(&world);
     let failures = meanwhile(
@@ -229,7 +229,7 @@ fn a_file_that_grows_shrinks_or_vanishes_all_the_time_never_spoils_a_backup() {
     let shrink = |at: &Path| {
         let file = std::fs::File::options().write(true).open(at).unwrap();
         file.set_len(100).unwrap();
-        file.set_len(33 << 20).unwrap();
+        file.set_len(9 << 20).unwrap();
     };
     let vanish = |at: &Path| {
         std::fs::rename(at, at.with_file_name("../aside")).unwrap();
