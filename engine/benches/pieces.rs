@@ -1,5 +1,8 @@
-//! Each piece of the engine by itself, at 10 steps and at many more: what grows faster than its plan is seen by its time, and by its
-//! allocations, for each step.  cargo bench -p almaplan-engine --bench pieces
+//! Each piece of the engine by itself, at 10 steps and at many more: what grows faster than its plan is seen by its time for each step.
+//! cargo bench -p almaplan-engine --bench pieces
+//!
+//! Allocations are counted on the thread of the bench alone: they tell of `graph`, `saga_…` and `replay`, and nothing of `load` and
+//! `run_…`, which work on threads of their own. What those take of memory is measured from outside, by `tests/large_plans.rs`.
 
 #![allow(missing_docs)] // of what the macros make
 
