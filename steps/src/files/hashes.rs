@@ -8,17 +8,17 @@
 //!  stage: writes it anew ──> one part for the source, one for the target
 //!  sync:  appends ─────────> one part for what it put in place
 //! ```
-//! Each part begins with a checksum of its own; the later one stands.
+//! Each part begins with a checksum of its own; the later one stands. It is lines of text, read where they are.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::fs::{Metadata, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
-
-use serde::{Deserialize, Serialize};
 
 use super::copy::Copied;
 use super::walk::Fingerprint;
@@ -28,70 +28,81 @@ use super::{FileError, beside, platform, read_file};
 const YOUNG: Duration = Duration::from_secs(2);
 const PART: &str = "almaplan-hashes-1";
 
-/// How a file looked when its content was read, and the hash of that.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Entry(Fingerprint, String);
-
 /// The record of a target and of where its releases come from.
 pub(crate) struct Hashes {
     file: PathBuf,
-    parts: BTreeMap<PathBuf, BTreeMap<String, Entry>>,
-    appended: bool,
+    bytes: Vec<u8>,
 }
 
 /// The hashes of the files of one folder: what the record knew, and what is known now.
-pub(crate) struct Known {
-    before: BTreeMap<String, Entry>,
-    now: Mutex<BTreeMap<String, Entry>>,
+pub(crate) struct Known<'a> {
+    root: &'a Path,
+    before: HashMap<&'a str, Before<'a>>,
+    learned: Mutex<BTreeMap<String, (Fingerprint, String)>>,
     read: AtomicU64,
     began: SystemTime,
 }
 
+/// How a file looked when its content was read, the hash of that, and whether it still holds.
+struct Before<'a> {
+    fingerprint: Fingerprint,
+    hash: &'a str,
+    holds: AtomicBool,
+}
+
 impl Hashes {
-    /// The record of the target `to`, as far as it can be understood.
+    /// The record of the target `to`.
     pub fn load(to: &Path) -> Self {
         let file = beside(to, ".almaplan-hashes");
-        let bytes = read_file(&file).unwrap_or_default();
-        let (mut parts, mut rest, mut count) = (BTreeMap::<PathBuf, BTreeMap<String, Entry>>::new(), bytes.as_slice(), 0);
-        while let Some((root, entries, after)) = first_part(rest) {
-            parts.entry(root).or_default().extend(entries);
-            (rest, count) = (after, count + 1);
-        }
-        Self { appended: count != parts.len() || !rest.is_empty(), file, parts }
+        Self { bytes: read_file(&file).unwrap_or_default(), file }
     }
 
     /// What is known of the files in `root`; with `distrust` nothing is.
-    pub fn of(&self, root: &Path, distrust: bool) -> Known {
-        let before = self.parts.get(root).filter(|_| !distrust).cloned().unwrap_or_default();
-        Known { before, now: Mutex::default(), read: AtomicU64::new(0), began: SystemTime::now() }
+    pub fn of<'a>(&'a self, root: &'a Path, distrust: bool) -> Known<'a> {
+        let mut known = Known::nothing(root);
+        for (of, lines) in self.parts().0.into_iter().filter(|_| !distrust) {
+            if of == root {
+                known.before.extend(lines.lines().filter_map(entry));
+            }
+        }
+        known
     }
 
     /// Writes the record anew, where it says something else already. Not durable by itself.
-    pub fn save(&self, known: [(&Path, &Known); 2]) {
-        let now: BTreeMap<PathBuf, BTreeMap<String, Entry>> = known.iter().map(|(root, known)| ((*root).to_owned(), known.now())).collect();
-        if now == self.parts && !self.appended {
+    pub fn save(&self, known: [&Known<'_>; 2]) {
+        let (parts, whole) = self.parts();
+        if whole && parts.len() == known.len() && known.iter().all(|known| known.is_as_before()) {
             return;
         }
-        let text: String = now.iter().map(|(root, entries)| part(root, entries)).collect();
+        let text: String = known.map(Known::part).concat();
         let unfinished = beside(&self.file, ".new");
         // Who cannot keep hashes reads files again.
         let _ = std::fs::write(&unfinished, text).and_then(|()| platform::rename(&unfinished, &self.file));
     }
 
     /// Adds what was put in place in `to`, to what a stage left there.
-    pub fn append(to: &Path, known: &Known) {
-        let (file, entries) = (beside(to, ".almaplan-hashes"), known.now());
-        if !entries.is_empty() {
-            let opened = OpenOptions::new().append(true).open(file);
-            let _ = opened.and_then(|mut file| file.write_all(part(to, &entries).as_bytes()));
+    pub fn append(to: &Path, known: &Known<'_>) {
+        if !known.is_as_before() {
+            let opened = OpenOptions::new().append(true).open(beside(to, ".almaplan-hashes"));
+            let _ = opened.and_then(|mut file| file.write_all(known.part().as_bytes()));
         }
+    }
+
+    /// The parts up to the first that is damaged, and whether none is.
+    fn parts(&self) -> (Vec<(PathBuf, &str)>, bool) {
+        let (mut parts, mut rest) = (Vec::new(), self.bytes.as_slice());
+        while let Some((root, lines, after)) = first_part(rest) {
+            parts.push((root, lines));
+            rest = after;
+        }
+        (parts, rest.is_empty())
     }
 }
 
-impl Known {
+impl<'a> Known<'a> {
     /// Of a folder of which nothing is known.
-    pub fn nothing() -> Self {
-        Self { before: BTreeMap::new(), now: Mutex::default(), read: AtomicU64::new(0), began: SystemTime::now() }
+    pub fn nothing(root: &'a Path) -> Self {
+        Self { root, before: HashMap::new(), learned: Mutex::default(), read: AtomicU64::new(0), began: SystemTime::now() }
     }
 
     /// The hash of the file `name`, which is at `path` and looks like `meta`: as it is known, else as `read` finds it.
@@ -104,26 +115,28 @@ impl Known {
         path: &Path,
         meta: &Metadata,
         read: impl FnOnce() -> Result<Copied, FileError>,
-    ) -> Result<String, FileError> {
+    ) -> Result<Cow<'a, str>, FileError> {
         let fingerprint = platform::fingerprint(path, meta);
-        let entry = self.before.get(name).filter(|entry| entry.0 == fingerprint && platform::identifies(&fingerprint));
-        if let Some(entry) = entry {
-            self.insert(name, entry.clone());
-            return Ok(entry.1.clone());
+        let before = self.before.get(name).filter(|before| before.fingerprint == fingerprint && platform::identifies(&fingerprint));
+        if let Some(before) = before {
+            before.holds.store(true, Ordering::Relaxed);
+            return Ok(Cow::Borrowed(before.hash));
         }
         let hash = read()?.hash.to_hex().to_string();
-        self.read.fetch_add(1, Ordering::Relaxed);
+        self.count();
         if path.symlink_metadata().is_ok_and(|after| platform::fingerprint(path, &after) == fingerprint) {
             self.learn(name, (path, meta), &hash);
         }
-        Ok(hash)
+        Ok(Cow::Owned(hash))
     }
 
     /// The file at `path` that looked like `meta` before and after it was read has this hash.
     pub fn learn(&self, name: &str, (path, meta): (&Path, &Metadata), hash: &str) {
         let old = |modified: SystemTime| self.began.duration_since(modified).is_ok_and(|age| age > YOUNG);
-        if meta.modified().is_ok_and(old) {
-            self.insert(name, Entry(platform::fingerprint(path, meta), hash.to_owned()));
+        // A line is a file.
+        if meta.modified().is_ok_and(old) && !name.contains('\n') {
+            let mut learned = self.learned.lock().expect("no code panics while it holds this lock");
+            learned.insert(name.to_owned(), (platform::fingerprint(path, meta), hash.to_owned()));
         }
     }
 
@@ -137,30 +150,45 @@ impl Known {
         self.read.load(Ordering::Relaxed)
     }
 
-    fn insert(&self, name: &str, entry: Entry) {
-        self.now.lock().expect("no code panics while it holds this lock").insert(name.to_owned(), entry);
+    fn is_as_before(&self) -> bool {
+        let learned = self.learned.lock().expect("no code panics while it holds this lock");
+        learned.is_empty() && self.before.values().all(|before| before.holds.load(Ordering::Relaxed))
     }
 
-    fn now(&self) -> BTreeMap<String, Entry> {
-        self.now.lock().expect("no code panics while it holds this lock").clone()
+    /// All that is known now, as a part of the record.
+    fn part(&self) -> String {
+        let mut body = serde_json::to_string(self.root).unwrap_or_default() + "\n";
+        let mut add = |name: &str, at: &Fingerprint, hash: &str| {
+            let _ = writeln!(body, "{hash} {} {} {} {} {name}", at.len, at.modified_ns, at.changed_ns, at.file);
+        };
+        for (name, before) in self.before.iter().filter(|(_, before)| before.holds.load(Ordering::Relaxed)) {
+            add(name, &before.fingerprint, before.hash);
+        }
+        for (name, (fingerprint, hash)) in &*self.learned.lock().expect("no code panics while it holds this lock") {
+            add(name, fingerprint, hash);
+        }
+        format!("{PART} {} {}\n{body}", blake3::hash(body.as_bytes()).to_hex(), body.len())
     }
 }
 
-fn part(root: &Path, entries: &BTreeMap<String, Entry>) -> String {
-    let body = serde_json::to_string(&(root, entries)).unwrap_or_default();
-    format!("{PART} {} {}\n{body}\n", blake3::hash(body.as_bytes()).to_hex(), body.len())
-}
-
-/// The part with which `bytes` begin, and what follows it; nothing where it is damaged.
-fn first_part(bytes: &[u8]) -> Option<(PathBuf, BTreeMap<String, Entry>, &[u8])> {
+/// The folder and the lines of the part with which `bytes` begin, and what follows it; nothing where it is damaged.
+fn first_part(bytes: &[u8]) -> Option<(PathBuf, &str, &[u8])> {
     let end = bytes.iter().take(200).position(|byte| *byte == b'\n')?;
     let mut head = std::str::from_utf8(&bytes[..end]).ok()?.split(' ');
     let (PART, hash, len) = (head.next()?, head.next()?, head.next()?.parse::<usize>().ok()?) else { return None };
-    let rest = &bytes[end + 1..];
-    let body = rest.get(..len)?;
-    if blake3::hash(body).to_hex().as_str() != hash || rest.get(len) != Some(&b'\n') {
+    let body = bytes[end + 1..].get(..len)?;
+    if blake3::hash(body).to_hex().as_str() != hash {
         return None;
     }
-    let (root, entries) = serde_json::from_slice(body).ok()?;
-    Some((root, entries, &rest[len + 1..]))
+    let (root, lines) = std::str::from_utf8(body).ok()?.split_once('\n')?;
+    Some((serde_json::from_str(root).ok()?, lines, &bytes[end + 1 + len..]))
+}
+
+fn entry(line: &str) -> Option<(&str, Before<'_>)> {
+    let mut words = line.splitn(6, ' ');
+    let hash = words.next()?;
+    let (len, modified_ns) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let (changed_ns, file) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let fingerprint = Fingerprint { len, modified_ns, changed_ns, file };
+    Some((words.next()?, Before { fingerprint, hash, holds: AtomicBool::new(false) }))
 }

@@ -49,7 +49,9 @@ pub(super) fn explore<P: Send, T: Send, E: Send>(
                 }
                 Err(error) => search.failed = search.failed.take().or(Some(error)),
             }
-            more.notify_all();
+            if !search.open.is_empty() || search.busy == 0 || search.failed.is_some() {
+                more.notify_all();
+            }
         }
     };
     thread::scope(|scope| {

@@ -176,7 +176,7 @@ impl Placement<'_> {
         if known.is_some_and(|known| platform::fingerprint(&path, &meta) == *known) {
             return Ok(true);
         }
-        Ok(is_same(job, &Known::nothing(), name, (&path, &meta), item)?.is_some())
+        Ok(is_same(job, &Known::nothing(self.to), name, (&path, &meta), item)?.is_some())
     }
 
     /// The outermost of the folders that the target has not got, where what is staged there is of the release and nothing else.
@@ -201,7 +201,7 @@ impl Placement<'_> {
     /// Tells the next staging what was put in place, where it is what was read back when it was staged.
     fn keep_hashes(&self, moves: &[String]) {
         let Some(note) = self.note else { return };
-        let known = Known::nothing();
+        let known = Known::nothing(self.to);
         for name in moves {
             let (staged, item) = (note.staged.get(name), self.release.files.get(name));
             let path = inside(self.to, name);

@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
@@ -119,23 +118,25 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
         folders: make_folders(staging, &found)?,
         source: hashes.of(staging.from, staging.checksum),
         target: hashes.of(staging.to, staging.checksum),
-        tally: Tally::default(),
     };
-    each(&found, || Ok(()), |(): &mut (), found| work.tally.take(found, work.one(found)?))?;
+    let staged = work.all(&found)?;
     dress_some(&found, staging.dir, |name| work.folders.contains(name))?;
-    hashes.save([(staging.from, &work.source), (staging.to, &work.target)]);
+    hashes.save([&work.source, &work.target]);
     let read = work.source.read() + work.target.read();
-    let (manifest, tally) = (work.tally.manifest(&found), work.tally);
-    note.unchanged = tally.unchanged.into_inner().expect("the threads have ended");
-    note.staged = tally.staged.into_inner().expect("the threads have ended");
+    let folders = found.iter().filter(|found| found.kind == Kind::Folder).map(|folder| folder.name.clone()).collect();
+    let mut all = Staged { manifest: Manifest { version: 1, folders, ..Manifest::default() }, added: 0, changed: 0, bytes: 0, read };
+    for (found, one) in found.iter().zip(staged) {
+        if let Some(one) = one.into_inner() {
+            all.take(&mut note, &found.name, one);
+        }
+    }
     // Both are durable with everything else.
     note.save(staging.dir, |at, bytes| std::fs::write(at, bytes))?;
-    manifest.save_with(staging.dir, MANIFEST, |at, bytes| std::fs::write(at, bytes))?;
+    all.manifest.save_with(staging.dir, MANIFEST, |at, bytes| std::fs::write(at, bytes))?;
     sync_tree(staging.dir)?;
     let parent = staging.dir.parent().unwrap_or(staging.dir);
     sync_folder(parent).map_err(io_error("sync", parent))?;
-    let count = |counter: AtomicU64| counter.into_inner();
-    Ok(Staged { manifest, added: count(tally.added), changed: count(tally.changed), bytes: count(tally.bytes), read })
+    Ok(all)
 }
 
 /// Makes the folders of the release; where not all of it is staged, those that the target has not got. Returns which.
@@ -182,45 +183,20 @@ enum State {
     Added,
 }
 
-#[derive(Default)]
-struct Tally {
-    files: Mutex<BTreeMap<String, Item>>,
-    unchanged: Mutex<BTreeMap<String, Fingerprint>>,
-    staged: Mutex<BTreeMap<String, Fingerprint>>,
-    added: AtomicU64,
-    changed: AtomicU64,
-    bytes: AtomicU64,
-}
-
-impl Tally {
-    #[allow(clippy::unnecessary_wraps)] // its caller ends with what this returns
-    fn take(&self, found: &Found, one: Option<One>) -> Result<(), FileError> {
-        let Some(One { item, state, staged }) = one else { return Ok(()) };
-        let count = |counter: &AtomicU64| {
-            counter.fetch_add(1, Ordering::Relaxed);
-            self.bytes.fetch_add(item.size, Ordering::Relaxed);
-        };
+impl Staged {
+    fn take(&mut self, note: &mut StagedNote, name: &str, One { item, state, staged }: One) {
         match state {
-            State::Same(fingerprint) => insert(&self.unchanged, found, fingerprint),
-            State::Changed => count(&self.changed),
-            State::Added => count(&self.added),
+            State::Same(fingerprint) => {
+                note.unchanged.insert(name.to_owned(), fingerprint);
+            }
+            State::Changed => (self.changed, self.bytes) = (self.changed + 1, self.bytes + item.size),
+            State::Added => (self.added, self.bytes) = (self.added + 1, self.bytes + item.size),
         }
         if let Some(fingerprint) = staged {
-            insert(&self.staged, found, fingerprint);
+            note.staged.insert(name.to_owned(), fingerprint);
         }
-        insert(&self.files, found, item);
-        Ok(())
+        self.manifest.files.insert(name.to_owned(), item);
     }
-
-    fn manifest(&self, found: &[Found]) -> Manifest {
-        let folders = found.iter().filter(|found| found.kind == Kind::Folder).map(|folder| folder.name.clone()).collect();
-        let files = std::mem::take(&mut *self.files.lock().expect("no code panics while it holds this lock"));
-        Manifest { version: 1, files, folders, kept: None }
-    }
-}
-
-fn insert<T>(map: &Mutex<BTreeMap<String, T>>, found: &Found, value: T) {
-    map.lock().expect("no code panics while it holds this lock").insert(found.name.clone(), value);
 }
 
 /// What staging one file needs.
@@ -229,12 +205,25 @@ struct Work<'a> {
     staging: &'a Staging<'a>,
     links: Links,
     folders: HashSet<&'a str>,
-    source: Known,
-    target: Known,
-    tally: Tally,
+    source: Known<'a>,
+    target: Known<'a>,
 }
 
 impl Work<'_> {
+    /// What became of each of `found`, in their order.
+    fn all(&self, found: &[Found]) -> Result<Vec<OnceLock<One>>, FileError> {
+        let staged: Vec<OnceLock<One>> = found.iter().map(|_| OnceLock::new()).collect();
+        let places: Vec<(&Found, &OnceLock<One>)> = found.iter().zip(&staged).collect();
+        let one = |(): &mut (), (found, place): &(&Found, &OnceLock<One>)| {
+            if let Some(one) = self.one(found)? {
+                let _ = place.set(one);
+            }
+            Ok::<(), FileError>(())
+        };
+        each(&places, || Ok(()), one)?;
+        Ok(staged)
+    }
+
     fn one(&self, found: &Found) -> Result<Option<One>, FileError> {
         self.job.check()?;
         let deployed = if self.links.lead_to(&found.name) { None } else { Some(inside(self.staging.to, &found.name)) };
@@ -260,7 +249,7 @@ impl Work<'_> {
         // What is of another length is copied without reading it twice.
         let alike = |meta: &Metadata| meta.is_file() && meta.len() == found.meta.len() && platform::mode(meta) == found.mode();
         if !self.staging.whole && deployed.as_ref().is_some_and(|(_, meta)| alike(meta)) {
-            let hash = self.source.hash(&found.name, &found.path, &found.meta, || hash_found(self.job, found))?;
+            let hash = self.source.hash(&found.name, &found.path, &found.meta, || hash_found(self.job, found))?.into_owned();
             let item = Item { size: found.meta.len(), hash, mode: found.mode(), link: None };
             if let state @ State::Same(_) = self.compare(found, deployed.clone(), &item)? {
                 self.job.advance(item.size);
@@ -325,7 +314,7 @@ fn link_item(text: String, mode: u32) -> Item {
 /// It cannot be read.
 pub(super) fn is_same(
     job: &Job,
-    known: &Known,
+    known: &Known<'_>,
     name: &str,
     (path, meta): (&Path, &Metadata),
     item: &Item,

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps};
@@ -61,8 +62,9 @@ pub(crate) fn open_file_in(root: &Path, name: &str) -> io::Result<File> {
 /// A folder in `root`, reached through no link, and where to list it.
 pub(crate) fn listable(root: &Path, name: &str) -> io::Result<(OwnedFd, PathBuf)> {
     let folder = open_folder_to_list(root, name)?;
+    static HAS_NUMBERS: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/self/fd").is_dir());
     let by_number = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
-    let path = if by_number.exists() { by_number } else { if name.is_empty() { root.to_owned() } else { super::inside(root, name) } };
+    let path = if *HAS_NUMBERS { by_number } else { if name.is_empty() { root.to_owned() } else { super::inside(root, name) } };
     Ok((folder, path))
 }
 
