@@ -81,9 +81,9 @@ impl Deployed {
 pub(crate) fn plan(job: &Job, placement: &Placement<'_>, deployed: &Deployed) -> Result<Changes, FileError> {
     let release = placement.release;
     let known = [Some(release), deployed.old.as_ref(), deployed.begun.as_ref()].into_iter().flatten();
-    let links = Links::above(placement.to, known.flat_map(Manifest::names));
+    let links = Links::above(placement.to, known.flat_map(Manifest::names), &release.folders);
     let mut changes = Changes { moves: placement.moves(job, &links)?, ..Changes::default() };
-    changes.folders = release.folders.iter().filter(|name| !is_real_folder(&inside(placement.to, name))).cloned().collect();
+    changes.folders = release.folders.iter().filter(|name| !links.folder_is_there(name)).cloned().collect();
     changes.deletes = placement.obsolete(job, deployed, &links)?;
     changes.deletes = placement.orphans(&changes)?.into_iter().chain(std::mem::take(&mut changes.deletes)).collect();
     let old = [&deployed.old, &deployed.begun].into_iter().flatten();

@@ -17,7 +17,7 @@ use super::manifest::Item;
 use super::walk::Fingerprint;
 use super::{
     FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, Patterns, copy_file, discard, each, hash_file, inside, io_error,
-    is_own, is_real_folder, make_link, platform, present, read_file, size, sync_folder, walk, write_atomically,
+    is_own, make_link, platform, present, read_file, size, sync_folder, walk, write_atomically,
 };
 
 /// What is to be staged.
@@ -111,11 +111,13 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
     // First of all, so that whatever a crash leaves here is known as ours.
     note.save(staging.dir, write_atomically)?;
     job.expect_bytes(size(&found));
+    let folders = found.iter().filter(|found| found.kind == Kind::Folder).map(|folder| &folder.name);
+    let links = Links::above(staging.to, found.iter().map(|found| &found.name), folders);
     let work = Work {
         job,
         staging,
-        links: Links::above(staging.to, found.iter().map(|found| &found.name)),
-        folders: make_folders(staging, &found)?,
+        folders: make_folders(staging, &links, &found)?,
+        links,
         source: hashes.of(staging.from, staging.checksum),
         target: hashes.of(staging.to, staging.checksum),
     };
@@ -140,10 +142,9 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
 }
 
 /// Makes the folders of the release; where not all of it is staged, those that the target has not got. Returns which.
-fn make_folders<'a>(staging: &Staging<'_>, found: &'a [Found]) -> Result<HashSet<&'a str>, FileError> {
-    let all = staging.whole || !present(staging.to);
+fn make_folders<'a>(staging: &Staging<'_>, links: &Links, found: &'a [Found]) -> Result<HashSet<&'a str>, FileError> {
     let folders = found.iter().filter(|found| found.kind == Kind::Folder);
-    let missing = folders.filter(|folder| all || !is_real_folder(&inside(staging.to, &folder.name)));
+    let missing = folders.filter(|folder| staging.whole || !links.folder_is_there(&folder.name));
     let make = |folder: &'a Found| {
         let at = inside(staging.dir, &folder.name);
         std::fs::create_dir_all(&at).map_err(io_error("create", &at))?;
