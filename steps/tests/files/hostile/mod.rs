@@ -13,8 +13,10 @@ mod trees;
 mod zip;
 
 use std::collections::BTreeMap;
+#[cfg(unix)]
 use std::future::Future;
 use std::path::{Path, PathBuf};
+#[cfg(unix)]
 use std::time::Duration;
 
 use almaplan_engine::step::Failure;
