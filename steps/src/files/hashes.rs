@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::fs::{Metadata, OpenOptions};
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,6 +33,7 @@ const PART: &str = "almaplan-hashes-1";
 pub(crate) struct Hashes {
     file: PathBuf,
     bytes: Vec<u8>,
+    parts: Vec<(PathBuf, Range<usize>)>,
 }
 
 /// The hashes of the files of one folder: what the record knew, and what is known now.
@@ -54,24 +56,29 @@ impl Hashes {
     /// The record of the target `to`.
     pub fn load(to: &Path) -> Self {
         let file = beside(to, ".almaplan-hashes");
-        Self { bytes: read_file(&file).unwrap_or_default(), file }
+        let bytes = read_file(&file).unwrap_or_default();
+        let (mut parts, mut at) = (Vec::new(), 0);
+        while let Some((root, lines)) = part_at(&bytes, at) {
+            at = lines.end;
+            parts.push((root, lines));
+        }
+        Self { file, bytes, parts }
     }
 
     /// What is known of the files in `root`; with `distrust` nothing is.
     pub fn of<'a>(&'a self, root: &'a Path, distrust: bool) -> Known<'a> {
         let mut known = Known::nothing(root);
-        for (of, lines) in self.parts().0.into_iter().filter(|_| !distrust) {
-            if of == root {
-                known.before.extend(lines.lines().filter_map(entry));
-            }
+        for (_, lines) in self.parts.iter().filter(|(of, _)| of == root && !distrust) {
+            let text = std::str::from_utf8(&self.bytes[lines.clone()]).unwrap_or_default();
+            known.before.extend(text.lines().filter_map(entry));
         }
         known
     }
 
     /// Writes the record anew, where it says something else already. Not durable by itself.
     pub fn save(&self, known: [&Known<'_>; 2]) {
-        let (parts, whole) = self.parts();
-        if whole && parts.len() == known.len() && known.iter().all(|known| known.is_as_before()) {
+        let whole = self.parts.last().is_some_and(|(_, lines)| lines.end == self.bytes.len());
+        if whole && self.parts.len() == known.len() && known.iter().all(|known| known.is_as_before()) {
             return;
         }
         let text: String = known.map(Known::part).concat();
@@ -86,16 +93,6 @@ impl Hashes {
             let opened = OpenOptions::new().append(true).open(beside(to, ".almaplan-hashes"));
             let _ = opened.and_then(|mut file| file.write_all(known.part().as_bytes()));
         }
-    }
-
-    /// The parts up to the first that is damaged, and whether none is.
-    fn parts(&self) -> (Vec<(PathBuf, &str)>, bool) {
-        let (mut parts, mut rest) = (Vec::new(), self.bytes.as_slice());
-        while let Some((root, lines, after)) = first_part(rest) {
-            parts.push((root, lines));
-            rest = after;
-        }
-        (parts, rest.is_empty())
     }
 }
 
@@ -171,17 +168,19 @@ impl<'a> Known<'a> {
     }
 }
 
-/// The folder and the lines of the part with which `bytes` begin, and what follows it; nothing where it is damaged.
-fn first_part(bytes: &[u8]) -> Option<(PathBuf, &str, &[u8])> {
-    let end = bytes.iter().take(200).position(|byte| *byte == b'\n')?;
-    let mut head = std::str::from_utf8(&bytes[..end]).ok()?.split(' ');
-    let (PART, hash, len) = (head.next()?, head.next()?, head.next()?.parse::<usize>().ok()?) else { return None };
-    let body = bytes[end + 1..].get(..len)?;
+/// The folder and the lines of the part that begins there; nothing where it is damaged.
+fn part_at(bytes: &[u8], at: usize) -> Option<(PathBuf, Range<usize>)> {
+    let line = |from: usize| bytes[from..].iter().position(|byte| *byte == b'\n').map(|len| from..from + len);
+    let head = line(at)?;
+    let mut words = std::str::from_utf8(&bytes[head.clone()]).ok()?.split(' ');
+    let (PART, hash, len) = (words.next()?, words.next()?, words.next()?.parse::<usize>().ok()?) else { return None };
+    let begin = head.end + 1;
+    let body = bytes.get(begin..begin.checked_add(len)?)?;
     if blake3::hash(body).to_hex().as_str() != hash {
         return None;
     }
-    let (root, lines) = std::str::from_utf8(body).ok()?.split_once('\n')?;
-    Some((serde_json::from_str(root).ok()?, lines, &bytes[end + 1 + len..]))
+    let root = line(begin).filter(|root| root.end < begin + len)?;
+    Some((serde_json::from_slice(&bytes[root.clone()]).ok()?, root.end + 1..begin + len))
 }
 
 fn entry(line: &str) -> Option<(&str, Before<'_>)> {
