@@ -224,7 +224,7 @@ fn forget(value: &mut Value) {
     match value {
         Value::Object(map) => {
             for (key, value) in map.iter_mut() {
-                let by_chance = ["pid", "started", "latency", "sha256", "bytes", "ready_ms"].contains(&key.as_str());
+                let by_chance = ["pid", "started", "latency", "sha256", "bytes", "read", "ready_ms"].contains(&key.as_str());
                 if by_chance || (cfg!(windows) && key == "forced") { *value = Value::Null } else { forget(value) }
             }
             if map.get("name").is_some_and(|name| name == "pid") {
