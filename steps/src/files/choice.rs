@@ -12,6 +12,9 @@ use super::{
     set_file_mode, size, sync_tree,
 };
 
+/// How many files of one folder a thread makes before another may go on with it.
+const GROUP: usize = 32;
+
 /// What the restored folder will have.
 pub(crate) struct Choice<'a> {
     /// From the archive.
@@ -85,7 +88,14 @@ impl Choice<'_> {
         // One long file at the end would keep one thread busy, and the others waiting for it.
         files.sort_by_key(|entry| Reverse(entry.size >> 20));
         for entries in [files, links] {
-            each(&entries, || Ok(archive.handle()?), |handle: &mut Handle, entry| extract(job, archive, handle, entry, at))?;
+            // Who makes a file in a folder keeps all others out of it for that long.
+            let groups: Vec<&[&Entry]> =
+                entries.chunk_by(|a, b| folder_of(a) == folder_of(b)).flat_map(|group| group.chunks(GROUP)).collect();
+            each(
+                &groups,
+                || Ok(archive.handle()?),
+                |handle: &mut Handle, group| group.iter().try_for_each(|entry| extract(job, archive, handle, entry, at)),
+            )?;
         }
         copy_files(job, &self.current, at)?;
         self.dress_folders(at)?;
@@ -104,6 +114,10 @@ impl Choice<'_> {
         }
         Ok(())
     }
+}
+
+fn folder_of(entry: &Entry) -> &str {
+    entry.name.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 fn extract(job: &Job, archive: &Archive, handle: &mut Handle, entry: &Entry, root: &Path) -> Result<(), FileError> {
