@@ -84,7 +84,9 @@ impl Hashes {
         let text: String = known.map(Known::part).concat();
         let unfinished = beside(&self.file, ".new");
         // Who cannot keep hashes reads files again.
-        let _ = std::fs::write(&unfinished, text).and_then(|()| platform::rename(&unfinished, &self.file));
+        if std::fs::write(&unfinished, text).and_then(|()| platform::rename(&unfinished, &self.file)).is_err() {
+            let _ = std::fs::remove_file(&unfinished);
+        }
     }
 
     /// Adds what was put in place in `to`, to what a stage left there.
