@@ -139,15 +139,14 @@ fn in_order(mistakes: &[MistakeView]) -> Vec<&MistakeView> {
     ordered
 }
 
-/// The source with what would act on a terminal replaced, byte for byte, so that spans still fit.
+/// The source with what would act on a terminal replaced, byte for byte, so that spans still fit. That of a line's end too: an excerpt
+/// may be cut before its `\n`.
 fn shown(source: &str) -> String {
     let mut shown = String::with_capacity(source.len());
-    let mut chars = source.chars().peekable();
-    while let Some(c) = chars.next() {
-        let ends_line = c == '\n' || c == '\r' && chars.peek() == Some(&'\n');
+    for c in source.chars() {
         match c {
-            '\t' => shown.push(c),
-            c if ends_line || !is_unseen(c) => shown.push(c),
+            '\t' | '\n' => shown.push(c),
+            c if !is_unseen(c) => shown.push(c),
             // Three bytes, as most of what deceives.
             c if c.len_utf8() == 3 => shown.push(char::REPLACEMENT_CHARACTER),
             c => shown.extend(std::iter::repeat_n(' ', c.len_utf8())),
@@ -319,6 +318,19 @@ mod tests {
                     assert!(!shown.contains("Failed to read"), "{source:?} {start}..{end}:\n{shown}");
                     to_json("p.toml", source, &mistakes);
                 }
+            }
+        }
+    }
+
+    // A long line was cut between the two bytes of its end, and the first of them was printed.
+    #[test]
+    fn a_long_line_of_windows_that_is_cut_at_its_end_leaves_nothing_that_acts() {
+        let words = sample::words(Tongue::En);
+        for beside in MOST_BESIDE - 4..MOST_BESIDE + 4 {
+            let source = format!("a = 1 # {}\r\nb = 2\r\n", "x".repeat(beside));
+            for start in 0..12 {
+                let shown = text(&words, 80, "p.toml", &source, &[mistake("odd", Severity::Error, start..start + 1, "something odd")]);
+                assert!(!shown.contains('\r'), "{beside} {start}: {shown:?}");
             }
         }
     }
