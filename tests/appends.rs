@@ -17,7 +17,7 @@ use almaplan_engine::event::{Event, Fact, Part, RunFact, RunId, StepId};
 use almaplan_engine::sqlite::Store;
 use almaplan_steps::process;
 use serde_json::Value;
-use support::hand::example;
+use support::example::example;
 use support::place::Place;
 use support::{CRASHED, Said, http, run, tree};
 

@@ -132,7 +132,7 @@ impl Said {
 }
 
 fn stand_in() -> PathBuf {
-    support::hand::example("stand_in")
+    support::example::example("stand_in")
 }
 
 fn free_port() -> u16 {

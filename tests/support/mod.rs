@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod example;
 pub mod hand;
 pub mod place;
 
