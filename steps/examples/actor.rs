@@ -63,7 +63,8 @@ fn act<'a>(verb: &str, words: &mut impl Iterator<Item = &'a str>, children: &mut
         "read" => drop(std::io::stdin().read_to_end(&mut Vec::new())?),
         "work" => work(number(words)?),
         "sleep" => std::thread::sleep(Duration::from_secs(60)),
-        "tell" => tell(&words.collect::<Vec<_>>())?,
+        // Of what follows, so many words.
+        "tell" => tell(&so_many(words)?)?,
         _ => return Err("there is no such thing to do".into()),
     }
     Ok(())
@@ -74,10 +75,14 @@ fn number<'a, T: std::str::FromStr>(words: &mut impl Iterator<Item = &'a str>) -
 }
 
 fn command<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<Command, Box<dyn std::error::Error>> {
-    let count = number(words)?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(words.take(count));
+    command.args(so_many(words)?);
     Ok(command)
+}
+
+fn so_many<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<Vec<&'a str>, &'static str> {
+    let count = number(words)?;
+    Ok(words.take(count).collect())
 }
 
 #[cfg(windows)]
@@ -116,7 +121,7 @@ fn holds(file: &str, text: &str) -> Done {
     if found == text { Ok(()) } else { Err(format!("{file} holds {found:?}").into()) }
 }
 
-/// Its arguments, the name of its folder, three variables and its input.
+/// These words, the name of its folder, three variables and its input.
 fn tell(args: &[&str]) -> Done {
     let folder = std::env::current_dir()?;
     let variables = ["A", "HOME", "x.y"].map(|name| std::env::var(name).ok());

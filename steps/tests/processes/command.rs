@@ -1,15 +1,21 @@
 //! The kind `command`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(unix)]
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 use std::time::{Duration, Instant};
 
-use almaplan_engine::step::{Context, OnInterrupt, Step};
-use almaplan_engine::update::Update;
+use almaplan_engine::step::{OnInterrupt, Step};
+#[cfg(unix)]
+use almaplan_engine::{step::Context, update::Update};
 use almaplan_steps::command::Command;
 use serde_json::json;
 
-use crate::common::{context, kind, pid_in, runs, sh, until};
+#[cfg(unix)]
+use crate::common::sh;
+use crate::common::{acting, actor, context, kind, pid_in, runs, until};
 
 #[tokio::test]
 async fn arguments_environment_and_output_arrive_as_they_are() {
@@ -17,32 +23,42 @@ async fn arguments_environment_and_output_arrive_as_they_are() {
     std::fs::create_dir(folder.path().join("in here")).unwrap();
     let (cx, _, seen) = context(folder.path());
     let command: Command = kind(json!({
-        "program": "python3",
-        "args": ["-c", "import os,sys; print(sys.argv[1:], os.getcwd().endswith('in here'), [os.environ.get(n) for n in ('A','HOME','x.y')], repr(sys.stdin.read())); print('é', file=sys.stderr); sys.exit(3)", 5000, true, "a b'\"$(x)"],
+        "program": actor(),
+        "args": ["complain", "é", "tell", 5, 5000, true, "a b'\"$(x)", "", "c\\", "exit", 3],
         "cwd": "in here",
         "env": { "A": 1, "HOME": null, "x.y": "dotted" },
-        "success_codes": [0, 3],
+        "success_codes": [3],
     }));
     let output = command.run(&cx).await.unwrap();
     assert_eq!(output.code, 3);
-    assert_eq!(output.stdout, "['5000', 'true', 'a b\\'\"$(x)'] True ['1', None, 'dotted'] ''\n");
+    assert_eq!(
+        output.stdout,
+        "[\"5000\", \"true\", \"a b'\\\"$(x)\", \"\", \"c\\\\\"] \"in here\" [Some(\"1\"), None, Some(\"dotted\")] \"\"\n"
+    );
     assert_eq!(output.stderr, "é\n");
     let mut lines = seen.lines();
     lines.sort();
     assert_eq!(lines, [output.stdout.trim_end(), "é"]);
     assert_eq!(seen.spawned().len(), 1);
-    assert!(seen.spawned()[0].program.ends_with("python3"), "it names the program, not what held it: {:?}", seen.spawned());
+    assert!(seen.spawned()[0].program.contains("actor"), "it names the program, not what held it: {:?}", seen.spawned());
 }
 
 #[tokio::test]
 async fn a_failure_says_how_it_ended_and_shows_the_last_lines() {
     let folder = tempfile::tempdir().unwrap();
     let (cx, ..) = context(folder.path());
-    let failure = kind::<Command>(sh("seq 30; exit 7")).run(&cx).await.unwrap_err();
-    assert_eq!(failure.message, "`sh` ended with exit code 7");
+    let failure = kind::<Command>(acting(&["count", "30", "exit", "7"])).run(&cx).await.unwrap_err();
+    assert_eq!(failure.message, format!("`{}` ended with exit code 7", actor().display()));
     assert!(!failure.clean);
     assert_eq!(failure.tail, (11..=30).map(|n| n.to_string()).collect::<Vec<_>>());
+}
 
+// There are no signals elsewhere.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_failure_names_the_signal_that_ended_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cx, ..) = context(folder.path());
     let failure = kind::<Command>(sh("kill -KILL $$")).run(&cx).await.unwrap_err();
     assert_eq!(failure.message, "`sh` was ended by signal 9 (SIGKILL)");
 }
@@ -56,8 +72,8 @@ async fn a_program_that_is_not_there_is_a_clean_failure_that_names_it() {
         (json!({ "program": "no-such-program" }), "`no-such-program` was not found in PATH"),
         (json!({ "program": "./no-such-script" }), "`./no-such-script` was not found"),
         (json!({ "program": "./plain.txt" }), "plain.txt is not an executable file"),
-        (json!({ "program": "sh", "cwd": "no/such/folder" }), "no/such/folder does not exist"),
-        (json!({ "program": "sh", "env": { "PATH": "/nowhere" } }), "in PATH (/nowhere)"),
+        (json!({ "program": actor(), "cwd": "no/such/folder" }), "no/such/folder does not exist"),
+        (json!({ "program": "actor", "env": { "PATH": "/nowhere" } }), "in PATH (/nowhere)"),
     ] {
         let failure = kind::<Command>(with).run(&cx).await.unwrap_err();
         assert!(failure.clean && failure.message.contains(says), "{failure:?}");
@@ -69,8 +85,13 @@ async fn a_program_that_is_not_there_is_a_clean_failure_that_names_it() {
 async fn a_stopped_command_takes_its_grandchildren_along_even_those_that_tried_to_leave() {
     let folder = tempfile::tempdir().unwrap();
     let (cx, stop, _) = context(folder.path());
-    let command: Command = kind(sh(
-        "(sh -c 'echo $$ > stubborn; trap \"\" TERM; while :; do sleep 1; done') & (env -i sh -c 'echo $$ > forgetful; exec /bin/sleep 60') & setsid sh -c 'echo $$ > runaway; exec sleep 60' & wait",
+    let command: Command = kind(acting(
+        &[
+            ["start", "6", "start", "4", "stubborn", "pid", "stubborn", "sleep"].as_slice(),
+            &["start", "5", "start-forgetful", "3", "pid", "forgetful", "sleep"],
+            &["start-runaway", "3", "pid", "runaway", "sleep", "wait"],
+        ]
+        .concat(),
     ));
     let command = Command { grace: almaplan_steps::human::DurationOr(std::time::Duration::from_millis(300)), ..command };
     let work = tokio::spawn(async move { command.run(&cx).await });
@@ -87,7 +108,9 @@ async fn a_stopped_command_takes_its_grandchildren_along_even_those_that_tried_t
     assert!(!children.iter().any(|pid| runs(*pid)), "they are gone when it returns, not some time later");
 }
 
-/// Where the limit is: nothing tells any more whose such a daemon is. Whoever finds a way to tell deletes this test.
+/// Where the limit is: nothing tells any more whose such a daemon is. Whoever finds a way to tell deletes this test. On Windows its
+/// job tells.
+#[cfg(unix)]
 #[tokio::test]
 async fn a_daemon_without_its_session_its_environment_and_its_parents_is_out_of_reach() {
     let folder = tempfile::tempdir().unwrap();
@@ -104,7 +127,7 @@ async fn a_daemon_without_its_session_its_environment_and_its_parents_is_out_of_
 async fn an_attempt_that_is_torn_down_leaves_nothing_running() {
     let folder = tempfile::tempdir().unwrap();
     let (cx, ..) = context(folder.path());
-    let work = tokio::spawn(async move { kind::<Command>(sh("sh -c 'echo $$ > child; exec sleep 60'; true")).run(&cx).await });
+    let work = tokio::spawn(async move { kind::<Command>(acting(&["start", "3", "pid", "child", "sleep", "wait"])).run(&cx).await });
     let child = pid_in(&folder.path().join("child")).await;
     work.abort();
     until("the child's end", || !runs(child)).await;
@@ -114,17 +137,18 @@ async fn an_attempt_that_is_torn_down_leaves_nothing_running() {
 async fn a_command_that_succeeds_does_not_leave_children_behind() {
     let folder = tempfile::tempdir().unwrap();
     let (cx, _, seen) = context(folder.path());
+    let command: Command = kind(acting(&["start", "3", "pid", "child", "sleep", "until", "child", "say", "done"]));
     let begun = Instant::now();
-    let output = kind::<Command>(sh("sleep 60 & echo $! > child; echo done")).run(&cx).await.unwrap();
+    let output = command.run(&cx).await.unwrap();
     assert_eq!(output.stdout, "done\n");
     assert!(!runs(pid_in(&folder.path().join("child")).await));
     assert!(begun.elapsed() < Duration::from_secs(10), "it does not wait for the child's sixty seconds");
-    assert!(seen.notes().iter().any(|note| note.contains("sleep 60")), "{:?}", seen.notes());
+    assert!(seen.notes().iter().any(|note| note.contains("child sleep")), "{:?}", seen.notes());
 }
 
 #[test]
 fn only_what_says_that_it_may_be_repeated_is_run_again_after_an_interruption() {
-    assert_eq!(kind::<Command>(sh("true")).on_interrupt(), OnInterrupt::Ask);
+    assert_eq!(kind::<Command>(acting(&[])).on_interrupt(), OnInterrupt::Ask);
     assert_eq!(kind::<Command>(json!({ "program": "true", "idempotent": true })).on_interrupt(), OnInterrupt::Rerun);
 }
 
@@ -134,15 +158,18 @@ async fn a_file_for_the_output_is_replaced_whole_or_not_at_all() {
     let file = folder.path().join("dump.sql");
     std::fs::write(&file, "old").unwrap();
     let (cx, ..) = context(folder.path());
-    let command = |line| kind::<Command>(json!({ "program": line, "shell": true, "stdout": "dump.sql" }));
-    command("echo half; exit 1").run(&cx).await.unwrap_err();
+    let line = |words| format!("\"{}\" {words}", actor().display());
+    let command = |words| kind::<Command>(json!({ "program": line(words), "shell": true, "stdout": "dump.sql" }));
+    command("say half exit 1").run(&cx).await.unwrap_err();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "old");
-    let output = command("test \"$(cat dump.sql)\" = old && echo new").run(&cx).await.unwrap();
+    let output = command("holds dump.sql old say new").run(&cx).await.unwrap();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "new\n");
     assert_eq!(output.stdout, "");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no leftovers");
 }
 
+// Read where Linux tells it.
+#[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_stays_flat_however_much_is_printed() {
     let folder = tempfile::tempdir().unwrap();
@@ -167,6 +194,7 @@ async fn memory_stays_flat_however_much_is_printed() {
 }
 
 /// In kB.
+#[cfg(unix)]
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();

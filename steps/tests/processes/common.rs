@@ -1,7 +1,8 @@
 //! What all these tests need: a context that remembers, and conditions to wait for.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use almaplan_engine::event::{Part, RunId, StepId};
@@ -111,7 +112,40 @@ pub fn kind<S: almaplan_engine::step::Step>(with: Value) -> S {
     serde_json::from_value(with).unwrap()
 }
 
+/// `examples/actor.rs`, built: what these tests start.
+pub fn actor() -> &'static Path {
+    static ACTOR: OnceLock<PathBuf> = OnceLock::new();
+    ACTOR.get_or_init(|| {
+        let actor = crate::example::example("actor");
+        almaplan_steps::process::send_errands_to(actor.clone());
+        actor
+    })
+}
+
+/// What it does, as inputs of `command`.
+pub fn acting(words: &[&str]) -> Value {
+    json!({ "program": actor(), "args": words })
+}
+
+/// What it does, as a program of its own that hears nothing of us.
+pub fn acts(words: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new(actor());
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // A console of its own, as Ctrl+C goes to everybody on one.
+    #[cfg(windows)]
+    std::os::windows::process::CommandExt::creation_flags(&mut command, 0x0800_0000);
+    command
+}
+
+/// Kills `pid` alone.
+pub fn kill(pid: u32) {
+    let pid = pid.to_string();
+    let (program, args) = if cfg!(windows) { ("taskkill", ["/F", "/PID", &pid]) } else { ("sh", ["-c", "kill -KILL $0", &pid]) };
+    assert!(std::process::Command::new(program).args(args).stdout(Stdio::null()).status().unwrap().success());
+}
+
 /// `sh -c LINE`, as inputs of `command`.
+#[cfg(unix)]
 pub fn sh(line: &str) -> Value {
     json!({ "program": "sh", "args": ["-c", line] })
 }
@@ -137,9 +171,10 @@ pub fn runs(pid: u32) -> bool {
     almaplan_steps::process::identify(pid).is_some()
 }
 
+#[cfg(unix)]
 /// The interpreter itself: `python3` may be a script that becomes it only after a while.
 pub fn python() -> &'static Path {
-    static PYTHON: std::sync::OnceLock<std::path::PathBuf> = std::sync::OnceLock::new();
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let output = std::process::Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().into()

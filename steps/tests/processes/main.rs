@@ -1,13 +1,19 @@
 //! Processes: real ones, on real ports.
-#![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
 mod command;
 mod common;
+#[path = "../../../tests/support/example.rs"]
+mod example;
 mod gate;
+#[cfg(unix)]
 #[path = "../../../tests/support/namespace.rs"]
 mod namespace;
+// Linux alone lets choose the next pid.
+#[cfg(unix)]
 mod reuse;
 mod service;
+// Its stand-ins for the tools of all managers are a script.
+#[cfg(unix)]
 mod service_control;
 mod watch;

@@ -12,7 +12,7 @@ use almaplan_steps::start_service::{StartService, StartServiceOutput};
 use almaplan_steps::stop_service::{StopService, StopServiceOutput};
 use serde_json::{Map, Value, json};
 
-use crate::common::{Seen, context, context_after, kind, pid_in, python, runs, until};
+use crate::common::{Seen, actor, acts, context, context_after, kill, kind, pid_in, runs, until};
 
 const STARTER: &str = "ALMAPLAN_TEST_STARTER";
 
@@ -26,7 +26,8 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("server.py"), include_str!("server.py")).unwrap();
+        // Built before anything is timed.
+        actor();
         // Found and let go again; what takes it in between fails the test loudly.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         Self { folder, port, by_hand: Vec::new() }
@@ -37,7 +38,7 @@ impl Place {
     }
 
     fn with(&self, mode: &str) -> Value {
-        json!({ "program": "python3", "args": ["server.py", self.port, mode], "port": self.port, "log": "logs/out.log", "deadline": "20s" })
+        json!({ "program": actor(), "args": ["serve", self.port, mode], "port": self.port, "log": "logs/out.log", "deadline": "20s" })
     }
 
     async fn start(&self, mode: &str) -> Result<StartServiceOutput, Failure> {
@@ -53,9 +54,7 @@ impl Place {
 
     /// As a person would start it, without almaplan; returns once it listens, unless it never does.
     async fn by_hand(&mut self, mode: &str) -> u32 {
-        let mut command = std::process::Command::new(python());
-        command.args(["server.py", &self.port.to_string(), mode]).current_dir(self.path()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().unwrap();
+        let child = acts(&["serve", &self.port.to_string(), mode]).current_dir(self.path()).spawn().unwrap();
         let pid = child.id();
         self.by_hand.push(child);
         if mode != "idle" {
@@ -91,14 +90,14 @@ async fn a_service_whose_child_listens_is_stopped_by_its_root() {
     let listener = process::listeners(place.port).unwrap()[0].pid;
     assert_ne!(listener, started.pid, "it is the child that listens");
 
-    let (stopped, seen) = place.stop(json!({ "expect": "server.py" })).await;
+    let (stopped, seen) = place.stop(json!({ "expect": "serve" })).await;
     let stopped = stopped.unwrap();
     assert_eq!(stopped.pid, Some(started.pid));
     assert!(!stopped.forced);
     assert!(!runs(started.pid) && !runs(listener));
     assert!(!process::is_listened_on(place.port).unwrap());
     assert_eq!(seen.recorded()["pid"], json!(started.pid));
-    assert_eq!(seen.recorded()["args"], json!(["server.py", place.port.to_string(), "parent"]));
+    assert_eq!(seen.recorded()["args"], json!(["serve", place.port.to_string(), "parent"]));
 }
 
 #[tokio::test]
@@ -156,7 +155,7 @@ async fn a_stranger_on_the_port_is_left_alone_and_named() {
     let (stopped, seen) = place.stop(json!({ "expect": ["waitress", "/srv/production"] })).await;
     let failure = stopped.unwrap_err();
     assert!(failure.clean);
-    for part in [&format!("port {}", place.port), &format!("pid {stranger}"), "server.py"] {
+    for part in [&format!("port {}", place.port), &format!("pid {stranger}"), "actor"] {
         assert!(failure.message.contains(part), "{part}: {}", failure.message);
     }
     assert!(runs(stranger));
@@ -179,6 +178,8 @@ async fn a_stubborn_service_is_forced_with_everything_below_it() {
     assert!(!tree.into_iter().any(runs));
 }
 
+// Only signals suspend a process as a whole.
+#[cfg(unix)]
 #[tokio::test]
 async fn a_suspended_service_is_woken_to_end_by_itself() {
     let mut place = Place::new();
@@ -199,7 +200,7 @@ async fn a_port_that_is_taken_again_each_time_is_not_free() {
 #[tokio::test]
 async fn a_log_is_appended_to_and_its_size_before_the_start_is_kept() {
     let place = Place::new();
-    let log = place.path().join("logs/out.log");
+    let log = place.path().join("logs").join("out.log");
     fs::create_dir(log.parent().unwrap()).unwrap();
     fs::write(&log, "what the version before said\n").unwrap();
     let started = place.start("").await.unwrap();
@@ -244,7 +245,7 @@ async fn a_known_pid_is_stopped_before_it_listens_but_not_if_it_is_a_stranger_by
     assert_eq!((stopped.pid, runs(pid)), (None, true), "after a reboot the pid may be anybody's");
     let stopped = place.stop(json!({ "pid": pid })).await.0.unwrap();
     assert_eq!((stopped.pid, runs(pid)), (None, true), "nor is a bare pid proof");
-    let stopped = place.stop(json!({ "pid": pid, "expect": "server.py" })).await.0.unwrap();
+    let stopped = place.stop(json!({ "pid": pid, "expect": "actor" })).await.0.unwrap();
     assert_eq!((stopped.pid, runs(pid)), (Some(pid), false));
 }
 
@@ -256,7 +257,7 @@ async fn a_service_that_dies_fails_at_once_with_its_last_words() {
     let begun = Instant::now();
     let failure = place.start("broken").await.unwrap_err();
     assert!(begun.elapsed() < Duration::from_secs(10));
-    assert!(failure.message.contains("`python3` ended with exit code 4 before it listened"), "{}", failure.message);
+    assert!(failure.message.contains("` ended with exit code 4 before it listened"), "{}", failure.message);
     assert_eq!(failure.tail, ["starting broken", "Traceback: no such table"]);
     assert!(!failure.clean);
 }
@@ -295,7 +296,7 @@ async fn a_live_process_of_an_earlier_attempt_is_taken_over_and_a_dead_one_repla
     let (cx, _, seen) = context(place.path());
     let first = kind::<StartService>(place.with("")).run(&cx).await.unwrap();
     let (recorded, processes) = (seen.recorded(), seen.spawned());
-    assert_eq!(recorded["log_offsets"], json!({ place.path().join("logs/out.log").to_str().unwrap(): 0 }));
+    assert_eq!(recorded["log_offsets"], json!({ place.path().join("logs").join("out.log").to_str().unwrap(): 0 }));
 
     let (cx, _, seen) = context_after(place.path(), recorded.clone(), processes.clone());
     let second = kind::<StartService>(place.with("")).run(&cx).await.unwrap();
@@ -332,10 +333,16 @@ async fn a_starter_that_goes_on() {
 async fn a_started_service_outlives_its_starter_and_holds_nothing_of_it() {
     let place = Place::new();
     fs::write(place.path().join("with.json"), place.with("").to_string()).unwrap();
-    let mut starter = std::process::Command::new("sh")
-        // A file that the starter was handed, without the flag that would close it.
-        .args(["-c", "exec 7>held; exec \"$0\" --exact service::a_starter_that_goes_on"])
-        .arg(std::env::current_exe().unwrap())
+    let starter = std::process::Command::new(std::env::current_exe().unwrap());
+    // A file that the starter was handed, without the flag that would close it.
+    #[cfg(unix)]
+    let mut starter = {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "exec 7>held; exec \"$0\" \"$@\""]).arg(starter.get_program());
+        shell
+    };
+    let mut starter = { starter }
+        .args(["--exact", "service::a_starter_that_goes_on"])
         .current_dir(place.path())
         .env(STARTER, place.path())
         .stdout(Stdio::null())
@@ -347,6 +354,13 @@ async fn a_started_service_outlives_its_starter_and_holds_nothing_of_it() {
 
     assert!(Machine::new(None).answers(&format!("http://127.0.0.1:{}/", place.port)).await);
     assert!(place.is_served_by(pid));
+    #[cfg(unix)]
+    assert_holds_nothing(&place, pid);
+}
+
+/// Of whoever started `pid`.
+#[cfg(unix)]
+fn assert_holds_nothing(place: &Place, pid: u32) {
     let open = |descriptor: &str| fs::read_link(format!("/proc/{pid}/fd/{descriptor}")).unwrap();
     assert_eq!(open("0"), Path::new("/dev/null"));
     assert_eq!((open("1"), open("2")), (place.path().join("logs/out.log"), place.path().join("logs/out.log")));
@@ -370,8 +384,7 @@ async fn the_machine_ends_what_a_dead_process_left_and_nobody_of_another_boot() 
     machine.end(&ProcessIdentity { boot: "another".to_owned(), ..identity.clone() }).await.unwrap();
     assert!(runs(identity.pid) && runs(listener));
 
-    let kill = std::process::Command::new("kill").args(["-KILL", &identity.pid.to_string()]).status().unwrap();
-    assert!(kill.success());
+    kill(identity.pid);
     until("the root's end", || !runs(identity.pid)).await;
     assert!(runs(listener), "an orphan");
     machine.end(&identity).await.unwrap();
@@ -391,11 +404,13 @@ async fn an_answer_is_any_status_below_500() {
     assert!(!machine.answers("no url").await);
 }
 
+// The link is one that unix makes.
+#[cfg(unix)]
 #[tokio::test]
 async fn the_interpreter_of_a_virtual_environment_stays_that_one() {
     let place = Place::new();
     let link = place.path().join("venv-python");
-    std::os::unix::fs::symlink(python(), &link).unwrap();
+    std::os::unix::fs::symlink(actor(), &link).unwrap();
     let mut with = place.with("");
     with["program"] = json!("./venv-python");
     kind::<StartService>(with).run(&context(place.path()).0).await.unwrap();

@@ -1,13 +1,13 @@
 //! The kind `watch`.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use almaplan_engine::step::Step;
 use almaplan_steps::watch::Watch;
 use serde_json::json;
 
-use crate::common::{context, kind, python as interpreter, until};
+use crate::common::{acts, context, kind, until};
 
 /// Ended with the test.
 struct Ended(Child);
@@ -19,21 +19,17 @@ impl Drop for Ended {
     }
 }
 
-fn python(code: &str) -> Ended {
-    Ended(Command::new(interpreter()).args(["-c", code]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
+fn started(words: &[&str]) -> Ended {
+    Ended(acts(words).stdin(Stdio::piped()).spawn().unwrap())
 }
 
 /// A parent that does nothing, whose child works; the child ends with the parent's input.
-const WORKING_CHILD: &str = "
-import subprocess, sys
-child = subprocess.Popen([sys.executable, '-c', 'import threading, sys, os; threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0))).start(); b = bytearray(80 << 20)\\nwhile True: pass'])
-child.wait()
-";
+const WORKING_CHILD: [&str; 5] = ["start", "2", "work", "80", "wait"];
 
 #[tokio::test]
 async fn the_whole_tree_is_measured() {
-    let service = python(WORKING_CHILD);
-    let (cx, ..) = context("/".as_ref());
+    let service = started(&WORKING_CHILD);
+    let (cx, ..) = context(&std::env::temp_dir());
     let watch: Watch = kind(json!({ "pid": service.0.id(), "for": "2s", "interval": "200ms" }));
     let seen = watch.run(&cx).await.unwrap();
     assert!(seen.samples >= 3, "{seen:?}");
@@ -44,8 +40,8 @@ async fn the_whole_tree_is_measured() {
 
 #[tokio::test]
 async fn a_limit_is_exceeded_only_three_times_in_a_row() {
-    let service = python(WORKING_CHILD);
-    let (cx, ..) = context("/".as_ref());
+    let service = started(&WORKING_CHILD);
+    let (cx, ..) = context(&std::env::temp_dir());
     let watch = |more: serde_json::Value| {
         let mut with = json!({ "pid": service.0.id(), "for": "20s", "interval": "200ms" });
         with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -61,8 +57,8 @@ async fn a_limit_is_exceeded_only_three_times_in_a_row() {
 
 #[tokio::test]
 async fn a_process_that_ends_is_noticed_long_before_the_next_look() {
-    let mut service = python("import sys; sys.stdin.read()");
-    let (cx, ..) = context("/".as_ref());
+    let mut service = started(&["read"]);
+    let (cx, ..) = context(&std::env::temp_dir());
     let begun = Instant::now();
     let watch: Watch = kind(json!({ "pid": service.0.id(), "for": "60s", "interval": "30s" }));
     // The first poll of the watch has looked at the process before it is killed. Not waited for: a zombie counts as ended.
@@ -75,7 +71,7 @@ async fn a_process_that_ends_is_noticed_long_before_the_next_look() {
     );
 
     service.0.wait().unwrap();
-    let (cx, ..) = context("/".as_ref());
+    let (cx, ..) = context(&std::env::temp_dir());
     let failure = kind::<Watch>(json!({ "pid": service.0.id() })).run(&cx).await.unwrap_err();
     assert!(failure.message.contains("does not run"), "{failure}");
     assert!(kind::<Watch>(json!({ "pid": null })).run(&cx).await.unwrap_err().message.contains("nothing to watch"));
@@ -85,16 +81,9 @@ async fn a_process_that_ends_is_noticed_long_before_the_next_look() {
 async fn a_url_that_answers_is_timed_and_one_that_does_not_fails() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}/");
-    let service = Ended(
-        Command::new(interpreter())
-            .args(["-m", "http.server", &port.to_string(), "--bind", "127.0.0.1"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
+    let service = started(&["serve", &port.to_string()]);
     until("someone who listens", || almaplan_steps::process::is_listened_on(port).unwrap()).await;
-    let (cx, stop, _) = context("/".as_ref());
+    let (cx, stop, _) = context(&std::env::temp_dir());
     let seen = kind::<Watch>(json!({ "url": url, "for": "500ms", "interval": "100ms" })).run(&cx).await.unwrap();
     assert!(seen.answers_mean_ms.unwrap() > 0.0 && seen.cpu_peak.is_none(), "{seen:?}");
 
