@@ -68,11 +68,14 @@ async fn a_program_that_is_not_there_is_a_clean_failure_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("plain.txt"), "").unwrap();
     let (cx, _, seen) = context(folder.path());
+    // Windows knows what is a program only once it looks into the file.
+    let plain = if cfg!(windows) { "plain.txt could not be started" } else { "plain.txt is not an executable file" };
+    let missing = ["no", "such", "folder"].join(std::path::MAIN_SEPARATOR_STR);
     for (with, says) in [
         (json!({ "program": "no-such-program" }), "`no-such-program` was not found in PATH"),
         (json!({ "program": "./no-such-script" }), "`./no-such-script` was not found"),
-        (json!({ "program": "./plain.txt" }), "plain.txt is not an executable file"),
-        (json!({ "program": actor(), "cwd": "no/such/folder" }), "no/such/folder does not exist"),
+        (json!({ "program": "./plain.txt" }), plain),
+        (json!({ "program": actor(), "cwd": "no/such/folder" }), &format!("{missing} does not exist")),
         (json!({ "program": "actor", "env": { "PATH": "/nowhere" } }), "in PATH (/nowhere)"),
     ] {
         let failure = kind::<Command>(with).run(&cx).await.unwrap_err();

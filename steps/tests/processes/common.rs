@@ -170,13 +170,3 @@ pub async fn pid_in(file: &Path) -> u32 {
 pub fn runs(pid: u32) -> bool {
     almaplan_steps::process::identify(pid).is_some()
 }
-
-#[cfg(unix)]
-/// The interpreter itself: `python3` may be a script that becomes it only after a while.
-pub fn python() -> &'static Path {
-    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    PYTHON.get_or_init(|| {
-        let output = std::process::Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().into()
-    })
-}

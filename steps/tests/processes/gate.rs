@@ -54,14 +54,14 @@ async fn an_opened_gate_keeps_its_identity_and_is_not_alive_in_another_boot() {
     let effect = folder.path().join("effect");
     let gate = Gate::close(acting(&["pid", "effect", "sleep"], folder.path())).unwrap();
     let identity = gate.identity().clone();
-    let mut child = gate.open().await.unwrap().child;
+    let mut launched = gate.open().await.unwrap();
     assert_eq!(pid_in(&effect).await, identity.pid, "the program has the pid that was made durable");
     assert!(process::is_alive(&identity));
 
     let other_boot = almaplan_engine::step::ProcessIdentity { boot: "another".to_owned(), ..identity.clone() };
     assert!(!process::is_alive(&other_boot));
     assert!(process::Tree::of(&other_boot).refresh().is_empty(), "nobody to signal");
-    child.start_kill().unwrap();
+    launched.child.start_kill().unwrap();
     // Not waited for: a zombie counts as ended.
     until("its end", || !process::is_alive(&identity)).await;
     process::kill_now(&mut process::Tree::of(&identity));

@@ -6,6 +6,7 @@ mod common;
 #[path = "../../../tests/support/example.rs"]
 mod example;
 mod gate;
+mod manager;
 #[cfg(unix)]
 #[path = "../../../tests/support/namespace.rs"]
 mod namespace;
@@ -13,7 +14,5 @@ mod namespace;
 #[cfg(unix)]
 mod reuse;
 mod service;
-// Its stand-ins for the tools of all managers are a script.
-#[cfg(unix)]
 mod service_control;
 mod watch;

@@ -1,41 +1,32 @@
-//! The kind `service-control`, with stand-ins for the tools that really supervise a process.
+//! The kind `service-control`, with a stand-in for the managers that really supervises a process.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use almaplan_engine::step::{Failure, Step};
 use almaplan_steps::service_control::{ServiceControl, ServiceControlOutput, State};
 use serde_json::{Map, Value, json};
 
-use crate::common::{Seen, context, context_after, kind, python, runs};
+use crate::common::{Seen, context, context_after, kind};
+use crate::manager::{Habits, Manager};
 
-/// Manager, its tool, and what it calls the service.
-const MANAGERS: [(&str, &str, &str); 3] = [
-    ("systemd", "systemctl", "almareia.service"),
-    ("windows-service", "sc.exe", "AlmareiaWeb"),
-    ("scheduled-task", "schtasks.exe", r"\Almareia\Servidor"),
-];
+/// Each manager, and what it calls the service.
+const MANAGERS: [(&str, &str); 3] =
+    [("systemd", "almareia.service"), ("windows-service", "AlmareiaWeb"), ("scheduled-task", r"\Almareia\Servidor")];
 
-/// What the service is, whoever supervises it.
-const UNIT: &str = "[Unit]\nDescription=Almareia\n\n[Service]\nExecStart=/bin/sleep 600\nKillSignal=SIGTERM\n";
-
-/// A folder with a supervisor and its service; nothing is left running at the end.
+/// A folder with a manager and its service; nothing is left running at the end.
 struct Place {
     folder: tempfile::TempDir,
-    manager: (&'static str, &'static str, &'static str),
+    called: (&'static str, &'static str),
+    manager: Manager,
 }
 
 impl Place {
-    fn new(manager: (&'static str, &'static str, &'static str), memory: Value) -> Self {
+    fn new(called: (&'static str, &'static str), habits: Habits) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let tool = folder.path().join(manager.1);
-        fs::write(&tool, format!("#!{}\n{}", python().display(), include_str!("supervisor.py"))).unwrap();
-        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::write(folder.path().join("almareia.service"), UNIT).unwrap();
-        fs::write(folder.path().join("memory.json"), memory.to_string()).unwrap();
-        Self { folder, manager }
+        let manager = Manager::new(called.0, habits, folder.path());
+        Self { folder, called, manager }
     }
 
     fn path(&self) -> &Path {
@@ -49,36 +40,29 @@ impl Place {
     /// As a further attempt, with what earlier ones recorded.
     async fn control_after(&self, state: Value, recorded: Map<String, Value>) -> (Result<ServiceControlOutput, Failure>, Seen) {
         let (cx, _, seen) = context_after(self.path(), recorded, Vec::new());
-        (self.kind(state, self.manager.2).run(&cx).await, seen)
+        (self.kind(state, self.called.1).run(&cx).await, seen)
     }
 
     fn kind(&self, state: Value, name: &str) -> ServiceControl {
-        let tool = self.path().join(self.manager.1);
-        kind(json!({ "manager": self.manager.0, "name": name, "state": state, "deadline": "5s", "tool": tool }))
-    }
-
-    fn memory(&self) -> Value {
-        serde_json::from_str(&fs::read_to_string(self.path().join("memory.json")).unwrap()).unwrap()
+        kind(json!({ "manager": self.called.0, "name": name, "state": state, "deadline": "5s", "tool": tool() }))
     }
 
     fn pid(&self) -> Option<u32> {
-        self.memory()["pid"].as_u64().map(|pid| pid as u32).filter(|&pid| runs(pid))
+        self.manager.pid()
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(pid) = self.pid() {
-            let _ = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status();
-        }
-    }
+/// `examples/service_tool.rs`, built.
+fn tool() -> &'static Path {
+    static TOOL: OnceLock<PathBuf> = OnceLock::new();
+    TOOL.get_or_init(|| crate::example::example("service_tool"))
 }
 
 #[tokio::test]
 async fn each_manager_starts_stops_and_restarts_and_tells_what_was_there_before() {
     for manager in MANAGERS {
-        for language in ["en", "pt"] {
-            let place = Place::new(manager, json!({ "takes": 0.1, "language": language }));
+        for portuguese in [false, true] {
+            let place = Place::new(manager, Habits { takes: Duration::from_millis(100), portuguese, ..Habits::default() });
             let (started, seen) = place.control(json!("running")).await;
             let started = started.unwrap();
             assert_eq!((started.before, started.changed), (Some(State::Stopped), true), "{manager:?}");
@@ -104,7 +88,7 @@ async fn each_manager_starts_stops_and_restarts_and_tells_what_was_there_before(
 #[tokio::test]
 async fn as_a_compensation_it_restores_what_was_recorded_before_the_effect() {
     for manager in MANAGERS {
-        let place = Place::new(manager, json!({}));
+        let place = Place::new(manager, Habits::default());
         place.control(json!("running")).await.0.unwrap();
         // Interrupted behind its effect: the rerun finds it stopped, and still knows that it ran.
         let (_, seen) = place.control(json!("stopped")).await;
@@ -122,26 +106,26 @@ async fn as_a_compensation_it_restores_what_was_recorded_before_the_effect() {
 #[tokio::test]
 async fn a_service_that_nobody_knows_is_an_error_that_names_it_and_nothing_is_asked() {
     for manager in MANAGERS {
-        let place = Place::new(manager, json!({}));
+        let place = Place::new(manager, Habits::default());
         let failure = place.kind(json!("running"), "Nobody").run(&context(place.path()).0).await.unwrap_err();
         assert!(failure.clean && failure.message.contains("`Nobody`"), "{failure:?}");
-        assert_eq!(place.memory(), json!({}), "{manager:?}");
+        assert!(!place.manager.was_asked(), "{manager:?}");
     }
 }
 
 #[tokio::test]
 async fn a_service_that_ends_at_once_is_a_failure_that_owes() {
     for manager in MANAGERS {
-        let place = Place::new(manager, json!({ "broken": true }));
+        let place = Place::new(manager, Habits { broken: true, ..Habits::default() });
         let failure = place.control(json!("running")).await.0.unwrap_err();
         assert!(!failure.clean, "{failure:?}");
-        assert!(failure.message.contains(manager.2) && failure.message.contains("started"), "{failure:?}");
+        assert!(failure.message.contains(manager.1) && failure.message.contains("started"), "{failure:?}");
     }
 }
 
 #[tokio::test]
 async fn a_stop_that_does_not_come_to_its_end_is_late() {
-    let place = Place::new(MANAGERS[1], json!({ "stuck": true }));
+    let place = Place::new(MANAGERS[1], Habits { stuck: true, ..Habits::default() });
     place.control(json!("running")).await.0.unwrap();
     let failure = place.control(json!("stopped")).await.0.unwrap_err();
     assert!(!failure.clean && failure.message.contains("is not stopped after 5s: STOP_PENDING"), "{failure:?}");
@@ -150,24 +134,15 @@ async fn a_stop_that_does_not_come_to_its_end_is_late() {
 
 #[tokio::test]
 async fn a_tool_that_is_not_there_is_named() {
-    let with = json!({ "manager": "scheduled-task", "name": "x", "state": "running" });
+    let (manager, tool) = if cfg!(windows) { ("systemd", "systemctl") } else { ("scheduled-task", "schtasks.exe") };
+    let with = json!({ "manager": manager, "name": "x", "state": "running" });
     let folder = tempfile::tempdir().unwrap();
     let failure = kind::<ServiceControl>(with).run(&context(folder.path()).0).await.unwrap_err();
-    assert!(failure.clean && failure.message.contains("schtasks.exe") && failure.message.contains("`manager`"), "{failure:?}");
+    assert!(failure.clean && failure.message.contains(tool) && failure.message.contains("`manager`"), "{failure:?}");
 }
 
-/// The stand-in reads the unit as systemd would: so it must be one.
-#[test]
-fn the_unit_of_these_tests_is_one_to_systemd() {
-    let folder = tempfile::tempdir().unwrap();
-    let unit = folder.path().join("almareia.service");
-    fs::write(&unit, UNIT).unwrap();
-    match Command::new("systemd-analyze").arg("verify").arg(&unit).output() {
-        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
-        Err(error) => eprintln!("not tried: systemd-analyze: {error}"),
-    }
-}
-
+// There is no systemd elsewhere.
+#[cfg(unix)]
 #[tokio::test]
 async fn where_no_systemd_runs_its_own_words_are_told() {
     if !Path::new("/usr/bin/systemctl").exists() || Path::new("/run/systemd/system").exists() {
