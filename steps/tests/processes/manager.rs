@@ -4,12 +4,12 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::common::{acts, runs};
+use crate::common::{actor, acts, runs};
 
 /// How a service behaves, and how its manager tells of it.
 #[derive(Clone, Copy, Default)]
@@ -28,6 +28,7 @@ pub struct Manager(Arc<Mutex<Service>>);
 
 struct Service {
     habits: Habits,
+    unit: PathBuf,
     process: Option<Child>,
     /// Which way it is on, and until when.
     way: Option<(Way, Instant)>,
@@ -39,6 +40,11 @@ struct Service {
 enum Way {
     Start,
     Stop,
+}
+
+/// What the service is, whoever manages it: a unit of systemd.
+pub fn unit() -> String {
+    format!("[Unit]\nDescription=Almareia\n\n[Service]\nExecStart=\"{}\" sleep\nKillSignal=SIGTERM\n", actor().display())
 }
 
 /// What a tool prints, complains of and ends with.
@@ -54,7 +60,9 @@ impl Manager {
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         std::fs::write(folder.join("manager"), listener.local_addr().unwrap().port().to_string()).unwrap();
-        let service = Arc::new(Mutex::new(Service { habits, process: None, way: None, changes: 0 }));
+        let unit = folder.join("almareia.service");
+        std::fs::write(&unit, self::unit()).unwrap();
+        let service = Arc::new(Mutex::new(Service { habits, unit, process: None, way: None, changes: 0 }));
         let kept = Arc::downgrade(&service);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -99,12 +107,20 @@ impl Service {
 
     fn start(&mut self) {
         self.changes += 1;
-        let mut process = acts(if self.habits.broken { &["exit", "1"] } else { &["sleep"] }).spawn().unwrap();
+        let words = if self.habits.broken { "exit 1".to_owned() } else { self.words() };
+        let mut process = acts(&words.split(' ').collect::<Vec<_>>()).spawn().unwrap();
         if self.habits.broken {
             process.wait().unwrap();
         }
         self.process = Some(process);
         self.way = Some((Way::Start, Instant::now() + self.habits.takes));
+    }
+
+    /// What the unit has the actor do.
+    fn words(&self) -> String {
+        let unit = std::fs::read_to_string(&self.unit).unwrap();
+        let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+        line.strip_prefix(&format!("\"{}\" ", actor().display())).unwrap().to_owned()
     }
 
     fn stop(&mut self) {
@@ -146,7 +162,7 @@ impl Service {
     }
 
     fn show(&self, unit: &str) -> String {
-        if unit != "almareia.service" {
+        if !self.unit.with_file_name(unit).exists() {
             return "LoadState=not-found\nActiveState=inactive\nSubState=dead\nMainPID=0\nResult=success\n".to_owned();
         }
         let failed = self.habits.broken && self.process.is_some();

@@ -9,6 +9,8 @@ use almaplan_steps::service_control::{ServiceControl, ServiceControlOutput, Stat
 use serde_json::{Map, Value, json};
 
 use crate::common::{Seen, context, context_after, kind};
+#[cfg(unix)]
+use crate::manager::unit;
 use crate::manager::{Habits, Manager};
 
 /// Each manager, and what it calls the service.
@@ -139,6 +141,19 @@ async fn a_tool_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let failure = kind::<ServiceControl>(with).run(&context(folder.path()).0).await.unwrap_err();
     assert!(failure.clean && failure.message.contains(tool) && failure.message.contains("`manager`"), "{failure:?}");
+}
+
+/// The stand-in reads the unit as systemd would: so it must be one.
+#[cfg(unix)]
+#[test]
+fn the_unit_of_these_tests_is_one_to_systemd() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("almareia.service");
+    std::fs::write(&file, unit()).unwrap();
+    match std::process::Command::new("systemd-analyze").arg("verify").arg(&file).output() {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => eprintln!("not tried: systemd-analyze: {error}"),
+    }
 }
 
 // There is no systemd elsewhere.
