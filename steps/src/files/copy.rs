@@ -21,6 +21,9 @@ pub(crate) struct Copied {
 
 /// Copies a file to a name where nothing is, with the mode and time that were found, and reads the copy back. Not synced.
 ///
+/// Where the file system can let both files have the same blocks, nothing is written; whoever writes into one of them later has that
+/// block for himself.
+///
 /// # Errors
 /// One of the two cannot be used, or the copy is not the same.
 pub(crate) fn copy_file(job: &Job, from: &Found, to: &Path) -> Result<Copied, FileError> {
@@ -30,11 +33,18 @@ pub(crate) fn copy_file(job: &Job, from: &Found, to: &Path) -> Result<Copied, Fi
 
 fn copy_opened(job: &Job, from: &Found, mut source: File, to: &Path) -> Result<Copied, FileError> {
     let mut copy = OpenOptions::new().read(true).write(true).create_new(true).open(to).map_err(io_error("create", to))?;
-    let copied = pump(job, &mut source, &from.path, |chunk| copy.write_all(chunk).map_err(io_error("write", to)))?;
+    let shared = platform::share_content(&source, &copy);
+    let copied = if shared {
+        pump(job, &mut copy, to, |_| Ok(()))?
+    } else {
+        pump(job, &mut source, &from.path, |chunk| copy.write_all(chunk).map_err(io_error("write", to)))?
+    };
     dress_file(&copy, to, &from.meta)?;
-    copy.rewind().map_err(io_error("read", to))?;
-    if pump(job, &mut copy, to, |_| Ok(()))? != copied {
-        return Err(FileError::BadCopy { from: from.path.clone(), to: to.to_owned() });
+    if !shared {
+        copy.rewind().map_err(io_error("read", to))?;
+        if pump(job, &mut copy, to, |_| Ok(()))? != copied {
+            return Err(FileError::BadCopy { from: from.path.clone(), to: to.to_owned() });
+        }
     }
     job.advance(copied.len);
     Ok(copied)

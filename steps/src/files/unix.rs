@@ -185,6 +185,18 @@ pub(crate) fn sync_volume(_: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
+/// Lets the empty file `copy` have the blocks of `source`, as they are at this moment; `false` where the file system does not share any.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn share_content(source: &File, copy: &File) -> bool {
+    rustix::fs::ioctl_ficlone(copy, source).is_ok()
+}
+
+/// There is no such call.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn share_content(_: &File, _: &File) -> bool {
+    false
+}
+
 /// Renames, replacing a file that is there.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)

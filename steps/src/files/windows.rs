@@ -135,6 +135,11 @@ pub(crate) fn sync_volume(_: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
+/// Only ReFS could.
+pub(crate) fn share_content(_: &File, _: &File) -> bool {
+    false
+}
+
 /// Renames, replacing a file that is there even where it is read-only, or is this very program.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     let Err(error) = std::fs::rename(from, to) else { return Ok(()) };

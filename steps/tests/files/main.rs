@@ -7,5 +7,7 @@ mod hostile;
 mod killed;
 mod prune;
 mod restore;
+#[cfg(target_os = "linux")]
+mod shared_blocks;
 mod sync;
 mod world;
