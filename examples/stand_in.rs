@@ -29,7 +29,7 @@ fn main() -> Answer {
         ["-I", "-c", _] => tell(),
         ["-c", _, file] => print(fs::read_to_string(file).as_deref().unwrap_or("?").trim()),
         ["-m", "venv", folder] => make_environment(Path::new(folder)),
-        ["-m", "pip", ..] => Ok(ExitCode::SUCCESS),
+        ["-m", "pip" | "compileall", ..] => Ok(ExitCode::SUCCESS),
         ["sleep"] => loop {
             std::thread::sleep(Duration::from_secs(3600));
         },

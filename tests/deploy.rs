@@ -61,6 +61,46 @@ fn an_update_under_load_is_short_and_says_how_long_it_took() {
 }
 
 #[test]
+fn programs_are_compiled_before_the_stop_and_need_not_be_by_the_service() {
+    let server = Server::new();
+    server.deploy_first();
+    server.release("2");
+    fs::write(server.path("dev/database.py"), fs::read_to_string(server.path("dev/database.py")).unwrap() + "# 2\n").unwrap();
+    let said = server.apply().expect(0);
+    let update = said.events().into_iter().find(|event| event["step"] == "update" && event["state"] == "succeeded").unwrap();
+    // VERSION, a page, a style, one program, and that compiled: of what is the same nothing was put in place again.
+    assert_eq!(update["outputs"]["changed"], 5, "{update}");
+    let compiled = |folder: &str| {
+        let folder = server.path(folder).join("__pycache__");
+        let entry = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let path = entry.into_iter().find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("database.")).unwrap();
+        fs::read(path).unwrap()
+    };
+    assert_eq!(compiled("produção"), compiled("produção_compilada"), "Python compiled it anew");
+}
+
+#[test]
+fn a_version_that_fails_its_trial_never_takes_the_old_one_down() {
+    let mut server = Server::new();
+    server.deploy_first();
+    server.set("trial_port", &support::free_port().to_string());
+    let (before, pid) = (tree(&server.production(), &is_runtime), server.pid());
+    server.release("2");
+    for (fault, failed) in [(r#"{"no_start": true}"#, "trial"), (r#"{"login_500": true}"#, "trial_health")] {
+        server.faults(fault);
+        let said = server.apply().expect(3);
+        assert_eq!(said.states(failed).last().unwrap(), if failed == "trial" { "undone" } else { "failed" }, "{}", said.stdout);
+        assert!(!said.states("stop").contains(&"started".to_owned()));
+        assert_eq!((tree(&server.production(), &is_runtime), server.pid()), (before.clone(), pid));
+        assert_eq!(server.serving().len(), 1, "the trial goes on: {:?}", server.serving());
+    }
+    server.faults("{}");
+    server.apply().expect(0);
+    assert_eq!(server.version().as_deref(), Some("2"));
+    assert_eq!(server.serving().len(), 1, "{:?}", server.serving());
+}
+
+#[test]
 fn failing_tests_touch_nothing() {
     let server = Server::new();
     server.deploy_first();
