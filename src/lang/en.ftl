@@ -102,6 +102,7 @@ recap-interrupted-undoing = Stopped while it was being undone; nothing is lost. 
 recap-interrupted = Stopped halfway; nothing is lost, and nothing was undone. It can go on from here.
 down-so-far = { $downtime } so far, and it does not answer
 down-still = it does not answer
+recap-more = … and { $n } more
 recap-downtime = Service down: { $downtime }
 row-done = done
 row-skipped = skipped

@@ -105,6 +105,7 @@ recap-interrupted-undoing = Parado enquanto era desfeito; nada se perdeu. Pode c
 recap-interrupted = Parado no meio do caminho; nada se perdeu e nada foi desfeito. Pode continuar daqui.
 down-so-far = { $downtime } até aqui, e ainda não responde
 down-still = não responde
+recap-more = … e mais { $n }
 recap-downtime = Serviço fora do ar: { $downtime }
 row-done = concluídas
 row-skipped = puladas

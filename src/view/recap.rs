@@ -8,6 +8,9 @@ use console::measure_text_width;
 use super::words::{Tone, Words, glyph, pad};
 use super::{first_line, lines};
 
+/// How many steps of a row are named: a plan may have a hundred thousand, and `status` names them all.
+const NAMED: usize = 50;
+
 /// How this process leaves a run.
 #[derive(Debug, Clone)]
 pub struct Recap {
@@ -141,18 +144,22 @@ impl Row<'_> {
         let label = pad(&words.lang.text(self.key), label_width);
         let tone = if self.steps.is_empty() { Tone::Faint } else { self.tone };
         let head = format!("  {}  {:>3}", words.paint(tone, label), self.steps.len());
-        if self.steps.iter().any(|(_, why)| why.is_some()) {
+        let named = &self.steps[..self.steps.len().min(NAMED)];
+        let others = self.steps.len() - named.len();
+        let more = (others > 0).then(|| words.lang.with("recap-more", &[("n", others.into())]));
+        if named.iter().any(|(_, why)| why.is_some()) {
             let indent = " ".repeat(label_width + 7);
-            let each = self.steps.iter().map(|(id, why)| match why {
+            let each = named.iter().map(|(id, why)| match why {
                 Some(why) => format!("{id}: {why}"),
                 None => id.to_string(),
             });
             return each
+                .chain(more)
                 .enumerate()
                 .map(|(n, text)| if n == 0 { format!("{head}  {text}") } else { format!("{indent}  {text}") })
                 .collect();
         }
-        let names: Vec<_> = self.steps.iter().map(|(id, _)| id.as_str()).collect();
+        let names: Vec<_> = named.iter().map(|(id, _)| id.as_str()).chain(more.as_deref()).collect();
         vec![format!("{head}  {}", names.join(", ")).trim_end().to_owned()]
     }
 }

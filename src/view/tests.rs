@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::json::Json;
 use super::plain::Plain;
 use super::quiet::Quiet;
-use super::recap::Recap;
+use super::recap::{Recap, RecapStep};
 use super::sample::{at, failing, id, recap, step, words};
 use super::*;
 use crate::diagnose::Asked;
@@ -138,6 +138,18 @@ fn what_was_being_undone_is_not_said_to_be_untouched() {
     assert!(interrupted(vec![]).contains("nothing was undone"));
     let undoing = interrupted(vec![id("stop")]);
     assert!(!undoing.contains("nothing was undone") && undoing.contains("while it was being undone"), "{undoing}");
+}
+
+// A run of 100,000 steps ended with 800 KB of names.
+#[test]
+fn the_recap_of_a_large_plan_names_some_steps_and_counts_the_others() {
+    let step = recap(Ending::Interrupted).steps[0].clone();
+    let steps = (0..100_000).map(|n| RecapStep { id: id(&format!("s{n}")), ..step.clone() }).collect();
+    let large = Recap { steps, ..recap(Ending::Settled(Outcome::Succeeded)) };
+    for (tongue, more) in [(Tongue::En, "s49, … and 99950 more"), (Tongue::PtBr, "s49, … e mais 99950")] {
+        let text = large.lines(&words(tongue)).join("\n");
+        assert!(text.contains(more) && text.len() < 2000, "{text}");
+    }
 }
 
 #[test]
