@@ -11,7 +11,7 @@ use console::measure_text_width;
 
 use crate::cli::{GraphArgs, GraphFormat};
 use crate::diagnose::{Exit, Refusal};
-use crate::view::words::{Tone, Words, pad};
+use crate::view::words::{Tone, Words, harmless, pad};
 use crate::{machine, session};
 
 use super::{Globals, print};
@@ -265,7 +265,7 @@ fn quoted(text: &str) -> String {
 }
 
 fn html(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    harmless(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
