@@ -93,6 +93,8 @@ pub enum Action {
     Runs(RunsArgs),
     /// What the steps printed
     Logs(LogsArgs),
+    /// A run as one page to keep or to share: what happened while the service was down, timeline, graph, logs
+    Report(ReportArgs),
     /// The steps of a plan and what each needs, as a picture
     Graph(GraphArgs),
     /// The kinds of steps, their inputs, outputs and defaults
@@ -215,6 +217,17 @@ pub struct LogsArgs {
     /// Go on printing while the run goes on
     #[arg(long, short = 'f')]
     pub follow: bool,
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The run
+    #[arg(value_name = "RUN", value_parser = run_id)]
+    pub run: RunId,
+    /// The HTML file, which is replaced where it exists; `-` is standard output
+    #[arg(long, short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
 }
 
 /// `graph`.
@@ -390,6 +403,8 @@ pub fn peek(args: &[OsString], name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
     use super::*;
     use crate::lang::Tongue;
 
@@ -445,6 +460,10 @@ mod tests {
             Action::Resolve(ResolveArgs { answer: Became::NotDone, .. })
         ));
         assert!(matches!(read("almaplan logs r -f").unwrap().action, Action::Logs(LogsArgs { follow: true, step: None, .. })));
+        assert!(
+            matches!(read("almaplan report r -o -").unwrap().action, Action::Report(ReportArgs { output, .. }) if output == Path::new("-"))
+        );
+        assert_eq!(read("almaplan report r").unwrap_err().exit_code(), 2, "a report goes nowhere by itself");
         assert!(read("almaplan status --lang PT-br").is_ok());
         assert_eq!(read("almaplan status --lang klingon").unwrap_err().exit_code(), 2);
     }

@@ -237,6 +237,61 @@ fn status_runs_and_logs_tell_of_a_finished_run() {
 }
 
 #[test]
+fn a_report_is_one_page_that_tells_what_a_failed_run_did() {
+    let place = Place::new();
+    place.write(
+        "shop.toml",
+        r#"
+        format = 1
+        [plan]
+        name = "shop"
+        [steps.copy]
+        uses = "command"
+        with = { program = "hand", args = ["say", "copying <script>alert(1)</script>"], idempotent = true }
+        [steps.copy.compensate]
+        uses = "command"
+        with = { program = "hand", args = ["append", "undone", ""], idempotent = true }
+        [steps.migrate]
+        uses = "command"
+        needs = ["copy"]
+        compensate = "none"
+        with = { program = "hand", args = ["say", "no such column", "exit", "3"] }
+        "#,
+    );
+    let run = place.say(&["apply", "shop.toml", "--progress", "json"]).expect(3).run();
+    let missing = place.say(&["report", &run, "-o", "missing/report.html"]).expect(2);
+    assert!(missing.stderr.contains("report.html") && missing.stderr.contains("folder"), "{}", missing.stderr);
+    place.write("report.html", "an older one");
+    let said = place.say(&["report", &run, "-o", "report.html"]).expect(0);
+    assert_eq!(said.stdout, "");
+    let page = fs::read_to_string(place.path("report.html")).unwrap();
+    for part in ["<!doctype html>", "shop", &run, "copy", "migrate", "undo: command", "no such column", "exit", "Compensated"] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+    assert!(page.contains("copying &lt;script&gt;") && !page.contains("<script"), "{page}");
+    let printed = place.say(&["report", &run, "-o", "-", "--lang", "pt-BR"]).expect(0);
+    assert!(printed.stdout.contains("Linha do tempo") && printed.stdout.contains("Compensado"), "{}", printed.stdout);
+
+    let state = rusqlite::Connection::open(place.path(".almaplan/state.db")).unwrap();
+    assert_eq!(state.execute("UPDATE events SET body = body || ' ' WHERE seq = 3", []).unwrap(), 1);
+    drop(state);
+    place.say(&["report", &run, "-o", "damaged.html"]).expect(7);
+    assert!(!place.path("damaged.html").exists());
+    place.say(&["report", &run, "-o", "report.html"]).expect(7);
+    assert_eq!(fs::read_to_string(place.path("report.html")).unwrap(), page, "what was there is untouched");
+}
+
+#[test]
+fn a_run_that_another_process_has_is_reported_too() {
+    let (place, mut child) = at_work(true);
+    let run = place.status()["run"].as_str().unwrap().to_owned();
+    let page = place.say(&["report", &run, "-o", "-"]).expect(0).stdout;
+    assert!(page.contains(&child.id().to_string()) && page.contains("running"), "{page}");
+    place.write("go", "");
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_damaged_journal_is_refused_and_nothing_is_done() {
     let (place, child) = at_work(true);
     interrupted(child);

@@ -249,6 +249,7 @@ fn a_canary_through_every_kind_is_delivered_and_found_nowhere() {
         &["runs", "--json"],
         &["logs", &run_id],
         &["logs", &run_id, "babble"],
+        &["report", &run_id, "-o", "-"],
         &["check", "canary.toml"],
         &["check", "canary.toml", "--json"],
         &["graph", "canary.toml"],

@@ -7,6 +7,7 @@ pub mod completions;
 pub mod confirm;
 pub mod graph;
 pub mod logs;
+pub mod report;
 pub mod resolve;
 pub mod resume;
 pub mod rollback;
@@ -172,6 +173,7 @@ pub fn dispatch(action: &Action, globals: &Globals) -> Result<Exit, Refusal> {
         Action::Status(args) => status::run(args, globals),
         Action::Runs(args) => runs::run(args, globals),
         Action::Logs(args) => logs::run(args, globals),
+        Action::Report(args) => report::run(args, globals),
         Action::Graph(args) => graph::run(args, globals),
         Action::Steps(args) => steps::run(args, globals),
         Action::Schema => Ok(schema::run()),

@@ -1,6 +1,7 @@
 //! `almaplan status [RUN]`: where a run stands, what is owed, and the exact next command.
 
-use almaplan_engine::event::{Downtime, Outcome, RunId, StepId};
+use almaplan_engine::event::{Downtime, Opened, Outcome, RunId, StepId};
+use almaplan_engine::plan::Plan;
 use almaplan_engine::saga::{Phase, Saga};
 use almaplan_engine::update::{Ending, State};
 use console::measure_text_width;
@@ -141,12 +142,17 @@ impl StatusView {
         let pid = machine::holder_pid(globals, &found.row)?;
         let records = found.store.read(&found.row.run).map_err(|error| machine::journal_refused(globals, found.store.dir(), &error))?;
         let (plan, opened, saga) = session::replay(globals, &records, &almaplan_steps::registry())?;
-        let ending = ending(&saga);
+        Ok(Self::told(found, pid, &plan, &opened, &saga))
+    }
+
+    /// Where a run stands whose journal tells this; `pid`: the process that has it.
+    pub(super) fn told(found: &Found, pid: Option<u32>, plan: &Plan, opened: &Opened, saga: &Saga) -> Self {
+        let ending = ending(saga);
         let state = RunState::of(ending, pid.is_some());
         let id = |i: usize| saga.shape().steps[i].id.clone();
-        let owed = session::owed(&saga);
+        let owed = session::owed(saga);
         // An approval is asked while it is live; a process that ended took its question along, and the next one asks again.
-        let waits = |&i: &usize| pid.is_some() && saga.step(i).phase == Phase::Started && session::is_approval(&plan, i);
+        let waits = |&i: &usize| pid.is_some() && saga.step(i).phase == Phase::Started && session::is_approval(plan, i);
         let asked: Vec<usize> = saga.questions().chain(saga.forward().filter(waits)).collect();
         let step = |i: usize| {
             let known = saga.step(i);
@@ -164,10 +170,10 @@ impl StatusView {
                 owes: owed.contains(&id(i)),
             }
         };
-        Ok(Self {
+        Self {
             run: found.row.run.clone(),
             plan: found.row.plan_name.clone(),
-            plan_path: opened.plan_path,
+            plan_path: opened.plan_path.clone(),
             state,
             outcome: saga.outcome(),
             started_at: opened.started_at,
@@ -175,13 +181,13 @@ impl StatusView {
             steps: (0..saga.shape().steps.len()).map(step).collect(),
             questions: asked.iter().copied().map(id).collect(),
             next: match state {
-                RunState::Running => session::answers(&found.row.run, &saga, asked.iter().copied()),
-                _ => session::next_commands(&found.row.run, ending, &saga),
+                RunState::Running => session::answers(&found.row.run, saga, asked.iter().copied()),
+                _ => session::next_commands(&found.row.run, ending, saga),
             },
             downtime: saga.downtime(),
             down: saga.down(),
             owed,
-        })
+        }
     }
 
     /// For people.
@@ -264,7 +270,13 @@ impl StatusStep {
 
 /// The name of where a run is.
 pub(super) fn run_state(words: &Words, state: RunState, outcome: Option<Outcome>) -> String {
-    let (key, tone) = match (state, outcome) {
+    let (key, tone) = run_state_key(state, outcome);
+    words.paint(tone, words.lang.text(key))
+}
+
+/// The key of the name of where a run is, and its colour.
+pub(super) fn run_state_key(state: RunState, outcome: Option<Outcome>) -> (&'static str, Tone) {
+    match (state, outcome) {
         (RunState::Settled, Some(outcome)) => {
             let tone = match outcome {
                 Outcome::Succeeded => Tone::Good,
@@ -278,8 +290,7 @@ pub(super) fn run_state(words: &Words, state: RunState, outcome: Option<Outcome>
         (RunState::Running, _) => ("run-state-running", Tone::Strong),
         (RunState::Interrupted, _) => ("outcome-interrupted", Tone::Warning),
         (RunState::Paused, _) => ("outcome-paused", Tone::Warning),
-    };
-    words.paint(tone, words.lang.text(key))
+    }
 }
 
 #[cfg(test)]

@@ -122,11 +122,13 @@ pub enum Reason {
     DiskFull,
     /// `folder`: the state folder is on a network share.
     StateOnNetwork,
+    /// `file`, `error`: what was asked for could not be written there.
+    FileUnwritable,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Internal,
         Self::Usage,
         Self::PlanUnreadable,
@@ -153,6 +155,7 @@ impl Reason {
         Self::StateUnusable,
         Self::DiskFull,
         Self::StateOnNetwork,
+        Self::FileUnwritable,
     ];
 
     /// As programs see it.
@@ -184,6 +187,7 @@ impl Reason {
             Self::StateUnusable => "state-unusable",
             Self::DiskFull => "disk-full",
             Self::StateOnNetwork => "state-on-network",
+            Self::FileUnwritable => "file-unwritable",
         }
     }
 
@@ -210,7 +214,8 @@ impl Reason {
             | Self::NewerRun
             | Self::NothingToRollBack
             | Self::UnknownKind
-            | Self::StateOnNetwork => Exit::Usage,
+            | Self::StateOnNetwork
+            | Self::FileUnwritable => Exit::Usage,
         }
     }
 }

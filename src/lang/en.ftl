@@ -135,6 +135,39 @@ runs-state = state
 runs-took = took
 runs-user = by
 
+## The report
+report-title = { $plan } · run { $run }
+report-version = almaplan
+report-about = Made at { $at } ({ $zone }), on the clock of whoever made it.
+report-downtime = While the service was down
+report-not-measured = The plan does not measure a service: it has no [measure].
+report-never-down = The measured service was not seen down.
+report-outage = { $from } – { $to }: down for { $took }
+report-outage-open = since { $from }: it does not answer; { $took } so far
+report-step = step
+report-what = what
+report-when = when
+report-began = began
+report-inside = inside
+report-share = share
+report-idle = no step was live
+report-interrupted = nothing on record: the run was interrupted
+report-side-by-side = Of each step only what lies inside counts; what ran side by side counts for each, so the shares may add up to more than 100%.
+report-undo-of = undo: { $kind }
+report-finally-of = finally: { $kind }
+report-timeline = Timeline
+report-steps = Steps
+report-attempts = attempts
+report-state = state
+report-graph = Graph
+report-logs = Logs
+report-nothing-printed = No step printed anything.
+report-left-out = The first { $size } are left out: almaplan logs { $run } { $step } shows all.
+report-span = { $from } – { $to } ({ $took })
+report-mark-down = service down
+report-mark-gap = interrupted: no process had the run
+report-mark-short = drawn shorter than it was; nothing began or ended in it
+
 ## Questions
 confirm-abort = stop run { $run } of { $plan } and undo what it did? [y/N]
 confirm-rollback = undo run { $run } of { $plan }, which succeeded? [y/N]
@@ -224,8 +257,11 @@ refused-disk-full = no space is left on the disk of { $folder }: { $error }
     .hint = make room on that disk, then run the same command again; a run that was interrupted goes on with almaplan resume
 refused-state-on-network = the folder { $folder } is on a network share, where locks and syncs cannot be trusted
     .hint = choose a local folder with --state-dir
+refused-file-unwritable = the file { $file } could not be written: { $error }; what was there is untouched
+    .hint = name a file in a folder that exists and that you may write to
 
 ## Notices
+report-written = the report is in { $file }
 nothing-to-resume = there is no run to go on with
 nothing-to-abort = there is no run to abort
 abort-asked = asked the process that has run { $run } to undo it; waiting

@@ -138,6 +138,39 @@ runs-state = situação
 runs-took = duração
 runs-user = por
 
+## O relatório
+report-title = { $plan } · execução { $run }
+report-version = almaplan
+report-about = Gerado em { $at } ({ $zone }), no relógio de quem o gerou.
+report-downtime = Enquanto o serviço esteve fora do ar
+report-not-measured = O plano não mede um serviço: ele não tem [measure].
+report-never-down = O serviço medido não foi visto fora do ar.
+report-outage = { $from } – { $to }: { $took } fora do ar
+report-outage-open = desde { $from }: não responde; { $took } até aqui
+report-step = etapa
+report-what = o quê
+report-when = quando
+report-began = início
+report-inside = dentro
+report-share = parcela
+report-idle = nenhuma etapa em execução
+report-interrupted = nada registrado: a execução foi interrompida
+report-side-by-side = De cada etapa só conta o que fica dentro; o que correu lado a lado conta para cada uma, e as parcelas podem somar mais de 100%.
+report-undo-of = desfazer: { $kind }
+report-finally-of = ao final: { $kind }
+report-timeline = Linha do tempo
+report-steps = Etapas
+report-attempts = tentativas
+report-state = situação
+report-graph = Grafo
+report-logs = Registros
+report-nothing-printed = Nenhuma etapa imprimiu nada.
+report-left-out = Os primeiros { $size } ficaram de fora: almaplan logs { $run } { $step } mostra tudo.
+report-span = { $from } – { $to } ({ $took })
+report-mark-down = serviço fora do ar
+report-mark-gap = interrompida: nenhum processo tinha a execução
+report-mark-short = desenhado mais curto do que foi; nada começou nem terminou nesse trecho
+
 ## Perguntas
 confirm-abort = parar a execução { $run } de { $plan } e desfazer o que ela fez? [s/N]
 confirm-rollback = desfazer a execução { $run } de { $plan }, que terminou com sucesso? [s/N]
@@ -227,8 +260,11 @@ refused-disk-full = não há mais espaço no disco de { $folder }: { $error }
     .hint = libere espaço nesse disco e repita o mesmo comando; uma execução interrompida continua com almaplan resume
 refused-state-on-network = a pasta { $folder } está em um compartilhamento de rede, onde travas e gravações não são confiáveis
     .hint = escolha uma pasta local com --state-dir
+refused-file-unwritable = não foi possível gravar o arquivo { $file }: { $error }; o que havia lá não foi tocado
+    .hint = informe um arquivo em uma pasta que exista e na qual você possa gravar
 
 ## Avisos
+report-written = o relatório está em { $file }
 nothing-to-resume = não há execução para continuar
 nothing-to-abort = não há execução para abortar
 abort-asked = o processo da execução { $run } foi avisado para desfazê-la; aguardando

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use almaplan_engine::append_private;
@@ -100,6 +100,36 @@ pub fn read(line: &str) -> Option<Entry<'_>> {
     Some(Entry { at, stream, text })
 }
 
+/// The end of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail {
+    /// Whole lines.
+    pub text: String,
+    /// Bytes of the log before them.
+    pub left_out: u64,
+}
+
+/// The last lines of the log in `path`, at most `bytes` of it; `None` where there is no log. A line that is being written is not there yet.
+///
+/// # Errors
+/// It exists and cannot be read.
+pub fn tail(path: &Path, bytes: u64) -> io::Result<Option<Tail>> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let from = file.metadata()?.len().saturating_sub(bytes);
+    // One byte more: whether a line begins there is told by what is before it.
+    file.seek(SeekFrom::Start(from.saturating_sub(1)))?;
+    let mut read = Vec::new();
+    file.take(bytes + 1).read_to_end(&mut read)?;
+    let line_end = |byte: &u8| *byte == b'\n';
+    let end = read.iter().rposition(line_end).map_or(0, |end| end + 1);
+    let begin = if from == 0 { 0 } else { read.iter().position(line_end).map_or(end, |end| end + 1) };
+    let text = String::from_utf8_lossy(&read[begin..end]).into_owned();
+    Ok(Some(Tail { text, left_out: if from == 0 { 0 } else { from - 1 + begin as u64 } }))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -125,6 +155,19 @@ mod tests {
         let entries: Vec<_> = text.lines().map(|line| read(line).unwrap()).collect();
         assert_eq!(entries[1], Entry { at: "2026-02-06T13:55:02.005Z", stream: "stderr", text: "dois três" });
         assert_eq!(read("2026-02-06T13:5"), None);
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_whole_lines_and_says_how_much_is_before_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("s.log");
+        let told = |text: &str, left_out| Some(Tail { text: text.to_owned(), left_out });
+        assert_eq!(tail(&file, 8).unwrap(), None);
+        fs::write(&file, "one\ntwo\nthree\nhal").unwrap();
+        assert_eq!(tail(&file, 100).unwrap(), told("one\ntwo\nthree\n", 0));
+        assert_eq!(tail(&file, 13).unwrap(), told("two\nthree\n", 4));
+        assert_eq!(tail(&file, 12).unwrap(), told("three\n", 8));
+        assert_eq!(tail(&file, 3).unwrap(), told("", 14));
     }
 
     #[test]
