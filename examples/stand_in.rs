@@ -96,8 +96,6 @@ fn serve(script: &Path, options: &[&str]) -> Answer {
     let version = fs::read_to_string(folder.join("VERSION"))?.trim().to_owned();
     let log = OpenOptions::new().append(true).create(true).open(folder.join("app.log"))?;
     let listener = TcpListener::bind(("127.0.0.1", port))?;
-    // Wine names the owner of a socket only once that asked for one of its options.
-    listener.ttl()?;
     println!("version {version} listens");
     let obeys = faults.clone();
     std::thread::spawn(move || answer_all(&listener, &mut Application { version, faults, log }));

@@ -208,8 +208,6 @@ fn serve(port: u16, mode: &str) -> Done {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let mut requests = if mode == "phoenix" { Some(Requests::listen()?) } else { None };
         let listener = TcpListener::bind(("127.0.0.1", port))?;
-        // Wine names the owner of a socket only once that asked for one of its options.
-        listener.ttl()?;
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let asked = async {

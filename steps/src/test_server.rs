@@ -45,8 +45,6 @@ pub(crate) fn serve(handle: impl Fn(&Request) -> Reply + Send + 'static) -> Stri
 
 pub(crate) fn serve_on(port: u16, handle: impl Fn(&Request) -> Reply + Send + 'static) -> String {
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    // Wine names the owner of a socket only once that asked for one of its options.
-    listener.ttl().unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {

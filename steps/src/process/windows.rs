@@ -22,6 +22,8 @@ mod handles;
 mod job;
 #[path = "windows/ports.rs"]
 mod ports;
+#[path = "windows/sockets.rs"]
+mod sockets;
 #[path = "windows/table.rs"]
 mod table;
 

@@ -1,11 +1,11 @@
 //! Who listens on a port, as the system's table of connections tells, with the process of each.
 #![allow(unsafe_code, reason = "GetExtendedTcpTable is offered by no crate that is used here")]
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::c_void;
 use std::io;
 use std::mem::size_of;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use windows_sys::Win32::Foundation::{ERROR_INSUFFICIENT_BUFFER, NO_ERROR};
 use windows_sys::Win32::NetworkManagement::IpHelper::{
@@ -13,10 +13,13 @@ use windows_sys::Win32::NetworkManagement::IpHelper::{
 };
 use windows_sys::Win32::Networking::WinSock::{AF_INET, AF_INET6};
 
-/// A socket that listens: its address, and who made it. Windows has no number for a socket, and lets several share an address.
+use super::sockets;
+use crate::process::running;
+
+/// A socket that listens: where, and who made it. Windows has no number for a socket, and lets several share an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Socket {
-    address: Ipv6Addr,
+    address: SocketAddr,
     /// 0 where the system does not tell.
     pid: u32,
 }
@@ -24,24 +27,30 @@ pub struct Socket {
 /// The sockets that listen on `port`.
 pub fn listening(port: u16) -> io::Result<HashSet<Socket>> {
     let at = |raw: u32| u16::from_be(raw as u16) == port;
-    let mut found = HashSet::new();
-    for row in rows::<MIB_TCPROW_OWNER_PID>(AF_INET)?.into_iter().filter(|row| at(row.dwLocalPort)) {
-        let address = Ipv4Addr::from(u32::from_be(row.dwLocalAddr)).to_ipv6_mapped();
-        found.insert(Socket { address, pid: row.dwOwningPid });
-    }
-    for row in rows::<MIB_TCP6ROW_OWNER_PID>(AF_INET6)?.into_iter().filter(|row| at(row.dwLocalPort)) {
-        found.insert(Socket { address: row.ucLocalAddr.into(), pid: row.dwOwningPid });
-    }
-    Ok(found)
+    let socket = |ip: IpAddr, pid: u32| Socket { address: (ip, port).into(), pid };
+    let v4 = rows::<MIB_TCPROW_OWNER_PID>(AF_INET)?.into_iter().filter(|row| at(row.dwLocalPort));
+    let v6 = rows::<MIB_TCP6ROW_OWNER_PID>(AF_INET6)?.into_iter().filter(|row| at(row.dwLocalPort));
+    let v4 = v4.map(|row| socket(Ipv4Addr::from(u32::from_be(row.dwLocalAddr)).into(), row.dwOwningPid));
+    let v6 = v6.map(|row| socket(IpAddr::from(row.ucLocalAddr), row.dwOwningPid));
+    Ok(v4.chain(v6).collect())
 }
 
 /// Which of the processes `among` (`None`: all) hold which of `sockets`. Who made a socket and has ended holds it no more: then
-/// somebody who inherited it does, and the system does not tell who.
+/// somebody who inherited it does.
 pub fn holders(sockets: &HashSet<Socket>, among: Option<&[u32]>) -> Vec<(u32, HashSet<Socket>)> {
-    let pids: HashSet<u32> = sockets.iter().map(|socket| socket.pid).filter(|pid| *pid != 0).collect();
-    let asked = |pid: &u32| among.is_none_or(|among| among.contains(pid));
-    let held = |pid: u32| sockets.iter().copied().filter(|socket| socket.pid == pid).collect();
-    pids.into_iter().filter(asked).filter(|pid| crate::process::running(*pid).is_some()).map(|pid| (pid, held(pid))).collect()
+    let (told, untold): (HashSet<Socket>, HashSet<Socket>) =
+        sockets.iter().partition(|socket| socket.pid != 0 && running(socket.pid).is_some());
+    let mut held: HashMap<u32, HashSet<Socket>> = HashMap::new();
+    for socket in told {
+        held.entry(socket.pid).or_default().insert(socket);
+    }
+    if !untold.is_empty() {
+        // Whoever may not be looked into holds nothing that can be told, as where all of them may not.
+        for (pid, address) in sockets::holders(&untold.iter().map(|socket| socket.address).collect()).unwrap_or_default() {
+            held.entry(pid).or_default().extend(untold.iter().filter(|socket| socket.address == address));
+        }
+    }
+    held.into_iter().filter(|(pid, _)| among.is_none_or(|among| among.contains(pid))).collect()
 }
 
 /// The listeners of a family; `Row` is the row of that family's table.
