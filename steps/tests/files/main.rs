@@ -2,8 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod backup;
+#[cfg(windows)]
+#[path = "../../../tests/support/example.rs"]
+mod example;
 mod hashes;
 mod hostile;
+#[cfg(windows)] // elsewhere nobody is in the way of who renames and replaces
+mod in_use;
 mod killed;
 mod prune;
 mod restore;
