@@ -351,3 +351,28 @@ async fn an_archive_that_is_damaged_changes_nothing() {
     assert_eq!(tree(&world.path("app")), before);
     assert!(!world.has("app.restoring-r1") && !world.has("app.restoring-r1.partial"));
 }
+
+// Windows takes 260 characters, unless it is asked in its own way.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_longer_than_a_path_of_windows_are_deployed_archived_and_restored() {
+    let world = World::new();
+    let deep = vec!["pasta com um nome comprido até demais"; 9].join("/");
+    let name = format!("{deep}/fim.txt");
+    world.write(&format!("dev/{name}"), "v1");
+    let staged = world.run::<Stage>("r0", "stage", json!({ "from": "dev", "to": "app" })).await.unwrap().dir;
+    world.run::<Sync>("r0", "sync", json!({ "staged": staged, "to": "app" })).await.unwrap();
+    world.write(&format!("app/{deep}/dados.log"), "data");
+    world.run::<Backup>("r1", "backup", json!({ "source": "app", "archive": "b.zip" })).await.unwrap();
+
+    world.write(&format!("dev/{name}"), "v2, longer");
+    let staged = world.run::<Stage>("r1", "stage", json!({ "from": "dev", "to": "app" })).await.unwrap().dir;
+    world.run::<Sync>("r1", "sync", json!({ "staged": staged, "to": "app" })).await.unwrap();
+    assert_eq!(world.read(&format!("app/{name}")), "v2, longer");
+
+    let with = json!({ "archive": "b.zip", "to": "app", "preserve": ["*.log"] });
+    let restored = world.run::<Restore>("r1", "restore", with).await.unwrap();
+    assert_eq!(world.read(&format!("app/{name}")), "v1");
+    assert_eq!(world.read(&format!("app/{deep}/dados.log")), "data");
+    let failed = restored.failed.unwrap();
+    assert_eq!(std::fs::read_to_string(failed.join(&name)).unwrap(), "v2, longer");
+}
