@@ -5,7 +5,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -98,7 +98,9 @@ where
 
 /// How many threads share work on files.
 pub(crate) fn threads() -> usize {
-    thread::available_parallelism().map_or(2, usize::from).clamp(2, 8)
+    // Whoever is asked reads several files to tell.
+    static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(2, usize::from).clamp(2, 8));
+    *CORES
 }
 
 impl Job {
@@ -216,6 +218,23 @@ mod tests {
         };
         assert_eq!(blocking(&cx, work).await.unwrap(), 7);
         assert_eq!(tried.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn a_step_waits_no_longer_for_many_held_files_than_for_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let cx = Context::standalone(folder.path(), Arc::new(|_| {}));
+        let work = |job: &Job| {
+            job.waited_ms.store(PATIENCE_MS, Ordering::Relaxed);
+            let mut tried = 0;
+            let held = job.patiently("open", Path::new("/next"), || {
+                tried += 1;
+                Err::<(), _>(io::Error::from_raw_os_error(if cfg!(windows) { 32 } else { 16 }))
+            });
+            assert!(matches!(held, Err(FileError::Held { .. })));
+            Ok(tried)
+        };
+        assert_eq!(blocking(&cx, work).await.unwrap(), 1);
     }
 
     #[test]
