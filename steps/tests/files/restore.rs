@@ -356,7 +356,7 @@ async fn an_archive_that_is_damaged_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_longer_than_a_path_of_windows_are_deployed_archived_and_restored() {
     let world = World::new();
-    let deep = vec!["pasta com um nome comprido até demais"; 9].join("/");
+    let deep = ["pasta com um nome comprido até demais"; 9].join("/");
     let name = format!("{deep}/fim.txt");
     world.write(&format!("dev/{name}"), "v1");
     let staged = world.run::<Stage>("r0", "stage", json!({ "from": "dev", "to": "app" })).await.unwrap().dir;
