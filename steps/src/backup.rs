@@ -249,7 +249,7 @@ impl Work {
         };
         // The long ones first: one of them at the end would keep one thread busy, and the others waiting for it.
         let mut items: Vec<&Found> = found.iter().collect();
-        items.sort_by_key(|found| Reverse(found.meta.len() >> 20));
+        items.sort_by_key(|found| Reverse(found.meta.len >> 20));
         std::thread::scope(|scope| {
             let readers = scope.spawn(|| {
                 let send = send;
@@ -275,7 +275,7 @@ impl Work {
                     let read = content.len() as u64;
                     let packed = if self.is_stored(found) { Packed::stored(content) } else { packer.pack(content) };
                     job.advance(read);
-                    Ok(Content::Ready((item(&Found { meta: *meta, ..found.clone() }), packed, Some(taken))))
+                    Ok(Content::Ready((item(&Found { meta, ..found.clone() }), packed, Some(taken))))
                 }
                 Reading::Long => Ok(Content::Long),
                 Reading::Gone => Ok(Content::Gone),
@@ -296,7 +296,7 @@ impl Work {
             };
             match writer.stream(item(found), level, fill) {
                 Ok(()) => return Ok(true),
-                Err(Streaming::Again) => job.expect_bytes(found.meta.len()),
+                Err(Streaming::Again) => job.expect_bytes(found.meta.len),
                 Err(Streaming::Gone) => return Ok(false),
                 Err(Streaming::Failed(error)) => return Err(error),
                 Err(Streaming::Writing(source)) => return Err(FileError::Io { doing: "write", path: self.archive.clone(), source }),
@@ -325,7 +325,7 @@ impl From<std::io::Error> for Streaming {
 }
 
 fn item(found: &Found) -> Item {
-    Item { name: found.name.clone(), kind: found.kind, modified_s: found.modified_s(), mode: found.mode() }
+    Item { name: found.name.clone(), kind: found.kind, modified_s: found.modified_s(), mode: found.meta.mode }
 }
 
 /// Takes out what no archive can hold, and says so.

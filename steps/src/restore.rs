@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::archive::{Archive, Limits};
 use crate::files::{
     Carry, Choice, FileError, Job, Keep, Kind, Listing, MANIFEST, Manifest, NEXT, Patterns, beside, blocking, cannot_be_renamed, copy_tree,
-    discard, dress_folder, inside, io_error, is_database, is_own, move_in, overlap, present, read_file, real_target, remove_file,
+    discard, dress_folder, inside, io_error, is_database, is_own, look, move_in, overlap, present, read_file, real_target, remove_file,
     remove_tree, sync_folder, sync_tree, walk, write_atomically,
 };
 
@@ -307,9 +307,8 @@ impl Work {
             }
         }
         for (name, _) in contents.iter().rev().filter(|(_, kind)| **kind == Kind::Folder) {
-            let meta = inside(&self.built, name).metadata().ok();
-            if let Some(meta) = meta {
-                dress_folder(&inside(&self.to, name), crate::files::mode(&meta), meta.modified().ok())?;
+            if let Ok(meta) = look(&inside(&self.built, name)) {
+                dress_folder(&inside(&self.to, name), meta.mode, Some(meta.modified))?;
             }
         }
         sync_tree(&self.to)?;

@@ -1,6 +1,7 @@
 //! The kind `stage`: the whole new release in a folder beside the target, while the service still runs.
 
 use std::path::PathBuf;
+use std::thread;
 
 use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits};
 use schemars::JsonSchema;
@@ -79,12 +80,15 @@ impl Work {
         discard_staged(job, &dir)?;
         let staging =
             Staging { from: &self.from, to: &self.to, dir: &dir, exclude: &self.exclude, whole: self.whole, checksum: self.checksum };
-        let staged = stage(job, &staging);
+        let (staged, deployed) = thread::scope(|scope| {
+            let deployed = scope.spawn(|| Deployed::load(&self.to));
+            (stage(job, &staging), deployed.join().expect("reading a file does not panic"))
+        });
         if staged.is_err() && !job.cx.is_cancelled() {
             discard(job, &dir)?;
         }
         let staged = staged?;
-        let old = Deployed::load(&self.to)?.old.unwrap_or_default();
+        let old = deployed?.old.unwrap_or_default();
         let stays = |name: &str| staged.manifest.files.contains_key(name) || self.exclude.covers(name, false);
         let obsolete = |name: &&String| !stays(name) && present(&inside(&self.to, name));
         let deleted = old.files.keys().filter(obsolete).count() as u64;

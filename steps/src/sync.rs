@@ -13,8 +13,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::files::{
-    Deployed, FileError, Job, Kept, MANIFEST, Manifest, Patterns, Placement, StagedNote, Staging, beside, blocking, copy_tree, discard,
-    discard_staged, io_error, is_own, overlap, place, plan, present, real_target, stage, sync_folder, sync_tree, walk, write_atomically,
+    Deployed, FileError, Job, Kept, MANIFEST, Manifest, NEXT, Patterns, Placement, StagedNote, Staging, beside, blocking, copy_tree,
+    discard, discard_staged, io_error, is_own, overlap, place, plan, present, real_target, stage, sync_folder, sync_tree, walk,
+    write_atomically,
 };
 use crate::stage::check_source;
 
@@ -120,13 +121,18 @@ impl Work {
 
     fn place(&self, job: &Job, staged: &Path) -> Result<SyncOutput, FileError> {
         let missing = || FileError::Refused(format!("{} holds no staged release; run `stage` again", staged.display()));
-        let (release, deployed, mut note) = thread::scope(|scope| {
-            let deployed = scope.spawn(|| Deployed::load(&self.to));
-            let note = StagedNote::load(staged);
+        let (ours, theirs) = (Manifest::read(staged, MANIFEST)?.ok_or_else(missing)?, Manifest::read(&self.to, MANIFEST)?);
+        let is_same = theirs.as_ref() == Some(&ours);
+        let (release, old, mut note) = thread::scope(|scope| {
+            let note = scope.spawn(|| StagedNote::load(staged));
+            let differs = theirs.filter(|_| !is_same);
+            let old = scope.spawn(|| differs.map(|bytes| Manifest::parse(&bytes, &self.to.join(MANIFEST))).transpose());
             let joined = "reading a file does not panic";
-            (Manifest::load(staged, MANIFEST), deployed.join().expect(joined), note)
+            (Manifest::parse(&ours, &staged.join(MANIFEST)), old.join().expect(joined), note.join().expect(joined))
         });
-        let (mut release, deployed) = (release?.ok_or_else(missing)?, deployed?);
+        let mut release = release?;
+        let old = if is_same { Some(release.clone()) } else { old? };
+        let deployed = Deployed { old, begun: Manifest::load(&self.to, NEXT)? };
         if let (Some(note), true, Origin::Staged(_)) = (&mut note, self.checksum, &self.origin) {
             note.unchanged.clear();
         }
@@ -134,17 +140,16 @@ impl Work {
         let exclude = self.exclude.with(note.as_ref().map_or(&[], |note| &note.exclude))?;
         release.files.retain(|name, _| !exclude.covers(name, false));
         release.folders.retain(|name| !exclude.covers(name, true));
-        let placement = Placement { staged, to: &self.to, release: &release, note: note.as_ref(), exclude: &exclude };
-        let changes = plan(job, &placement, &deployed)?;
+        let (to, note) = (self.to.as_path(), note.as_ref());
+        let changes = plan(job, &Placement { staged, to, release: &release, note, exclude: &exclude }, &deployed)?;
         let changed = found_first(job, "changed", changes.moves.len())?;
         let deleted = found_first(job, "deleted", changes.deletes.len())?;
-        let kept = match &self.keep_data {
+        release.kept = match &self.keep_data {
             Some(dir) => Some(self.keep(job, dir, &deployed, &release)?),
             None => None,
         };
-        let release = Manifest { kept, ..release.clone() };
         if !changes.is_nothing() || deployed.begun.is_some() || deployed.old.as_ref() != Some(&release) {
-            place(job, &Placement { release: &release, ..placement }, &changes)?;
+            place(job, &Placement { staged, to, release: &release, note, exclude: &exclude }, &changes)?;
         }
         Ok(SyncOutput { changed, deleted, manifest: self.to.join(MANIFEST) })
     }

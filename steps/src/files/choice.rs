@@ -1,15 +1,16 @@
 //! A restored folder, made of what an archive has and what is carried over.
 
 use std::cmp::Reverse;
-use std::fs::{FileTimes, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::archive::{Archive, Entry, Handle};
+use super::copy::{dress_file, while_syncing};
+use super::platform::create_file;
 use super::{
-    FileError, Found, Job, Kind, Listing, copy_files, dress_folder, dress_folders, each, free_space, inside, io_error, make_link,
-    set_file_mode, size, sync_tree,
+    FileError, Found, Job, Kind, Listing, copy_files, dress_folder, dress_folders, each, free_space, inside, io_error, make_link, size,
+    sync_tree,
 };
 
 /// How many files of one folder a thread makes before another may go on with it.
@@ -87,7 +88,7 @@ impl Choice<'_> {
         let (links, mut files): (Vec<&Entry>, Vec<&Entry>) = self.archived.iter().partition(|entry| entry.kind == Kind::Link);
         // One long file at the end would keep one thread busy, and the others waiting for it.
         files.sort_by_key(|entry| Reverse(entry.size >> 20));
-        for entries in [files, links] {
+        let extract_all = |entries: Vec<&Entry>| {
             // Who makes a file in a folder keeps all others out of it for that long.
             let groups: Vec<&[&Entry]> =
                 entries.chunk_by(|a, b| folder_of(a) == folder_of(b)).flat_map(|group| group.chunks(GROUP)).collect();
@@ -95,9 +96,13 @@ impl Choice<'_> {
                 &groups,
                 || Ok(archive.handle()?),
                 |handle: &mut Handle, group| group.iter().try_for_each(|entry| extract(job, archive, handle, entry, at)),
-            )?;
-        }
-        copy_files(job, &self.current, at)?;
+            )
+        };
+        while_syncing(job, at, || {
+            extract_all(files)?;
+            extract_all(links)?;
+            copy_files(job, &self.current, at)
+        })?;
         self.dress_folders(at)?;
         sync_tree(at)?;
         let archived = self.archived.iter().filter(|entry| entry.kind != Kind::Folder).count();
@@ -131,15 +136,15 @@ fn extract(job: &Job, archive: &Archive, handle: &mut Handle, entry: &Entry, roo
         (Kind::File, _) => {}
         _ => return Ok(()),
     }
-    let mut out = OpenOptions::new().write(true).create_new(true).open(&path).map_err(io_error("create", &path))?;
+    let mut out = create_file(&path, entry.mode).map_err(io_error("create", &path))?;
     archive.read(handle, entry, |piece| -> Result<(), FileError> {
         job.check()?;
         out.write_all(piece).map_err(io_error("write", &path))?;
+        job.wrote(piece.len() as u64);
         job.advance(piece.len() as u64);
         Ok(())
     })?;
-    out.set_times(FileTimes::new().set_modified(time(entry.modified_s))).map_err(io_error("set the time of", &path))?;
-    set_file_mode(&out, entry.mode).map_err(io_error("set the permissions of", &path))
+    dress_file(&out, &path, time(entry.modified_s), entry.mode).map(|_| ())
 }
 
 fn time(seconds: i64) -> SystemTime {

@@ -1,10 +1,13 @@
 //! Copies that keep times, permissions and links, and are read back.
 
-use std::fs::{File, FileTimes, Metadata, OpenOptions};
+use std::fs::{File, FileTimes, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
+use super::walk::Meta;
 use super::{FileError, Found, Job, Kind, Patterns, each, inside, io_error, platform, walk};
 
 /// Bytes read at once.
@@ -28,26 +31,34 @@ pub(crate) struct Copied {
 /// One of the two cannot be used, or the copy is not the same.
 pub(crate) fn copy_file(job: &Job, from: &Found, to: &Path) -> Result<Copied, FileError> {
     let source = job.patiently("open", &from.path, || from.open())?;
-    copy_opened(job, from, source, to)
+    copy_opened(job, &from.path, source, &from.meta, to).map(|(copied, _)| copied)
 }
 
-fn copy_opened(job: &Job, from: &Found, mut source: File, to: &Path) -> Result<Copied, FileError> {
-    let mut copy = OpenOptions::new().read(true).write(true).create_new(true).open(to).map_err(io_error("create", to))?;
-    let shared = platform::share_content(&source, &copy);
+/// Copies the file at `from` that was opened, with the mode and time of `dress`; and what the system says about the copy.
+pub(super) fn copy_opened(
+    job: &Job,
+    from: &Path,
+    (mut source, now): (File, Meta),
+    dress: &Meta,
+    to: &Path,
+) -> Result<(Copied, Meta), FileError> {
+    let mut copy = platform::create_file(to, dress.mode).map_err(io_error("create", to))?;
+    let shared = job.share_content(&source, &copy);
     let copied = if shared {
-        pump(job, &mut copy, to, |_| Ok(()))?
+        pump(job, &mut copy, to, now.len, |_| Ok(()))?
     } else {
-        pump(job, &mut source, &from.path, |chunk| copy.write_all(chunk).map_err(io_error("write", to)))?
+        pump(job, &mut source, from, now.len, |chunk| copy.write_all(chunk).map_err(io_error("write", to)))?
     };
-    dress_file(&copy, to, &from.meta)?;
+    let meta = dress_file(&copy, to, dress.modified, dress.mode)?;
     if !shared {
+        job.wrote(copied.len);
         copy.rewind().map_err(io_error("read", to))?;
-        if pump(job, &mut copy, to, |_| Ok(()))? != copied {
-            return Err(FileError::BadCopy { from: from.path.clone(), to: to.to_owned() });
+        if pump(job, &mut copy, to, meta.len, |_| Ok(()))? != copied {
+            return Err(FileError::BadCopy { from: from.to_owned(), to: to.to_owned() });
         }
     }
     job.advance(copied.len);
-    Ok(copied)
+    Ok((copied, meta))
 }
 
 /// Copies a link as a link.
@@ -78,7 +89,7 @@ pub(crate) fn dress_folders(found: &[Found], to: &Path) -> Result<(), FileError>
 /// As [`dress_folders`], those whose name is `wanted`.
 pub(super) fn dress_some(found: &[Found], to: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), FileError> {
     let mut folders = found.iter().rev().filter(|found| found.kind == Kind::Folder && wanted(&found.name));
-    folders.try_for_each(|folder| dress_folder(&inside(to, &folder.name), folder.mode(), folder.meta.modified().ok()))
+    folders.try_for_each(|folder| dress_folder(&inside(to, &folder.name), folder.meta.mode, Some(folder.meta.modified)))
 }
 
 /// The hash and length of a file.
@@ -86,14 +97,14 @@ pub(super) fn dress_some(found: &[Found], to: &Path, wanted: impl Fn(&str) -> bo
 /// # Errors
 /// It cannot be read.
 pub(crate) fn hash_file(job: &Job, path: &Path) -> Result<Copied, FileError> {
-    let mut file = job.patiently("open", path, || platform::open_file(path))?;
-    pump(job, &mut file, path, |_| Ok(()))
+    let (mut file, meta) = job.patiently("open", path, || platform::open_file(path))?;
+    pump(job, &mut file, path, meta.len, |_| Ok(()))
 }
 
 /// As [`hash_file`], of a file that was found.
 pub(super) fn hash_found(job: &Job, found: &Found) -> Result<Copied, FileError> {
-    let mut file = job.patiently("open", &found.path, || found.open())?;
-    pump(job, &mut file, &found.path, |_| Ok(()))
+    let (mut file, meta) = job.patiently("open", &found.path, || found.open())?;
+    pump(job, &mut file, &found.path, meta.len, |_| Ok(()))
 }
 
 /// Copies `found` to the folder `to`, which is created. Not synced.
@@ -135,12 +146,12 @@ fn copy_if_there(job: &Job, found: &Found, to: &Path) -> Result<bool, FileError>
         Err(error) if error.kind() == io::ErrorKind::NotFound || platform::is_replaced(&error) => Ok(None),
         opened => opened.map(Some),
     })?;
-    opened.map_or(Ok(false), |source| copy_opened(job, found, source, to).map(|_| true))
+    opened.map_or(Ok(false), |source| copy_opened(job, &found.path, source, &found.meta, to).map(|_| true))
 }
 
 /// The bytes of the files among `found`.
 pub(crate) fn size(found: &[Found]) -> u64 {
-    found.iter().filter(|found| found.kind == Kind::File).map(|file| file.meta.len()).sum()
+    found.iter().filter(|found| found.kind == Kind::File).map(|file| file.meta.len).sum()
 }
 
 /// Makes a whole tree that was just written durable: by one call where the system has it, else file by file.
@@ -148,7 +159,14 @@ pub(crate) fn size(found: &[Found]) -> u64 {
 /// # Errors
 /// The system could not.
 pub(crate) fn sync_tree(root: &Path) -> Result<(), FileError> {
-    if platform::sync_volume(root).map_err(io_error("sync", root))? {
+    sync_counted(root, usize::MAX)
+}
+
+/// As [`sync_tree`], of so many files and folders: a few are synced by themselves, and nobody waits for what others write to this volume.
+pub(super) fn sync_counted(root: &Path, count: usize) -> Result<(), FileError> {
+    const FEW: usize = 16;
+    let sync_volume = || platform::sync_volume(root).map_err(io_error("sync", root));
+    if count > FEW && sync_volume()? {
         return Ok(());
     }
     let found = walk(root, &Patterns::default())?;
@@ -160,8 +178,9 @@ pub(crate) fn sync_tree(root: &Path) -> Result<(), FileError> {
                 // Syncing needs a handle that may write, which a read-only file does not give.
                 let file = OpenOptions::new().write(true).open(&found.path).or_else(|_| File::open(&found.path));
                 match file.and_then(|file| file.sync_all()) {
-                    Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(io_error("sync", &found.path)(error)),
-                    _ => Ok(()),
+                    // What this process may not open is synced with everything else, where the system can.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => sync_volume().map(|_| ()),
+                    synced => synced.map_err(io_error("sync", &found.path)),
                 }
             }
             Kind::Folder => platform::sync_folder(&found.path).map_err(io_error("sync", &found.path)),
@@ -171,30 +190,65 @@ pub(crate) fn sync_tree(root: &Path) -> Result<(), FileError> {
     platform::sync_folder(root).map_err(io_error("sync", root))
 }
 
-fn dress_file(file: &File, path: &Path, meta: &Metadata) -> Result<(), FileError> {
-    if let Ok(modified) = meta.modified() {
-        file.set_times(FileTimes::new().set_modified(modified)).map_err(io_error("set the time of", path))?;
-    }
-    platform::set_file_mode(file, platform::mode(meta)).map_err(io_error("set the permissions of", path))
+/// Does `work`, which writes below `root`, and lets what it has written so far go to the disk meanwhile: what is synced at its end is little.
+pub(super) fn while_syncing<T>(job: &Job, root: &Path, work: impl FnOnce() -> T) -> T {
+    /// Bytes that are worth a sync.
+    const MANY: u64 = 32 << 20;
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let syncer = scope.spawn(|| {
+            let mut synced = job.written();
+            while !ended.load(Ordering::Relaxed) {
+                thread::park_timeout(Duration::from_millis(20));
+                if job.written() - synced >= MANY {
+                    synced = job.written();
+                    // Whatever it could not do, the sync at the end tells.
+                    let _ = platform::sync_volume(root);
+                }
+            }
+        });
+        let done = work();
+        ended.store(true, Ordering::Relaxed);
+        syncer.thread().unpark();
+        done
+    })
 }
 
-/// Hands on what the file holds, as far as it reached when this began: one that grows faster than it is read would never end.
-fn pump(job: &Job, file: &mut File, path: &Path, mut sink: impl FnMut(&[u8]) -> Result<(), FileError>) -> Result<Copied, FileError> {
+/// Gives a file that was just made its time and its permission bits; and what the system says about it then.
+pub(super) fn dress_file(file: &File, path: &Path, modified: SystemTime, mode: u32) -> Result<Meta, FileError> {
+    file.set_times(FileTimes::new().set_modified(modified)).map_err(io_error("set the time of", path))?;
+    let look = || platform::look_at(file).map_err(io_error("look at", path));
+    let meta = look()?;
+    if meta.mode == mode {
+        return Ok(meta);
+    }
+    platform::set_file_mode(file, mode).map_err(io_error("set the permissions of", path))?;
+    look()
+}
+
+/// Hands on what the file holds up to `end`, which it had when this began: one that grows faster than it is read would never end.
+fn pump(
+    job: &Job,
+    file: &mut File,
+    path: &Path,
+    end: u64,
+    mut sink: impl FnMut(&[u8]) -> Result<(), FileError>,
+) -> Result<Copied, FileError> {
     let mut hasher = blake3::Hasher::new();
-    let end = file.metadata().map_err(io_error("look at", path))?.len();
-    let mut buffer = vec![0; CHUNK.min(usize::try_from(end).unwrap_or(CHUNK).max(4096) + 1)];
-    let mut file = file.take(end);
+    let mut buffer = vec![0; CHUNK.min(usize::try_from(end).unwrap_or(CHUNK))];
     let mut len = 0;
-    loop {
+    while len < end {
         job.check()?;
-        let count = job.patiently("read", path, || file.read(&mut buffer))?;
+        let left = buffer.len().min(usize::try_from(end - len).unwrap_or(CHUNK));
+        let count = job.patiently("read", path, || file.read(&mut buffer[..left]))?;
         if count == 0 {
-            return Ok(Copied { hash: hasher.finalize(), len });
+            break;
         }
         hasher.update(&buffer[..count]);
         sink(&buffer[..count])?;
         len += count as u64;
     }
+    Ok(Copied { hash: hasher.finalize(), len })
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -214,7 +268,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (source, copy) = (folder.path().join("source"), folder.path().join("copy"));
         File::create(&source).unwrap().set_len(LEN).unwrap();
-        let found = Found { name: "source".into(), kind: Kind::File, meta: source.metadata().unwrap(), path: source, link: None };
+        let found = Found::at(&source).unwrap();
         let cx = Context::standalone(folder.path(), Arc::new(|_| {}));
         loop {
             let written = copy.clone();

@@ -11,9 +11,9 @@
 //! Each part begins with a checksum of its own; the later one stands. It is lines of text, read where they are.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{Metadata, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::copy::Copied;
-use super::walk::Fingerprint;
+use super::walk::{Fingerprint, Meta};
 use super::{FileError, beside, platform, read_file};
 
 /// A file whose content is younger than this may be written once more without its times showing it, on any file system.
@@ -39,7 +39,8 @@ pub(crate) struct Hashes {
 /// The hashes of the files of one folder: what the record knew, and what is known now.
 pub(crate) struct Known<'a> {
     root: &'a Path,
-    before: HashMap<&'a str, Before<'a>>,
+    /// In order of their names.
+    before: Vec<(&'a str, Before<'a>)>,
     learned: Mutex<BTreeMap<String, (Fingerprint, String)>>,
     read: AtomicU64,
     began: SystemTime,
@@ -72,6 +73,10 @@ impl Hashes {
             let text = std::str::from_utf8(&self.bytes[lines.clone()]).unwrap_or_default();
             known.before.extend(text.lines().filter_map(entry));
         }
+        // What was put in place comes after what was staged, and stands.
+        known.before.reverse();
+        known.before.sort_by_key(|(name, _)| *name);
+        known.before.dedup_by_key(|(name, _)| *name);
         known
     }
 
@@ -101,7 +106,7 @@ impl Hashes {
 impl<'a> Known<'a> {
     /// Of a folder of which nothing is known.
     pub fn nothing(root: &'a Path) -> Self {
-        Self { root, before: HashMap::new(), learned: Mutex::default(), read: AtomicU64::new(0), began: SystemTime::now() }
+        Self { root, before: Vec::new(), learned: Mutex::default(), read: AtomicU64::new(0), began: SystemTime::now() }
     }
 
     /// The hash of the file `name`, which is at `path` and looks like `meta`: as it is known, else as `read` finds it.
@@ -112,28 +117,29 @@ impl<'a> Known<'a> {
         &self,
         name: &str,
         path: &Path,
-        meta: &Metadata,
+        meta: &Meta,
         read: impl FnOnce() -> Result<Copied, FileError>,
     ) -> Result<Cow<'a, str>, FileError> {
         let fingerprint = platform::fingerprint(path, meta);
-        let before = self.before.get(name).filter(|before| before.fingerprint == fingerprint && platform::identifies(&fingerprint));
+        let before = self.before.binary_search_by_key(&name, |(name, _)| name).ok().map(|at| &self.before[at].1);
+        let before = before.filter(|before| before.fingerprint == fingerprint && platform::identifies(&fingerprint));
         if let Some(before) = before {
             before.holds.store(true, Ordering::Relaxed);
             return Ok(Cow::Borrowed(before.hash));
         }
         let hash = read()?.hash.to_hex().to_string();
         self.count();
-        if path.symlink_metadata().is_ok_and(|after| platform::fingerprint(path, &after) == fingerprint) {
+        if platform::look(path).is_ok_and(|after| platform::fingerprint(path, &after) == fingerprint) {
             self.learn(name, (path, meta), &hash);
         }
         Ok(Cow::Owned(hash))
     }
 
     /// The file at `path` that looked like `meta` before and after it was read has this hash.
-    pub fn learn(&self, name: &str, (path, meta): (&Path, &Metadata), hash: &str) {
+    pub fn learn(&self, name: &str, (path, meta): (&Path, &Meta), hash: &str) {
         let old = |modified: SystemTime| self.began.duration_since(modified).is_ok_and(|age| age > YOUNG);
         // A line is a file.
-        if meta.modified().is_ok_and(old) && !name.contains('\n') {
+        if old(meta.modified) && !name.contains('\n') {
             let mut learned = self.learned.lock().expect("no code panics while it holds this lock");
             learned.insert(name.to_owned(), (platform::fingerprint(path, meta), hash.to_owned()));
         }
@@ -151,7 +157,7 @@ impl<'a> Known<'a> {
 
     fn is_as_before(&self) -> bool {
         let learned = self.learned.lock().expect("no code panics while it holds this lock");
-        learned.is_empty() && self.before.values().all(|before| before.holds.load(Ordering::Relaxed))
+        learned.is_empty() && self.before.iter().all(|(_, before)| before.holds.load(Ordering::Relaxed))
     }
 
     /// All that is known now, as a part of the record.

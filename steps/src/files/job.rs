@@ -2,10 +2,11 @@
 //!
 //! One budget of waiting for the whole step, however many files are held.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, TryLockError};
 use std::thread;
 use std::time::Duration;
 
@@ -27,14 +28,11 @@ pub(crate) struct Job {
     handle: Handle,
     touched: AtomicBool,
     waited_ms: AtomicU64,
-    bytes: Mutex<Bytes>,
-}
-
-/// How far it is.
-#[derive(Default)]
-struct Bytes {
-    done: u64,
-    total: u64,
+    done: AtomicU64,
+    total: AtomicU64,
+    written: AtomicU64,
+    showing: Mutex<()>,
+    never_shares: AtomicBool,
 }
 
 /// Runs `work` where it may block. Its error is clean unless it said [`Job::touch`] before.
@@ -96,6 +94,18 @@ where
     failed.into_inner().expect("no code panics while it holds this lock").map_or(Ok(()), Err)
 }
 
+/// What `work` makes of each of `items`, in their order; as [`each`].
+pub(crate) fn map_each<T: Sync, R: Send + Sync, E: Send>(items: &[T], work: impl Fn(&T) -> Result<R, E> + Sync) -> Result<Vec<R>, E> {
+    let made: Vec<OnceLock<R>> = items.iter().map(|_| OnceLock::new()).collect();
+    let places: Vec<(&T, &OnceLock<R>)> = items.iter().zip(&made).collect();
+    let make = |(): &mut (), (item, place): &(&T, &OnceLock<R>)| {
+        let _ = place.set(work(item)?);
+        Ok(())
+    };
+    each(&places, || Ok(()), make)?;
+    Ok(made.into_iter().map(|made| made.into_inner().expect("each was made")).collect())
+}
+
 /// How many threads share work on files.
 pub(crate) fn threads() -> usize {
     // Whoever is asked reads several files to tell.
@@ -106,7 +116,8 @@ pub(crate) fn threads() -> usize {
 impl Job {
     fn new(cx: Context) -> Self {
         let (touched, waited_ms) = (AtomicBool::new(false), AtomicU64::new(0));
-        Self { cx, handle: Handle::current(), touched, waited_ms, bytes: Mutex::default() }
+        let (done, total, written, showing) = (0.into(), 0.into(), 0.into(), Mutex::default());
+        Self { cx, handle: Handle::current(), touched, waited_ms, done, total, written, showing, never_shares: false.into() }
     }
 
     /// From here on something that others see is changed: a failure owes a compensation.
@@ -127,23 +138,43 @@ impl Job {
         if self.cx.is_cancelled() { Err(FileError::Stopped) } else { Ok(()) }
     }
 
+    /// Lets the empty file `copy` have the blocks of `source`, where the file system can; it is not asked again once it cannot at all.
+    pub fn share_content(&self, source: &File, copy: &File) -> bool {
+        if self.never_shares.load(Ordering::Relaxed) {
+            return false;
+        }
+        let shared = platform::share_content(source, copy);
+        let never = shared.as_ref().is_err_and(platform::never_shares);
+        self.never_shares.fetch_or(never, Ordering::Relaxed);
+        shared.is_ok()
+    }
+
     /// There are this many more bytes to do.
     pub fn expect_bytes(&self, bytes: u64) {
-        self.bytes().total += bytes;
+        self.total.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// This many more bytes are done.
     pub fn advance(&self, bytes: u64) {
+        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let is_all = self.total.fetch_max(done, Ordering::Relaxed) <= done;
         // Shown while it is held: of two threads that show how far they are, the second must not be the one that was first.
-        let mut all = self.bytes();
-        all.done += bytes;
-        all.total = all.total.max(all.done);
-        self.cx.progress(all.done, Some(all.total), Unit::Bytes);
+        let showing = if is_all { self.showing.lock().map_err(Into::into) } else { self.showing.try_lock() };
+        // Whoever is shown it may panic, in a test.
+        if !matches!(showing, Err(TryLockError::WouldBlock)) {
+            let done = self.done.load(Ordering::Relaxed);
+            self.cx.progress(done, Some(self.total.load(Ordering::Relaxed).max(done)), Unit::Bytes);
+        }
     }
 
-    fn bytes(&self) -> MutexGuard<'_, Bytes> {
-        // Whoever is shown it may panic, in a test.
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    /// This many more bytes were written, and are not synced yet.
+    pub fn wrote(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// How many bytes were written in all.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// Keeps a value durably before an effect; what was recorded first stands.

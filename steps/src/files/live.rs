@@ -4,7 +4,7 @@
 //! changes while it is read is read again; what never stands still is listed.
 
 use std::collections::BTreeMap;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -16,7 +16,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::archive::sampled;
 use super::copy::CHUNK;
-use super::walk::Fingerprint;
+use super::walk::{Fingerprint, Meta};
 use super::{FileError, Found, Job, Kind, Room, Taken, each, inside, io_error, platform};
 
 /// How every SQLite database begins.
@@ -49,7 +49,7 @@ pub(crate) enum Streamed {
 /// What reading a file gave.
 pub(crate) enum Reading<'r> {
     /// All of it, what the system says about it, and the room that it and what is made of it take.
-    Whole(Vec<u8>, Box<Metadata>, Taken<'r>),
+    Whole(Vec<u8>, Meta, Taken<'r>),
     /// It is too long for memory: to be streamed.
     Long,
     /// It is not there any more.
@@ -64,7 +64,7 @@ impl Live {
     pub fn new(job: &Job, found: &[Found], folder: &Path, strict: bool) -> Result<Self, FileError> {
         std::fs::create_dir_all(folder).map_err(io_error("create", folder))?;
         let snapshots = Mutex::new(BTreeMap::new());
-        let root = found.first().map(|found| real_path(found.root())).transpose()?;
+        let root = found.first().map(|found| real_path(&found.root.path)).transpose()?;
         let numbered: Vec<(usize, &Found)> = found.iter().filter(|found| found.kind == Kind::File).enumerate().collect();
         each(
             &numbered,
@@ -73,7 +73,7 @@ impl Live {
                 job.check()?;
                 let copy = folder.join(format!("{number}.db"));
                 let real = || inside(root.as_deref().expect("something was found"), &found.name);
-                if found.meta.len() >= 512 && begins_like_a_database(&found.path, found.open())? && snapshot(job, &real(), &copy)? {
+                if found.meta.len >= 512 && begins_like_a_database(&found.path, found.open())? && snapshot(job, &real(), &copy)? {
                     snapshots.lock().expect("no code panics while it holds this lock").insert(found.name.clone(), copy);
                 }
                 Ok(())
@@ -102,15 +102,15 @@ impl Live {
     pub fn read<'r>(&self, job: &Job, found: &Found, room: &'r Room) -> Result<Reading<'r>, FileError> {
         for attempt in 1..=READS {
             let Some((mut file, meta)) = self.open(job, found)? else { return Ok(Reading::Gone) };
-            if meta.len() > WHOLE {
+            if meta.len > WHOLE {
                 return Ok(Reading::Long);
             }
             let before = platform::fingerprint(self.place(found), &meta);
-            let taken = room.take(2 * meta.len());
-            let mut content = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0) + 1);
-            (&mut file).take(meta.len()).read_to_end(&mut content).map_err(io_error("read", &found.path))?;
+            let taken = room.take(2 * meta.len);
+            let mut content = Vec::with_capacity(usize::try_from(meta.len).unwrap_or(0) + 1);
+            (&mut file).take(meta.len).read_to_end(&mut content).map_err(io_error("read", &found.path))?;
             if self.stood_still(found, &before, content.len() as u64) || self.give_up(found, attempt)? {
-                return Ok(Reading::Whole(content, Box::new(self.dated(found, meta)), taken));
+                return Ok(Reading::Whole(content, self.dated(found, meta), taken));
             }
         }
         unreachable!("the last attempt gives up");
@@ -123,7 +123,7 @@ impl Live {
     pub fn stream(&self, job: &Job, found: &Found, attempt: u32, sink: &mut dyn Write) -> Result<Streamed, FileError> {
         let Some((file, meta)) = self.open(job, found)? else { return Ok(Streamed::Gone) };
         let before = platform::fingerprint(self.place(found), &meta);
-        let mut source = file.take(meta.len());
+        let mut source = file.take(meta.len);
         let mut buffer = vec![0; CHUNK];
         let mut read = 0;
         loop {
@@ -143,29 +143,27 @@ impl Live {
     /// Pieces of a file, to see whether it compresses.
     pub fn samples(&self, found: &Found) -> Vec<u8> {
         let mut samples = Vec::new();
-        if let Ok(mut file) = self.try_open(found) {
-            for (at, len) in sampled(found.meta.len()) {
+        if let Ok((mut file, _)) = self.try_open(found) {
+            for (at, len) in sampled(found.meta.len) {
                 let _ = file.seek(SeekFrom::Start(at)).and_then(|_| (&mut file).take(len).read_to_end(&mut samples));
             }
         }
         samples
     }
 
-    fn open(&self, job: &Job, found: &Found) -> Result<Option<(File, Metadata)>, FileError> {
+    fn open(&self, job: &Job, found: &Found) -> Result<Option<(File, Meta)>, FileError> {
         let path = self.place(found);
         let opened = job.patiently("open", path, || match self.try_open(found) {
             Err(error) if error.kind() == io::ErrorKind::NotFound || platform::is_replaced(&error) => Ok(None),
             opened => opened.map(Some),
         })?;
-        let Some(file) = opened else {
+        if opened.is_none() {
             self.lost(found)?;
-            return Ok(None);
-        };
-        let meta = file.metadata().map_err(io_error("look at", path))?;
-        Ok(Some((file, meta)))
+        }
+        Ok(opened)
     }
 
-    fn try_open(&self, found: &Found) -> io::Result<File> {
+    fn try_open(&self, found: &Found) -> io::Result<(File, Meta)> {
         self.snapshots.get(&found.name).map_or_else(|| found.open(), |copy| platform::open_file(copy))
     }
 
@@ -173,14 +171,14 @@ impl Live {
         self.snapshots.get(&found.name).unwrap_or(&found.path)
     }
 
-    fn dated(&self, found: &Found, meta: Metadata) -> Metadata {
-        if self.snapshots.contains_key(&found.name) { found.meta.clone() } else { meta }
+    fn dated(&self, found: &Found, meta: Meta) -> Meta {
+        if self.snapshots.contains_key(&found.name) { found.meta } else { meta }
     }
 
     fn stood_still(&self, found: &Found, before: &Fingerprint, read: u64) -> bool {
         let is_log = found.name.to_ascii_lowercase().ends_with(".log");
         let place = self.place(found);
-        let same = || place.symlink_metadata().is_ok_and(|after| platform::fingerprint(place, &after) == *before);
+        let same = || platform::look(place).is_ok_and(|after| platform::fingerprint(place, &after) == *before);
         is_log || (read == before.len && same())
     }
 
@@ -224,9 +222,9 @@ pub(crate) fn is_database(path: &Path) -> Result<bool, FileError> {
     begins_like_a_database(path, platform::open_file(path))
 }
 
-fn begins_like_a_database(path: &Path, opened: io::Result<File>) -> Result<bool, FileError> {
+fn begins_like_a_database(path: &Path, opened: io::Result<(File, Meta)>) -> Result<bool, FileError> {
     let mut head = [0; 16];
-    match opened.and_then(|mut file| file.read_exact(&mut head)) {
+    match opened.and_then(|(mut file, _)| file.read_exact(&mut head)) {
         Ok(()) => Ok(&head == SQLITE),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => Ok(false),
         Err(error) if platform::is_replaced(&error) => Ok(false),

@@ -8,9 +8,13 @@
 //! So in a folder that a crash left half way, both the old and the new release are known.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{FileError, io_error, read_file, write_atomically};
 
@@ -30,8 +34,10 @@ pub(crate) struct Manifest {
     /// Of this format.
     pub version: u32,
     /// The files and links, by name.
+    #[serde(deserialize_with = "in_order")]
     pub files: BTreeMap<String, Item>,
     /// The folders.
+    #[serde(deserialize_with = "set_in_order")]
     pub folders: BTreeSet<String>,
     /// The copy of data that `sync` took before it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,11 +73,18 @@ impl Manifest {
     /// # Errors
     /// It cannot be read or understood.
     pub fn load(folder: &Path, name: &str) -> Result<Option<Self>, FileError> {
+        Self::read(folder, name)?.map(|bytes| Self::parse(&bytes, &folder.join(name))).transpose()
+    }
+
+    /// The bytes of the manifest called `name` in `folder`, where there is one.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, FileError> {
         let path = folder.join(name);
         match read_file(&path) {
-            Ok(bytes) => Self::parse(&bytes, &path).map(Some),
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
-            Err(error) => Err(io_error("read", &path)(error)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            bytes => bytes.map(Some).map_err(io_error("read", &path)),
         }
     }
 
@@ -104,9 +117,9 @@ impl Manifest {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn save_with(&self, folder: &Path, name: &str, write: impl FnOnce(&Path, &[u8]) -> std::io::Result<()>) -> Result<(), FileError> {
+    pub fn save_with(&self, folder: &Path, name: &str, write: impl FnOnce(&Path, &[u8]) -> io::Result<()>) -> Result<(), FileError> {
         let path = folder.join(name);
-        let bytes = serde_json::to_vec(self).expect("a manifest is plain data with text keys");
+        let bytes = json(self, 200 * self.files.len());
         write(&path, &bytes).map_err(io_error("write", &path))
     }
 
@@ -119,6 +132,34 @@ impl Manifest {
     pub fn names(&self) -> impl Iterator<Item = &String> {
         self.files.keys().chain(&self.folders)
     }
+}
+
+/// `what` as JSON, of which so many bytes are expected: text that grows is copied each time.
+pub(super) fn json(what: &impl Serialize, bytes: usize) -> Vec<u8> {
+    let mut json = Vec::with_capacity(bytes);
+    serde_json::to_writer(&mut json, what).expect("it is plain data with text keys");
+    json
+}
+
+/// A map that was written in order, and so needs no search for the place of each name.
+pub(super) fn in_order<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<BTreeMap<String, T>, D::Error> {
+    struct InOrder<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for InOrder<T> {
+        type Value = BTreeMap<String, T>;
+
+        fn expecting(&self, text: &mut fmt::Formatter) -> fmt::Result {
+            text.write_str("a map")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+            std::iter::from_fn(|| map.next_entry().transpose()).collect::<Result<Vec<_>, _>>().map(BTreeMap::from_iter)
+        }
+    }
+    from.deserialize_map(InOrder(PhantomData))
+}
+
+fn set_in_order<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeSet<String>, D::Error> {
+    Vec::deserialize(from).map(BTreeSet::from_iter)
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub(crate) use self::copy::{
     copy_file, copy_files, copy_link, copy_tree, dress_folder, dress_folders, hash_file, make_link, size, sync_tree,
 };
 pub(crate) use self::hashes::{Hashes, Known};
-pub(crate) use self::job::{Job, blocking, each, threads};
+pub(crate) use self::job::{Job, blocking, each, map_each, threads};
 pub(crate) use self::links::Links;
 pub(crate) use self::live::{Live, READS, Reading, Streamed, is_database};
 pub(crate) use self::manifest::{Kept, MANIFEST, Manifest, NEXT, is_own};
@@ -164,15 +164,13 @@ pub(crate) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Erro
 /// The whole of a file of ours: neither of what a link leads to, nor of a pipe.
 pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    platform::open_file(path)?.read_to_end(&mut bytes)?;
+    platform::open_file(path)?.0.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 /// `name` (with `/`) as a path in `root`.
 pub(crate) fn inside(root: &Path, name: &str) -> PathBuf {
-    let mut path = root.to_owned();
-    name.split('/').for_each(|part| path.push(platform::to_name(part)));
-    path
+    platform::inside(root, name)
 }
 
 /// Whether a folder is there, and not a link to one.
@@ -185,7 +183,7 @@ pub(crate) fn present(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-pub(crate) use self::platform::{mode, set_file_mode};
+pub(crate) use self::platform::{Root, look};
 
 /// Whether a folder could not be renamed although what is in it can be replaced.
 pub(crate) fn cannot_be_renamed(error: &FileError) -> bool {

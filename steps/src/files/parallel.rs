@@ -9,6 +9,7 @@ use super::job::threads;
 struct Search<P, T, E> {
     open: Vec<P>,
     busy: usize,
+    waiting: usize,
     found: Vec<T>,
     failed: Option<E>,
 }
@@ -18,7 +19,7 @@ pub(super) fn explore<P: Send, T: Send, E: Send>(
     start: P,
     look: impl Fn(P) -> Result<(Vec<T>, Vec<P>), E> + std::marker::Sync,
 ) -> Result<Vec<T>, E> {
-    let search = Mutex::new(Search { open: vec![start], busy: 0, found: Vec::new(), failed: None });
+    let search = Mutex::new(Search { open: vec![start], busy: 0, waiting: 0, found: Vec::new(), failed: None });
     let more = Condvar::new();
     let lock = || search.lock().expect("no code panics while it holds this lock");
     // While this thread is idle, another may still find places.
@@ -34,7 +35,9 @@ pub(super) fn explore<P: Send, T: Send, E: Send>(
             if search.busy == 0 {
                 return None;
             }
+            search.waiting += 1;
             search = more.wait(search).expect("no code panics while it holds this lock");
+            search.waiting -= 1;
         }
     };
     let run = || {
@@ -49,7 +52,7 @@ pub(super) fn explore<P: Send, T: Send, E: Send>(
                 }
                 Err(error) => search.failed = search.failed.take().or(Some(error)),
             }
-            if !search.open.is_empty() || search.busy == 0 || search.failed.is_some() {
+            if search.waiting > 0 && (!search.open.is_empty() || search.busy == 0 || search.failed.is_some()) {
                 more.notify_all();
             }
         }

@@ -2,19 +2,19 @@
 //!
 //! Only what the manifest of the release before names is ever deleted; files that belong to no release stay.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::cell::LazyCell;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use super::live::is_database;
 use super::manifest::Item;
 use super::stage::is_same;
 use super::walk::Fingerprint;
 use super::{
-    FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, NEXT, Patterns, StagedNote, copy_file, copy_link, dress_folder,
-    each, inside, io_error, is_real_folder, platform, present, remove_file, remove_tree, sync_folder, walk,
+    FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, NEXT, Patterns, Root, StagedNote, copy_file, copy_link,
+    dress_folder, inside, io_error, is_real_folder, look, map_each, platform, present, remove_file, remove_tree, sync_folder, walk,
 };
 
 /// A release and where it goes.
@@ -81,16 +81,17 @@ impl Deployed {
 pub(crate) fn plan(job: &Job, placement: &Placement<'_>, deployed: &Deployed) -> Result<Changes, FileError> {
     let release = placement.release;
     let known = [Some(release), deployed.old.as_ref(), deployed.begun.as_ref()].into_iter().flatten();
-    let links = Links::above(placement.to, known.flat_map(Manifest::names), &release.folders);
-    let mut changes = Changes { moves: placement.moves(job, &links)?, ..Changes::default() };
+    let to = Root::open(placement.to).ok();
+    let links = Links::above(to.as_ref(), known.flat_map(Manifest::names), &release.folders);
+    let mut changes = Changes { moves: placement.moves(job, to.as_ref(), &links)?, ..Changes::default() };
     changes.folders = release.folders.iter().filter(|name| !links.folder_is_there(name)).cloned().collect();
-    changes.deletes = placement.obsolete(job, deployed, &links)?;
-    changes.deletes = placement.orphans(&changes)?.into_iter().chain(std::mem::take(&mut changes.deletes)).collect();
+    changes.deletes = placement.obsolete(job, to.as_ref(), deployed, &links)?;
+    changes.deletes = placement.orphans(to.as_ref(), &changes)?.into_iter().chain(std::mem::take(&mut changes.deletes)).collect();
     let old = [&deployed.old, &deployed.begun].into_iter().flatten();
     let stays = |name: &str| release.folders.contains(name) || placement.exclude.covers(name, true) || links.lead_to(name);
     let gone = old.flat_map(|old| &old.folders).filter(|name| !stays(name));
     changes.old_folders = gone.cloned().collect::<BTreeSet<_>>().into_iter().rev().collect();
-    placement.check_way(&changes)?;
+    placement.check_way(to.as_ref(), &changes)?;
     changes.whole = placement.whole_folders(&changes)?;
     Ok(changes)
 }
@@ -145,33 +146,26 @@ pub(crate) fn place(job: &Job, placement: &Placement<'_>, changes: &Changes) -> 
 }
 
 impl Placement<'_> {
-    fn moves(&self, job: &Job, links: &Links) -> Result<Vec<String>, FileError> {
-        let (files, moves) = (self.release.files.iter().collect::<Vec<_>>(), Mutex::new(Vec::new()));
+    fn moves(&self, job: &Job, to: Option<&Root>, links: &Links) -> Result<Vec<String>, FileError> {
+        let files: Vec<(&String, &Item)> = self.release.files.iter().collect();
         let note = self.note.filter(|note| note.target == self.to);
-        each(
-            &files,
-            || Ok(()),
-            |(): &mut (), (name, item)| {
-                job.check()?;
-                if self.exclude.covers(name, false) || (!links.lead_to(name) && self.is_in_place(job, note, name, item)?) {
-                    return Ok(());
-                }
-                let staged = inside(self.staged, name);
-                if !present(&staged) {
-                    return Err(FileError::Refused(format!("the staged file {} is missing; stage again", staged.display())));
-                }
-                moves.lock().expect("no code panics while it holds this lock").push((*name).clone());
-                Ok(())
-            },
-        )?;
-        let mut moves = moves.into_inner().expect("no code panics while it holds this lock");
-        moves.sort_unstable();
-        Ok(moves)
+        let moves = map_each(&files, |(name, item)| {
+            job.check()?;
+            if self.exclude.covers(name, false) || (!links.lead_to(name) && self.is_in_place(job, to, note, name, item)?) {
+                return Ok(None);
+            }
+            let staged = inside(self.staged, name);
+            if present(&staged) {
+                return Ok(Some((*name).clone()));
+            }
+            Err(FileError::Refused(format!("the staged file {} is missing; stage again", staged.display())))
+        })?;
+        Ok(moves.into_iter().flatten().collect())
     }
 
-    fn is_in_place(&self, job: &Job, note: Option<&StagedNote>, name: &str, item: &Item) -> Result<bool, FileError> {
+    fn is_in_place(&self, job: &Job, to: Option<&Root>, note: Option<&StagedNote>, name: &str, item: &Item) -> Result<bool, FileError> {
+        let Some(meta) = to.and_then(|to| to.look(name).ok()) else { return Ok(false) };
         let path = inside(self.to, name);
-        let Ok(meta) = path.symlink_metadata() else { return Ok(false) };
         let known = note.and_then(|note| note.unchanged.get(name));
         if known.is_some_and(|known| platform::fingerprint(&path, &meta) == *known) {
             return Ok(true);
@@ -205,7 +199,7 @@ impl Placement<'_> {
         for name in moves {
             let (staged, item) = (note.staged.get(name), self.release.files.get(name));
             let path = inside(self.to, name);
-            if let (Some(staged), Some(item), Ok(meta)) = (staged, item, path.symlink_metadata())
+            if let (Some(staged), Some(item), Ok(meta)) = (staged, item, look(&path))
                 // A rename changes the last of its times.
                 && (Fingerprint { changed_ns: staged.changed_ns, ..platform::fingerprint(&path, &meta) }) == *staged
             {
@@ -215,16 +209,18 @@ impl Placement<'_> {
         Hashes::append(self.to, &known);
     }
 
-    fn obsolete(&self, job: &Job, deployed: &Deployed, links: &Links) -> Result<Vec<String>, FileError> {
-        let kept: HashSet<String> = self.release.files.keys().map(|name| folded(name)).collect();
-        let mut obsolete = BTreeSet::new();
-        let stays = |name: &str| kept.contains(&folded(name)) || self.exclude.covers(name, false) || links.lead_to(name);
-        let is_file = |name: &str| inside(self.to, name).symlink_metadata().is_ok_and(|meta| !meta.is_dir());
-        let old: BTreeMap<String, Item> = deployed.old.as_ref().map(|old| old.files.clone()).unwrap_or_default();
-        obsolete.extend(old.keys().filter(|name| !stays(name) && is_file(name)).cloned());
+    fn obsolete(&self, job: &Job, to: Option<&Root>, deployed: &Deployed, links: &Links) -> Result<Vec<String>, FileError> {
+        let folded = LazyCell::new(|| self.release.files.keys().map(|name| name.to_lowercase()).collect::<HashSet<_>>());
+        let is_released =
+            |name: &str| self.release.files.contains_key(name) || (platform::IGNORES_CASE && folded.contains(&name.to_lowercase()));
+        let stays = |name: &str| is_released(name) || self.exclude.covers(name, false) || links.lead_to(name);
+        let is_file = |name: &str| to.is_some_and(|to| to.look(name).is_ok_and(|meta| meta.kind != Kind::Folder));
+        let old = || deployed.old.iter().flat_map(|old| old.files.keys());
+        let mut obsolete: BTreeSet<String> = old().filter(|name| !stays(name) && is_file(name)).cloned().collect();
         // A release that was begun may not have come to this file: then it is somebody else's.
         for (name, item) in deployed.begun.iter().flat_map(|begun| &begun.files) {
-            if !stays(name) && !old.contains_key(name) && self.is_in_place(job, None, name, item)? {
+            let is_old = || deployed.old.as_ref().is_some_and(|old| old.files.contains_key(name));
+            if !stays(name) && !is_old() && self.is_in_place(job, to, None, name, item)? {
                 obsolete.insert(name.clone());
             }
         }
@@ -232,28 +228,27 @@ impl Placement<'_> {
     }
 
     /// The journals of databases that are replaced or deleted: a database with the journal of another is neither.
-    fn orphans(&self, changes: &Changes) -> Result<Vec<String>, FileError> {
+    fn orphans(&self, to: Option<&Root>, changes: &Changes) -> Result<Vec<String>, FileError> {
         let mut orphans = Vec::new();
+        let is_there = |name: &str| to.is_some_and(|to| to.look(name).is_ok());
         for name in changes.moves.iter().chain(&changes.deletes) {
-            if !is_database(&inside(self.to, name))? {
+            if !is_there(name) || !is_database(&inside(self.to, name))? {
                 continue;
             }
             let companions = ["-wal", "-shm", "-journal"].map(|end| format!("{name}{end}"));
-            let doomed = |name: &String| {
-                present(&inside(self.to, name)) && !self.release.files.contains_key(name) && !changes.deletes.contains(name)
-            };
+            let doomed = |name: &String| is_there(name) && !self.release.files.contains_key(name) && !changes.deletes.contains(name);
             orphans.extend(companions.into_iter().filter(doomed));
         }
         Ok(orphans)
     }
 
     /// Whether nothing that stays is where a file or a folder of the release must be.
-    fn check_way(&self, changes: &Changes) -> Result<(), FileError> {
+    fn check_way(&self, to: Option<&Root>, changes: &Changes) -> Result<(), FileError> {
+        let Some(to) = to else { return Ok(()) };
         let doomed: HashSet<&str> = changes.deletes.iter().map(String::as_str).collect();
         for name in &changes.moves {
-            let path = inside(self.to, name);
-            if is_real_folder(&path) {
-                let below = walk(&path, &Patterns::default())?;
+            if to.look(name).is_ok_and(|meta| meta.kind == Kind::Folder) {
+                let below = walk(&inside(self.to, name), &Patterns::default())?;
                 let stays =
                     below.iter().find(|below| below.kind != Kind::Folder && !doomed.contains(format!("{name}/{}", below.name).as_str()));
                 if let Some(stays) = stays {
@@ -263,9 +258,8 @@ impl Placement<'_> {
         }
         let parents = changes.moves.iter().flat_map(|name| name.match_indices('/').map(|(slash, _)| &name[..slash]));
         for folder in parents.chain(changes.folders.iter().map(String::as_str)).collect::<BTreeSet<_>>() {
-            let path = inside(self.to, folder);
-            if present(&path) && !is_real_folder(&path) && !doomed.contains(folder) {
-                return Err(in_the_way(&path, folder));
+            if to.look(folder).is_ok_and(|meta| meta.kind != Kind::Folder) && !doomed.contains(folder) {
+                return Err(in_the_way(&inside(self.to, folder), folder));
             }
         }
         Ok(())
@@ -287,14 +281,10 @@ fn is_in_any(folders: &BTreeSet<&str>, name: &str) -> bool {
 /// Renames a folder to its place, where nothing is. `false` where its files have to be moved one by one.
 fn move_folder_in(placement: &Placement<'_>, name: &str) -> bool {
     let (staged, path) = (inside(placement.staged, name), inside(placement.to, name));
-    let Ok(meta) = staged.symlink_metadata() else { return false };
+    let Ok(meta) = look(&staged) else { return false };
     // One that nobody may write cannot be moved either.
-    let opened = || platform::set_mode(&staged, platform::mode(&meta) | 0o700);
+    let opened = || platform::set_mode(&staged, meta.mode | 0o700);
     !present(&path) && path.parent().is_none_or(is_real_folder) && opened().and_then(|()| platform::rename(&staged, &path)).is_ok()
-}
-
-fn folded(name: &str) -> String {
-    if platform::IGNORES_CASE { name.to_lowercase() } else { name.to_owned() }
 }
 
 fn make_folder(placement: &Placement<'_>, name: &str, touched: &mut BTreeSet<PathBuf>) -> Result<(), FileError> {
@@ -303,7 +293,7 @@ fn make_folder(placement: &Placement<'_>, name: &str, touched: &mut BTreeSet<Pat
         return Ok(());
     }
     std::fs::create_dir_all(&path).map_err(io_error("create", &path))?;
-    let mode = inside(placement.staged, name).metadata().map_or(0o755, |meta| platform::mode(&meta));
+    let mode = look(&inside(placement.staged, name)).map_or(0o755, |meta| meta.mode);
     // Files are still to come: read-only folders get their mode from whoever needs it, not from here.
     dress_folder(&path, mode | 0o700, None)?;
     touched.extend(path.parent().map(Path::to_owned));
@@ -329,8 +319,7 @@ pub(crate) fn move_in(job: &Job, staged: &Path, path: &Path) -> Result<(), FileE
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let unfinished = path.with_file_name(format!(".almaplan-new-{name}"));
     remove_file(job, &unfinished)?;
-    let meta = staged.symlink_metadata().map_err(io_error("look at", staged))?;
-    let found = Found { name: name.into_owned(), path: staged.to_owned(), kind: super::walk::kind(&meta), meta, link: None };
+    let found = Found::at(staged).map_err(io_error("look at", staged))?;
     if found.kind == Kind::Link {
         copy_link(&found, &unfinished)?;
     } else {

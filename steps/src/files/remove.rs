@@ -56,7 +56,7 @@ fn remove_from_within(path: &Path) -> io::Result<()> {
 fn open_up(path: &Path) {
     let _ = platform::set_mode(path, 0o755);
     for found in walk(path, &Patterns::default()).unwrap_or_default() {
-        if found.meta.is_dir() || (platform::WINDOWS_NAMES && found.meta.is_file()) {
+        if found.kind == Kind::Folder || (platform::WINDOWS_NAMES && found.kind == Kind::File) {
             let _ = platform::set_mode(&found.path, 0o755);
         }
     }

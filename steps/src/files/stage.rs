@@ -3,21 +3,19 @@
 //! Unchanged files are copied too, not linked: a link would be the live file itself, and whoever writes into the one writes into the other.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::copy::{Copied, dress_some, hash_found, sync_tree};
-use super::manifest::Item;
-use super::walk::Fingerprint;
+use super::copy::{Copied, copy_opened, dress_some, hash_found, sync_counted, while_syncing};
+use super::manifest::{Item, in_order, json};
+use super::walk::{Fingerprint, Meta};
 use super::{
-    FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, Patterns, copy_file, discard, each, hash_file, inside, io_error,
-    is_own, make_link, platform, present, read_file, size, sync_folder, walk, write_atomically,
+    FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, Patterns, Root, discard, hash_file, inside, io_error, is_own,
+    look, make_link, map_each, platform, present, read_file, size, sync_folder, walk, write_atomically,
 };
 
 /// What is to be staged.
@@ -56,9 +54,10 @@ pub(crate) struct StagedNote {
     /// What the release was compared with.
     pub target: PathBuf,
     /// The deployed files that are the same as in the release, as they were then.
+    #[serde(deserialize_with = "in_order")]
     pub unchanged: BTreeMap<String, Fingerprint>,
     /// The staged files as they were when they had been read back.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "in_order")]
     pub staged: BTreeMap<String, Fingerprint>,
     /// The patterns that were left out of the release.
     #[serde(default)]
@@ -75,7 +74,7 @@ impl StagedNote {
 
     fn save(&self, dir: &Path, write: impl FnOnce(&Path, &[u8]) -> io::Result<()>) -> Result<(), FileError> {
         let at = dir.join(Self::NAME);
-        let bytes = serde_json::to_vec(self).expect("a note is plain data with text keys");
+        let bytes = json(self, 150 * (self.unchanged.len() + self.staged.len()));
         write(&at, &bytes).map_err(io_error("write", &at))
     }
 }
@@ -112,30 +111,25 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
     note.save(staging.dir, write_atomically)?;
     job.expect_bytes(size(&found));
     let folders = found.iter().filter(|found| found.kind == Kind::Folder).map(|folder| &folder.name);
-    let links = Links::above(staging.to, found.iter().map(|found| &found.name), folders);
-    let work = Work {
-        job,
-        staging,
-        folders: make_folders(staging, &links, &found)?,
-        links,
-        source: hashes.of(staging.from, staging.checksum),
-        target: hashes.of(staging.to, staging.checksum),
-    };
-    let staged = work.all(&found)?;
+    let to = Root::open(staging.to).ok();
+    let links = Links::above(to.as_ref(), [], folders);
+    let (source, target) = thread::scope(|scope| {
+        let target = scope.spawn(|| hashes.of(staging.to, staging.checksum));
+        (hashes.of(staging.from, staging.checksum), target.join().expect("what is damaged is ignored"))
+    });
+    let work = Work { job, staging, folders: make_folders(staging, &links, &found)?, links, to, source, target };
+    let each = while_syncing(job, staging.dir, || map_each(&found, |found| work.one(found)))?;
     dress_some(&found, staging.dir, |name| work.folders.contains(name))?;
-    hashes.save([&work.source, &work.target]);
-    let read = work.source.read() + work.target.read();
-    let folders = found.iter().filter(|found| found.kind == Kind::Folder).map(|folder| folder.name.clone()).collect();
-    let mut all = Staged { manifest: Manifest { version: 1, folders, ..Manifest::default() }, added: 0, changed: 0, bytes: 0, read };
-    for (found, one) in found.iter().zip(staged) {
-        if let Some(one) = one.into_inner() {
-            all.take(&mut note, &found.name, one);
-        }
-    }
-    // Both are durable with everything else.
-    note.save(staging.dir, |at, bytes| std::fs::write(at, bytes))?;
-    all.manifest.save_with(staging.dir, MANIFEST, |at, bytes| std::fs::write(at, bytes))?;
-    sync_tree(staging.dir)?;
+    let all = thread::scope(|scope| {
+        scope.spawn(|| hashes.save([&work.source, &work.target]));
+        let all = Staged::of(&found, each, work.source.read() + work.target.read(), &mut note);
+        // Both are durable with everything else.
+        let noted = scope.spawn(|| note.save(staging.dir, |at, bytes| std::fs::write(at, bytes)));
+        all.manifest.save_with(staging.dir, MANIFEST, |at, bytes| std::fs::write(at, bytes))?;
+        noted.join().expect("writing a file does not panic").map(|()| all)
+    })?;
+    let links = all.manifest.files.values().filter(|item| item.link.is_some()).count();
+    sync_counted(staging.dir, note.staged.len() + links + work.folders.len())?;
     let parent = staging.dir.parent().unwrap_or(staging.dir);
     sync_folder(parent).map_err(io_error("sync", parent))?;
     Ok(all)
@@ -185,18 +179,24 @@ enum State {
 }
 
 impl Staged {
-    fn take(&mut self, note: &mut StagedNote, name: &str, One { item, state, staged }: One) {
-        match state {
-            State::Same(fingerprint) => {
-                note.unchanged.insert(name.to_owned(), fingerprint);
+    /// What became of all that was found; `read` files of it were read.
+    fn of(found: &[Found], each: Vec<Option<One>>, read: u64, note: &mut StagedNote) -> Self {
+        let mut all = Self { manifest: Manifest::default(), added: 0, changed: 0, bytes: 0, read };
+        let (mut files, mut unchanged, mut copied) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, one) in found.iter().map(|found| &found.name).zip(each) {
+            let Some(One { item, state, staged }) = one else { continue };
+            match state {
+                State::Same(fingerprint) => unchanged.push((name.clone(), fingerprint)),
+                State::Changed => (all.changed, all.bytes) = (all.changed + 1, all.bytes + item.size),
+                State::Added => (all.added, all.bytes) = (all.added + 1, all.bytes + item.size),
             }
-            State::Changed => (self.changed, self.bytes) = (self.changed + 1, self.bytes + item.size),
-            State::Added => (self.added, self.bytes) = (self.added + 1, self.bytes + item.size),
+            copied.extend(staged.map(|fingerprint| (name.clone(), fingerprint)));
+            files.push((name.clone(), item));
         }
-        if let Some(fingerprint) = staged {
-            note.staged.insert(name.to_owned(), fingerprint);
-        }
-        self.manifest.files.insert(name.to_owned(), item);
+        let folders = found.iter().filter(|found| found.kind == Kind::Folder).map(|folder| folder.name.clone());
+        all.manifest = Manifest { version: 1, files: BTreeMap::from_iter(files), folders: folders.collect(), kept: None };
+        (note.unchanged, note.staged) = (unchanged.into_iter().collect(), copied.into_iter().collect());
+        all
     }
 }
 
@@ -204,6 +204,7 @@ impl Staged {
 struct Work<'a> {
     job: &'a Job,
     staging: &'a Staging<'a>,
+    to: Option<Root>,
     links: Links,
     folders: HashSet<&'a str>,
     source: Known<'a>,
@@ -211,65 +212,57 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// What became of each of `found`, in their order.
-    fn all(&self, found: &[Found]) -> Result<Vec<OnceLock<One>>, FileError> {
-        let staged: Vec<OnceLock<One>> = found.iter().map(|_| OnceLock::new()).collect();
-        let places: Vec<(&Found, &OnceLock<One>)> = found.iter().zip(&staged).collect();
-        let one = |(): &mut (), (found, place): &(&Found, &OnceLock<One>)| {
-            if let Some(one) = self.one(found)? {
-                let _ = place.set(one);
-            }
-            Ok::<(), FileError>(())
-        };
-        each(&places, || Ok(()), one)?;
-        Ok(staged)
-    }
-
     fn one(&self, found: &Found) -> Result<Option<One>, FileError> {
         self.job.check()?;
-        let deployed = if self.links.lead_to(&found.name) { None } else { Some(inside(self.staging.to, &found.name)) };
-        let deployed = deployed.and_then(|path| path.symlink_metadata().ok().map(|meta| (path, meta)));
         match found.kind {
-            Kind::Link => self.link(found, deployed).map(Some),
-            Kind::File => self.file(found, deployed).map(Some),
+            Kind::Link => self.link(found).map(Some),
+            Kind::File => self.file(found).map(Some),
             Kind::Folder | Kind::Other => Ok(None),
         }
     }
 
-    fn link(&self, found: &Found, deployed: Option<(PathBuf, Metadata)>) -> Result<One, FileError> {
+    /// What is deployed under this name.
+    fn deployed(&self, found: &Found) -> Option<(PathBuf, Meta)> {
+        let to = self.to.as_ref().filter(|_| !self.links.lead_to(&found.name))?;
+        to.look(&found.name).ok().map(|meta| (inside(&to.path, &found.name), meta))
+    }
+
+    fn link(&self, found: &Found) -> Result<One, FileError> {
+        let deployed = self.deployed(found);
         let target = found.link_text()?.ok_or_else(|| FileError::Changing { path: found.path.clone() })?;
-        let item = link_item(target.clone(), found.mode());
-        let state = self.compare(found, deployed, &item)?;
+        let item = link_item(target.clone(), found.meta.mode);
+        let state = self.compare(found, deployed.as_ref(), &item)?;
         if self.staging.whole || !matches!(state, State::Same(_)) {
             make_link(Path::new(&target), &self.place(found)?, found.modified_s(), found.path.is_dir())?;
         }
         Ok(One { item, state, staged: None })
     }
 
-    fn file(&self, found: &Found, deployed: Option<(PathBuf, Metadata)>) -> Result<One, FileError> {
+    fn file(&self, found: &Found) -> Result<One, FileError> {
+        let deployed = self.deployed(found);
         // What is of another length is copied without reading it twice.
-        let alike = |meta: &Metadata| meta.is_file() && meta.len() == found.meta.len() && platform::mode(meta) == found.mode();
+        let alike = |meta: &Meta| (meta.kind, meta.len, meta.mode) == (Kind::File, found.meta.len, found.meta.mode);
         if !self.staging.whole && deployed.as_ref().is_some_and(|(_, meta)| alike(meta)) {
             let hash = self.source.hash(&found.name, &found.path, &found.meta, || hash_found(self.job, found))?.into_owned();
-            let item = Item { size: found.meta.len(), hash, mode: found.mode(), link: None };
-            if let state @ State::Same(_) = self.compare(found, deployed.clone(), &item)? {
+            let item = Item { size: found.meta.len, hash, mode: found.meta.mode, link: None };
+            if let state @ State::Same(_) = self.compare(found, deployed.as_ref(), &item)? {
                 self.job.advance(item.size);
                 return Ok(One { item, state, staged: None });
             }
         }
         let at = self.place(found)?;
-        let (copied, meta) = copy_still(self.job, found, &at)?;
-        let item = file_item(copied, found.mode());
+        let (copied, meta, copy) = copy_still(self.job, found, &at)?;
+        let item = file_item(copied, found.meta.mode);
         self.source.count();
         self.source.learn(&found.name, (&found.path, &meta), &item.hash);
-        let staged = at.symlink_metadata().ok().map(|meta| platform::fingerprint(&at, &meta));
-        let state = self.compare(found, deployed, &item)?;
+        let staged = Some(platform::fingerprint(&at, &copy));
+        let state = self.compare(found, deployed.as_ref(), &item)?;
         Ok(One { item, state, staged })
     }
 
-    fn compare(&self, found: &Found, deployed: Option<(PathBuf, Metadata)>, item: &Item) -> Result<State, FileError> {
+    fn compare(&self, found: &Found, deployed: Option<&(PathBuf, Meta)>, item: &Item) -> Result<State, FileError> {
         let Some((path, meta)) = deployed else { return Ok(State::Added) };
-        Ok(is_same(self.job, &self.target, &found.name, (&path, &meta), item)?.map_or(State::Changed, State::Same))
+        Ok(is_same(self.job, &self.target, &found.name, (path, meta), item)?.map_or(State::Changed, State::Same))
     }
 
     /// Where a file is staged; the folder for it is there.
@@ -285,15 +278,16 @@ impl Work<'_> {
     }
 }
 
-/// Copies a file that must not change meanwhile; and how it looked.
-fn copy_still(job: &Job, found: &Found, at: &Path) -> Result<(Copied, Metadata), FileError> {
-    let look = || found.path.symlink_metadata().map_err(io_error("look at", &found.path));
+/// Copies a file that must not change meanwhile; and how it and the copy look.
+fn copy_still(job: &Job, found: &Found, at: &Path) -> Result<(Copied, Meta, Meta), FileError> {
     for attempt in 0..4 {
-        let meta = look()?;
+        let source = job.patiently("open", &found.path, || found.open())?;
+        let meta = source.1;
         let before = platform::fingerprint(&found.path, &meta);
-        let copied = copy_file(job, &Found { meta: meta.clone(), ..found.clone() }, at)?;
-        if platform::fingerprint(&found.path, &look()?) == before && copied.len == meta.len() {
-            return Ok((copied, meta));
+        let (copied, copy) = copy_opened(job, &found.path, source, &meta, at)?;
+        let after = look(&found.path).map_err(io_error("look at", &found.path))?;
+        if platform::fingerprint(&found.path, &after) == before && copied.len == meta.len {
+            return Ok((copied, meta, copy));
         }
         std::fs::remove_file(at).map_err(io_error("remove", at))?;
         thread::sleep(Duration::from_millis(50 << attempt));
@@ -317,13 +311,13 @@ pub(super) fn is_same(
     job: &Job,
     known: &Known<'_>,
     name: &str,
-    (path, meta): (&Path, &Metadata),
+    (path, meta): (&Path, &Meta),
     item: &Item,
 ) -> Result<Option<Fingerprint>, FileError> {
-    let same = match (&item.link, super::walk::kind(meta)) {
+    let same = match (&item.link, meta.kind) {
         (Some(text), Kind::Link) => std::fs::read_link(path).is_ok_and(|target| target.as_path() == Path::new(text)),
         (None, Kind::File) => {
-            let alike = meta.len() == item.size && platform::mode(meta) == item.mode;
+            let alike = (meta.len, meta.mode) == (item.size, item.mode);
             alike && known.hash(name, path, meta, || hash_file(job, path))? == item.hash
         }
         _ => false,

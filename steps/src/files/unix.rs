@@ -2,20 +2,19 @@
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, FileTimes, Metadata};
+use std::fs::{File, FileTimes, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::text;
-use super::walk::Fingerprint;
+use super::walk::{Fingerprint, Meta, since_1970};
+use super::{Kind, text};
 
 /// Whether two names that differ only in case are the same file.
 pub(crate) const IGNORES_CASE: bool = false;
@@ -31,6 +30,15 @@ pub(crate) fn to_text(name: OsString) -> Result<String, OsString> {
     }
 }
 
+/// `name` (with `/`) in `root`.
+pub(crate) fn inside(root: &Path, name: &str) -> PathBuf {
+    let mut path = OsString::with_capacity(root.as_os_str().len() + 1 + name.len());
+    path.push(root);
+    path.push("/");
+    path.push(to_name(name));
+    path.into()
+}
+
 /// The name that a text stands for.
 pub(crate) fn to_name(text: &str) -> Cow<'_, OsStr> {
     match text::to_bytes(text) {
@@ -43,29 +51,92 @@ pub(crate) fn to_name(text: &str) -> Cow<'_, OsStr> {
 ///
 /// # Errors
 /// See [`is_replaced`] where it is no file.
-pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+pub(crate) fn open_file(path: &Path) -> io::Result<(File, Meta)> {
     file(rustix::fs::open(path, OPEN | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty()))
 }
 
-/// As [`open_file`], for `name` in the folder `root`: through no link on the way from there either.
-pub(crate) fn open_file_in(root: &Path, name: &str) -> io::Result<File> {
-    // In one call where the system has it.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Some(opened) = open_beneath(root, name, OPEN | OFlags::NOFOLLOW | OFlags::NONBLOCK) {
-        return file(opened);
-    }
-    let (above, last) = name.rsplit_once('/').unwrap_or(("", name));
-    let folder = open_folder_in(root, above)?;
-    file(rustix::fs::openat(folder, &*to_name(last), OPEN | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty()))
+/// A folder that is worked in.
+#[derive(Debug)]
+pub(crate) struct Root {
+    /// Where it is.
+    pub path: PathBuf,
+    folder: OwnedFd,
 }
 
-/// A folder in `root`, reached through no link, and where to list it.
-pub(crate) fn listable(root: &Path, name: &str) -> io::Result<(OwnedFd, PathBuf)> {
-    let folder = open_folder_to_list(root, name)?;
-    static HAS_NUMBERS: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/self/fd").is_dir());
-    let by_number = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
-    let path = if *HAS_NUMBERS { by_number } else { if name.is_empty() { root.to_owned() } else { super::inside(root, name) } };
-    Ok((folder, path))
+impl Root {
+    /// Opens it.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), folder: rustix::fs::open(path, PASS, Mode::empty())? })
+    }
+
+    /// What the system says about `name` in it, of a link about itself.
+    pub fn look(&self, name: &str) -> io::Result<Meta> {
+        Ok(meta(&rustix::fs::statat(&self.folder, &*to_name(name), AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+
+    /// As [`open_file`], for `name` in it: through no link on the way from here either.
+    pub fn open_file(&self, name: &str) -> io::Result<(File, Meta)> {
+        // In one call where the system has it.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(opened) = open_beneath(&self.folder, name, OPEN | OFlags::NOFOLLOW | OFlags::NONBLOCK) {
+            return file(opened);
+        }
+        let (above, last) = name.rsplit_once('/').unwrap_or(("", name));
+        let folder = open_folder_in(&self.folder, above)?;
+        file(rustix::fs::openat(folder, &*to_name(last), OPEN | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty()))
+    }
+
+    /// What is in its folder `name`, reached through no link; in itself, where that is empty. What disappears meanwhile is left out.
+    pub fn list(&self, name: &str) -> io::Result<Vec<(OsString, Meta)>> {
+        let mut folder = Dir::new(open_folder_to_list(&self.folder, name)?)?;
+        let mut listed = Vec::new();
+        while let Some(entry) = folder.read() {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            match rustix::fs::statat(folder.fd()?, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => {}
+                stat => listed.push((name.to_owned(), meta(&stat?))),
+            }
+        }
+        Ok(listed)
+    }
+}
+
+/// What the system says about what is at `path`, of a link about itself.
+pub(crate) fn look(path: &Path) -> io::Result<Meta> {
+    Ok(meta(&rustix::fs::lstat(path)?))
+}
+
+/// What the system says about an open file.
+pub(crate) fn look_at(file: &File) -> io::Result<Meta> {
+    Ok(meta(&rustix::fs::fstat(file)?))
+}
+
+#[allow(clippy::unnecessary_cast, clippy::useless_conversion)] // each unix has widths of its own
+fn meta(stat: &Stat) -> Meta {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Symlink => Kind::Link,
+        FileType::Directory => Kind::Folder,
+        FileType::RegularFile => Kind::File,
+        _ => Kind::Other,
+    };
+    let whole = Duration::from_secs((stat.st_mtime as i64).unsigned_abs());
+    let second = if stat.st_mtime < 0 { UNIX_EPOCH - whole } else { UNIX_EPOCH + whole };
+    Meta {
+        kind,
+        len: u64::try_from(stat.st_size).unwrap_or(0),
+        mode: u32::from(stat.st_mode) & 0o7777,
+        modified: second + Duration::from_nanos(stat.st_mtime_nsec as u64),
+        changed_ns: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        file: stat.st_ino as u64,
+    }
+}
+
+fn nanoseconds(seconds: i64, nanos: i64) -> i64 {
+    seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos)
 }
 
 /// Whether what was to be opened is there, but is something else by now than was found before.
@@ -74,14 +145,20 @@ pub(crate) fn is_replaced(error: &io::Error) -> bool {
 }
 
 const OPEN: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
+// Whoever may only pass through a folder can open it no other way; only Linux has this one.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const PASS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const PASS: OFlags = OPEN.union(OFlags::DIRECTORY);
 
-fn file(opened: rustix::io::Result<OwnedFd>) -> io::Result<File> {
+fn file(opened: rustix::io::Result<OwnedFd>) -> io::Result<(File, Meta)> {
     let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a file");
     let file = File::from(opened.map_err(|error| if matches!(error, Errno::LOOP | Errno::NXIO) { no_file() } else { error.into() })?);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(no_file()) }
+    let meta = look_at(&file)?;
+    if meta.kind == Kind::File { Ok((file, meta)) } else { Err(no_file()) }
 }
 
-fn open_folder_to_list(root: &Path, name: &str) -> io::Result<OwnedFd> {
+fn open_folder_to_list(root: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Some(opened) = open_beneath(root, if name.is_empty() { "." } else { name }, OPEN | OFlags::DIRECTORY) {
         return Ok(opened?);
@@ -92,36 +169,22 @@ fn open_folder_to_list(root: &Path, name: &str) -> io::Result<OwnedFd> {
 
 /// Opens `name` in `root` through no link, in one call; `None` where this system, or whoever confines this process, has no such call.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn open_beneath(root: &Path, name: &str, flags: OFlags) -> Option<rustix::io::Result<OwnedFd>> {
+fn open_beneath(root: &OwnedFd, name: &str, flags: OFlags) -> Option<rustix::io::Result<OwnedFd>> {
     use rustix::fs::ResolveFlags;
-    let folder = match rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(folder) => folder,
-        Err(error) => return Some(Err(error)),
-    };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match rustix::fs::openat2(&folder, &*to_name(name), flags, Mode::empty(), resolve) {
+    match rustix::fs::openat2(root, &*to_name(name), flags, Mode::empty(), resolve) {
         // Not there; not allowed; names changed meanwhile in a way that it cannot see through; or longer than one call takes.
         Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN | Errno::NAMETOOLONG) => None,
         opened => Some(opened),
     }
 }
 
-fn open_folder_in(root: &Path, name: &str) -> io::Result<OwnedFd> {
-    // Whoever may only pass through a folder can open it no other way; only Linux has this one.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    const PASS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    const PASS: OFlags = OPEN.union(OFlags::DIRECTORY);
-    let mut folder = rustix::fs::open(root, PASS, Mode::empty())?;
+fn open_folder_in(root: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
+    let mut folder = rustix::fs::openat(root, c".", PASS, Mode::empty())?;
     for part in name.split('/').filter(|part| !part.is_empty()) {
         folder = rustix::fs::openat(&folder, &*to_name(part), PASS | OFlags::NOFOLLOW, Mode::empty())?;
     }
     Ok(folder)
-}
-
-/// The permission bits.
-pub(crate) fn mode(meta: &Metadata) -> u32 {
-    meta.mode() & 0o7777
 }
 
 /// Sets the permission bits of what `path` is.
@@ -135,14 +198,9 @@ pub(crate) fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
 }
 
 /// What changes whenever the file at `path` does.
-pub(crate) fn fingerprint(_: &Path, meta: &Metadata) -> Fingerprint {
-    let at = |seconds: i64, nanos: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos);
-    Fingerprint {
-        len: meta.len(),
-        modified_ns: at(meta.mtime(), meta.mtime_nsec()),
-        changed_ns: at(meta.ctime(), meta.ctime_nsec()),
-        file: meta.ino(),
-    }
+pub(crate) fn fingerprint(_: &Path, meta: &Meta) -> Fingerprint {
+    let (seconds, nanos) = since_1970(meta.modified);
+    Fingerprint { len: meta.len, modified_ns: nanoseconds(seconds, nanos.into()), changed_ns: meta.changed_ns, file: meta.file }
 }
 
 /// Whether a file that looks the same is the same: its number on the volume is known.
@@ -185,16 +243,34 @@ pub(crate) fn sync_volume(_: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Lets the empty file `copy` have the blocks of `source`, as they are at this moment; `false` where the file system does not share any.
+/// Lets the empty file `copy` have the blocks of `source`, as they are at this moment.
+///
+/// # Errors
+/// The file system does not share those of this file, or ([`never_shares`]) of none.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn share_content(source: &File, copy: &File) -> bool {
-    rustix::fs::ioctl_ficlone(copy, source).is_ok()
+pub(crate) fn share_content(source: &File, copy: &File) -> io::Result<()> {
+    Ok(rustix::fs::ioctl_ficlone(copy, source)?)
 }
 
 /// There is no such call.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn share_content(_: &File, _: &File) -> bool {
-    false
+pub(crate) fn share_content(_: &File, _: &File) -> io::Result<()> {
+    Err(Errno::OPNOTSUPP.into())
+}
+
+/// Whether it is of no use to try it with another file of these folders.
+pub(crate) fn never_shares(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::OPNOTSUPP | Errno::NOTTY | Errno::XDEV))
+}
+
+/// Makes a file where none is, to write and read it, with these permission bits as far as this process may give them away.
+pub(crate) fn create_file(path: &Path, mode: u32) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(mode & 0o777).open(path)
+}
+
+/// Reads `buffer` full, from `offset` on.
+pub(crate) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    file.read_exact_at(buffer, offset)
 }
 
 /// Renames, replacing a file that is there.

@@ -1,28 +1,32 @@
 //! What is in a folder, in order, links not followed.
 
-use std::cmp::Ordering;
-use std::fs::{File, Metadata};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use super::archive::check_name;
 use super::parallel::explore;
-use super::{FileError, Patterns, inside, io_error, is_byte_name, platform};
+use super::{FileError, Patterns, Root, inside, io_error, is_byte_name, platform};
 
 /// One thing in a folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
+    /// The folder.
+    pub root: Arc<Root>,
     /// Relative to the folder, with `/`.
     pub name: String,
     /// Absolute where the folder is.
     pub path: PathBuf,
     /// What it is.
     pub kind: Kind,
-    /// What the system says about it (about a link: itself).
-    pub meta: Metadata,
+    /// What the system says about it.
+    pub meta: Meta,
     /// Where a link led when somebody looked; `None` before that, and of what is none any more.
     pub link: Option<String>,
 }
@@ -41,8 +45,26 @@ pub(crate) enum Kind {
     Other,
 }
 
+/// What the system says about a thing itself: of a link, not about what it leads to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Meta {
+    /// What it is.
+    pub kind: Kind,
+    /// Length in bytes.
+    pub len: u64,
+    /// Unix permission bits, or those that say the same.
+    pub mode: u32,
+    /// When its content was modified.
+    pub modified: SystemTime,
+    /// When anything about it was, or what comes nearest to it of what needs no second question.
+    pub(super) changed_ns: i64,
+    /// Its number on the volume, or 0 where that needs a second question.
+    pub(super) file: u64,
+}
+
 /// What changes whenever a file does; only compared for equality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, i64, i64, u64)", into = "(u64, i64, i64, u64)")] // there are as many as files
 pub(crate) struct Fingerprint {
     /// Its length.
     pub len: u64,
@@ -54,18 +76,36 @@ pub(crate) struct Fingerprint {
     pub file: u64,
 }
 
+impl From<(u64, i64, i64, u64)> for Fingerprint {
+    fn from((len, modified_ns, changed_ns, file): (u64, i64, i64, u64)) -> Self {
+        Self { len, modified_ns, changed_ns, file }
+    }
+}
+
+impl From<Fingerprint> for (u64, i64, i64, u64) {
+    fn from(at: Fingerprint) -> Self {
+        (at.len, at.modified_ns, at.changed_ns, at.file)
+    }
+}
+
 impl Found {
-    /// Opens the file that was found, and nothing that took its place.
+    /// What is at `path`, a folder above which has to be there.
+    ///
+    /// # Errors
+    /// Nothing is there, or its name is none.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        let (root, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
+        let name = platform::to_text(name.to_owned()).map_err(|_| io::Error::from(io::ErrorKind::InvalidFilename))?;
+        let meta = platform::look(path)?;
+        Ok(Self { root: Arc::new(Root::open(root)?), name, path: path.to_owned(), kind: meta.kind, meta, link: None })
+    }
+
+    /// Opens the file that was found, and nothing that took its place; and what the system says about it now.
     ///
     /// # Errors
     /// It is gone, is something else by now, or cannot be read.
-    pub fn open(&self) -> io::Result<File> {
-        platform::open_file_in(self.root(), &self.name)
-    }
-
-    /// The folder in which it was found.
-    pub fn root(&self) -> &Path {
-        self.path.ancestors().nth(self.name.split('/').count()).expect("a path begins with the folder that was walked")
+    pub fn open(&self) -> io::Result<(File, Meta)> {
+        self.root.open_file(&self.name)
     }
 
     /// Whether archives and manifests may hold its name.
@@ -81,20 +121,7 @@ impl Found {
 
     /// When it was modified, in seconds since 1970.
     pub fn modified_s(&self) -> i64 {
-        let Ok(modified) = self.meta.modified() else { return 0 };
-        match modified.duration_since(UNIX_EPOCH) {
-            Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
-            // The second in which it was, as for later times.
-            Err(before) => {
-                let before = before.duration();
-                -i64::try_from(before.as_secs() + u64::from(before.subsec_nanos() > 0)).unwrap_or(i64::MAX)
-            }
-        }
-    }
-
-    /// Its unix permission bits.
-    pub fn mode(&self) -> u32 {
-        platform::mode(&self.meta)
+        since_1970(self.meta.modified).0
     }
 
     /// Where a link leads, as it is written, with `/`; `None` where it is none any more.
@@ -112,62 +139,61 @@ impl Found {
     }
 }
 
+/// The second in which a time was, and the nanoseconds since that began.
+pub(super) fn since_1970(time: SystemTime) -> (i64, u32) {
+    let seconds = |seconds| i64::try_from(seconds).unwrap_or(i64::MAX);
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => (seconds(after.as_secs()), after.subsec_nanos()),
+        Err(before) => match (before.duration().as_secs(), before.duration().subsec_nanos()) {
+            (whole, 0) => (-seconds(whole), 0),
+            (whole, nanos) => (-seconds(whole + 1), 1_000_000_000 - nanos),
+        },
+    }
+}
+
 /// Everything in `root` but what `exclude` covers, each folder before what is in it. What disappears meanwhile is not an error.
 ///
 /// # Errors
 /// A folder cannot be read, or something else takes its place meanwhile.
 pub(crate) fn walk(root: &Path, exclude: &Patterns) -> Result<Vec<Found>, FileError> {
-    let mut found = explore(String::new(), |folder| {
-        let mut children = children(root, &folder)?;
+    let opened = Arc::new(Root::open(root).map_err(io_error("read the folder", root))?);
+    let listed = explore(String::new(), |folder| {
+        let mut children = children(&opened, &folder)?;
         children.retain(|child| !exclude.matches(&child.name, child.kind == Kind::Folder));
+        children.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let folders = children.iter().filter(|child| child.kind == Kind::Folder).map(|folder| folder.name.clone()).collect();
-        Ok::<_, FileError>((children, folders))
+        Ok::<_, FileError>((vec![(folder, children)], folders))
     })?;
-    found.sort_unstable_by(|a, b| by_parts(&a.name, &b.name));
+    let mut found = Vec::with_capacity(listed.iter().map(|(_, children)| children.len()).sum());
+    let mut by_folder: HashMap<String, Vec<Found>> = listed.into_iter().collect();
+    // What is in a folder follows it at once.
+    let mut open = vec![by_folder.remove("").unwrap_or_default().into_iter()];
+    while let Some(folder) = open.last_mut() {
+        if let Some(child) = folder.next() {
+            open.extend(by_folder.remove(&child.name).map(Vec::into_iter));
+            found.push(child);
+        } else {
+            open.pop();
+        }
+    }
     Ok(found)
 }
 
-/// In the order of their parts: what is in a folder follows it at once.
-fn by_parts(a: &str, b: &str) -> Ordering {
-    let lowest = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
-    a.as_bytes().iter().map(lowest).cmp(b.as_bytes().iter().map(lowest))
-}
-
 /// What is in the folder `name` of `root`, which has no name itself.
-fn children(root: &Path, name: &str) -> Result<Vec<Found>, FileError> {
-    let folder = if name.is_empty() { root.to_owned() } else { inside(root, name) };
-    let (_open, listed) = match platform::listable(root, name) {
+fn children(root: &Arc<Root>, name: &str) -> Result<Vec<Found>, FileError> {
+    let folder = if name.is_empty() { root.path.clone() } else { inside(&root.path, name) };
+    let listed = match root.list(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !name.is_empty() => return Ok(Vec::new()),
         Err(error) if platform::is_replaced(&error) && !name.is_empty() => return Err(FileError::Changing { path: folder }),
-        opened => opened.map_err(io_error("read the folder", &folder))?,
+        listed => listed.map_err(io_error("read the folder", &folder))?,
     };
-    let mut children = Vec::new();
-    for entry in std::fs::read_dir(listed).map_err(io_error("read the folder", &folder))? {
-        let entry = entry.map_err(io_error("read the folder", &folder))?;
-        let path = folder.join(entry.file_name());
-        let text = platform::to_text(entry.file_name()).map_err(|_| FileError::NotUtf8 { path: path.clone() })?;
-        let meta = match entry.metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            meta => meta.map_err(io_error("look at", &path))?,
-        };
-        let name = if name.is_empty() { text } else { format!("{name}/{text}") };
-        children.push(Found { name, kind: kind(&meta), path, meta, link: None });
-    }
-    Ok(children)
-}
-
-/// What `meta` (of the thing itself, links not followed) says it is.
-pub(crate) fn kind(meta: &Metadata) -> Kind {
-    let kind = meta.file_type();
-    if kind.is_symlink() {
-        Kind::Link
-    } else if kind.is_dir() {
-        Kind::Folder
-    } else if kind.is_file() {
-        Kind::File
-    } else {
-        Kind::Other
-    }
+    let found = |(file, meta): (OsString, Meta)| {
+        let path = folder.join(&file);
+        let Ok(text) = platform::to_text(file) else { return Err(FileError::NotUtf8 { path }) };
+        let name = if name.is_empty() { text } else { [name, &text].join("/") };
+        Ok(Found { root: Arc::clone(root), name, path, kind: meta.kind, meta, link: None })
+    };
+    listed.into_iter().map(found).collect()
 }
 
 /// How many files and bytes are in `path` but what `exclude` covers; nothing where it does not exist.
@@ -181,7 +207,7 @@ pub fn tree_size(path: &Path, exclude: &[String]) -> io::Result<(u64, u64)> {
     let patterns = Patterns::new(exclude).map_err(io::Error::other)?;
     let found = walk(path, &patterns).map_err(io::Error::other)?;
     let files = found.iter().filter(|found| found.kind == Kind::File);
-    Ok(files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.meta.len())))
+    Ok(files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.meta.len)))
 }
 
 #[cfg(all(test, unix))]
@@ -197,11 +223,12 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("outside/below")).unwrap();
         std::fs::create_dir(folder.path().join("root")).unwrap();
         symlink("../outside", folder.path().join("root/a")).unwrap();
+        let opened = Arc::new(Root::open(&folder.path().join("root")).unwrap());
         for name in ["a", "a/below"] {
-            let listed = children(&folder.path().join("root"), name);
+            let listed = children(&opened, name);
             assert!(matches!(&listed, Err(FileError::Changing { path }) if path.ends_with(name)), "{listed:?}");
         }
-        assert!(children(&folder.path().join("root"), "gone").unwrap().is_empty());
+        assert!(children(&opened, "gone").unwrap().is_empty());
     }
 
     #[test]
@@ -211,7 +238,7 @@ mod tests {
         std::fs::create_dir_all(root.join("a")).unwrap();
         std::fs::write(root.join("a/file"), "x").unwrap();
         let found = walk(&root, &Patterns::default()).unwrap().pop().unwrap();
-        assert_eq!((found.root(), found.open().is_ok()), (root.as_path(), true));
+        assert_eq!((&found.root.path, found.open().is_ok()), (&root, true));
         std::fs::rename(root.join("a"), root.join("b")).unwrap();
         symlink("b", root.join("a")).unwrap();
         assert!(platform::is_replaced(&found.open().unwrap_err()));

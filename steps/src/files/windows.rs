@@ -1,14 +1,13 @@
 //! What files are on Windows: read-only flags instead of modes, no syncing of folders, and what others have open stays.
 
-use std::borrow::Cow;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{File, FileTimes, Metadata, OpenOptions};
 use std::io;
-use std::os::windows::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::windows::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::walk::Fingerprint;
+use super::walk::{Fingerprint, Meta, since_1970};
 use super::{Kind, Patterns, walk};
 use crate::process;
 
@@ -30,42 +29,91 @@ pub(crate) fn to_text(name: OsString) -> Result<String, OsString> {
     name.into_string()
 }
 
-/// The name that a text stands for.
-pub(crate) fn to_name(text: &str) -> Cow<'_, OsStr> {
-    Cow::Borrowed(OsStr::new(text))
+/// `name` (with `/`) in `root`.
+pub(crate) fn inside(root: &Path, name: &str) -> PathBuf {
+    let mut path = root.to_owned();
+    path.extend(name.split('/'));
+    path
 }
 
 /// Opens a file to read it, and not what a link at `path` leads to.
 ///
 /// # Errors
 /// See [`is_replaced`] where it is no file.
-pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+pub(crate) fn open_file(path: &Path) -> io::Result<(File, Meta)> {
     let file = OpenOptions::new().read(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")) }
+    let meta = look_at(&file)?;
+    if meta.kind == Kind::File { Ok((file, meta)) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")) }
 }
 
-/// As [`open_file`], for `name` in the folder `root`. Links on the way are those that were there when it was walked.
-pub(crate) fn open_file_in(root: &Path, name: &str) -> io::Result<File> {
-    open_file(&super::inside(root, name))
+/// A folder that is worked in.
+#[derive(Debug)]
+pub(crate) struct Root {
+    /// Where it is.
+    pub path: PathBuf,
 }
 
-/// A folder in `root`, and where to list it.
-pub(crate) fn listable(root: &Path, name: &str) -> io::Result<((), PathBuf)> {
-    Ok(((), if name.is_empty() { root.to_owned() } else { super::inside(root, name) }))
+impl Root {
+    /// There is nothing to open.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// What the system says about `name` in it, of a link about itself.
+    pub fn look(&self, name: &str) -> io::Result<Meta> {
+        look(&inside(&self.path, name))
+    }
+
+    /// As [`open_file`], for `name` in it. Links on the way are those that were there when it was walked.
+    pub fn open_file(&self, name: &str) -> io::Result<(File, Meta)> {
+        open_file(&inside(&self.path, name))
+    }
+
+    /// What is in its folder `name`; in itself, where that is empty. What disappears meanwhile is left out.
+    pub fn list(&self, name: &str) -> io::Result<Vec<(OsString, Meta)>> {
+        let folder = if name.is_empty() { self.path.clone() } else { inside(&self.path, name) };
+        let mut listed = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            match entry.metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                found => listed.push((entry.file_name(), meta(&found?))),
+            }
+        }
+        Ok(listed)
+    }
+}
+
+/// What the system says about what is at `path`, of a link about itself.
+pub(crate) fn look(path: &Path) -> io::Result<Meta> {
+    path.symlink_metadata().map(|found| meta(&found))
+}
+
+/// What the system says about an open file.
+pub(crate) fn look_at(file: &File) -> io::Result<Meta> {
+    file.metadata().map(|found| meta(&found))
+}
+
+fn meta(found: &Metadata) -> Meta {
+    let kind = found.file_type();
+    let kind = match (kind.is_symlink(), kind.is_dir(), kind.is_file()) {
+        (true, ..) => Kind::Link,
+        (_, true, _) => Kind::Folder,
+        (.., true) => Kind::File,
+        _ => Kind::Other,
+    };
+    let mode = match (kind, found.permissions().readonly()) {
+        (Kind::Folder, _) => 0o755,
+        (_, true) => 0o444,
+        (_, false) => 0o644,
+    };
+    let modified = found.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    Meta { kind, len: found.len(), mode, modified, changed_ns: found.creation_time().cast_signed(), file: 0 }
 }
 
 /// Whether what was to be opened is there, but is something else by now than was found before.
 pub(crate) fn is_replaced(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotADirectory)
-}
-
-/// The unix permission bits that say the same.
-pub(crate) fn mode(meta: &Metadata) -> u32 {
-    match (meta.is_dir(), meta.permissions().readonly()) {
-        (true, _) => 0o755,
-        (false, true) => 0o444,
-        (false, false) => 0o644,
-    }
 }
 
 /// Sets the read-only flag of a file that nobody may write; folders have no such thing.
@@ -87,11 +135,10 @@ pub(crate) fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
 }
 
 /// What changes whenever the file at `path` does.
-pub(crate) fn fingerprint(path: &Path, meta: &Metadata) -> Fingerprint {
-    // In units of 100 ns since 1601; only compared for equality.
-    let time = |ticks: u64| i64::try_from(ticks).unwrap_or(i64::MAX);
-    let (changed_ns, file) = volume::changed_and_number(path).unwrap_or((time(meta.creation_time()), 0));
-    Fingerprint { len: meta.len(), modified_ns: time(meta.last_write_time()), changed_ns, file }
+pub(crate) fn fingerprint(path: &Path, meta: &Meta) -> Fingerprint {
+    let (changed_ns, file) = volume::changed_and_number(path).unwrap_or((meta.changed_ns, meta.file));
+    let (seconds, nanos) = since_1970(meta.modified);
+    Fingerprint { len: meta.len, modified_ns: seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos.into()), changed_ns, file }
 }
 
 /// Whether a file that looks the same is the same: its number on the volume is known.
@@ -136,8 +183,31 @@ pub(crate) fn sync_volume(_: &Path) -> io::Result<bool> {
 }
 
 /// Only ReFS could.
-pub(crate) fn share_content(_: &File, _: &File) -> bool {
-    false
+pub(crate) fn share_content(_: &File, _: &File) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// It is of no use to try it with another file.
+pub(crate) fn never_shares(_: &io::Error) -> bool {
+    true
+}
+
+/// Makes a file where none is, to write and read it; what nobody may write becomes so later.
+pub(crate) fn create_file(path: &Path, _: u32) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).open(path)
+}
+
+/// Reads `buffer` full, from `offset` on.
+pub(crate) fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match file.seek_read(buffer, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => (buffer, offset) = (&mut buffer[count..], offset + count as u64),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Renames, replacing a file that is there even where it is read-only, or is this very program.
@@ -270,7 +340,7 @@ mod tests {
         let (from, to) = (deep.join("from"), deep.join("to"));
         std::fs::write(&from, "content").unwrap();
         rename(&from, &to).unwrap();
-        assert_eq!(fingerprint(&to, &to.metadata().unwrap()).len, 7);
+        assert_eq!(fingerprint(&to, &look(&to).unwrap()).len, 7);
         assert!(free_space(&deep).unwrap() > 0 && !is_mount(&deep).unwrap());
     }
 

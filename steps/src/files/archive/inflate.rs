@@ -1,10 +1,12 @@
 //! Inflates contents that fit into memory, which takes half the time of a stream.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 
 use libdeflater::Decompressor;
 use memchr::memmem;
+
+use crate::files::platform;
 
 /// Longer contents are streams.
 const WHOLE: u64 = 4 << 20;
@@ -47,8 +49,7 @@ impl Handle {
         self.frame.clear();
         self.frame.extend(GZIP);
         self.frame.resize(GZIP.len() + len(deflated.compressed), 0);
-        self.file.seek(SeekFrom::Start(deflated.offset))?;
-        self.file.read_exact(&mut self.frame[GZIP.len()..])?;
+        platform::read_exact_at(&self.file, &mut self.frame[GZIP.len()..], deflated.offset)?;
         self.frame.extend(end);
         if memmem::find(&self.frame[GZIP.len()..], &end) != Some(len(deflated.compressed)) {
             return Ok(None);

@@ -24,10 +24,12 @@ pub(crate) fn check_link(name: &str, target: &str, links: &HashSet<&str>) -> Opt
 /// Windows devices, streams, names that end in a dot or a space, and names that differ in case only. A backup made on Linux that has such
 /// names comes back on Linux, and is refused on Windows.
 pub(super) fn complaint(name: &str, windows: bool) -> Option<&'static str> {
-    if name.contains('\0') {
+    // Nearly all names have none of these: one look at each byte tells.
+    let odd = name.bytes().fold(false, |odd, byte| odd | matches!(byte, 0 | b'\\' | 0x80..));
+    if odd && name.contains('\0') {
         return Some("has a NUL in it");
     }
-    if is_byte_name(name) {
+    if odd && is_byte_name(name) {
         return Some("is not UTF-8");
     }
     if name.starts_with(['/', '\\']) {
@@ -36,26 +38,28 @@ pub(super) fn complaint(name: &str, windows: bool) -> Option<&'static str> {
     if is_drive(name) {
         return Some("begins with a drive");
     }
-    if name.split(['/', '\\']).any(|part| part == "..") {
-        return Some("climbs out of the folder");
+    for part in name.as_bytes().split(|byte| matches!(byte, b'/' | b'\\')) {
+        match part {
+            b".." => return Some("climbs out of the folder"),
+            b"" | b"." => return Some("has a component that is empty or a dot"),
+            _ if part.len() > LONGEST_PART && is_too_long(part, windows) => return Some("is too long"),
+            _ => {}
+        }
     }
-    if name.split('/').any(|part| part.is_empty() || part == ".") {
-        return Some("has a component that is empty or a dot");
-    }
-    if name.contains('\\') {
+    if odd && name.contains('\\') {
         return Some("has a backslash in it");
     }
-    if is_too_long(name, windows) {
+    if name.len() > if windows { 32_000 } else { 4095 } {
         return Some("is too long");
     }
     if windows { name.split('/').find_map(windows_complaint) } else { None }
 }
 
-/// Longer than any system makes: a component, or the whole with the folder that it is in.
-fn is_too_long(name: &str, windows: bool) -> bool {
-    let longest = if windows { 32_000 } else { 4095 };
-    let len = |part: &str| if windows { part.encode_utf16().count() } else { part.len() };
-    name.len() > longest || name.split('/').any(|part| len(part) > 255)
+/// What any system takes as one component: bytes on unix, units of UTF-16 on Windows, which are never more.
+const LONGEST_PART: usize = 255;
+
+fn is_too_long(part: &[u8], windows: bool) -> bool {
+    !windows || String::from_utf8_lossy(part).encode_utf16().count() > LONGEST_PART
 }
 
 fn is_drive(name: &str) -> bool {
