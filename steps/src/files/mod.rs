@@ -173,6 +173,17 @@ pub(crate) fn inside(root: &Path, name: &str) -> PathBuf {
     platform::inside(root, name)
 }
 
+/// The folder `path` to work in, where there is one.
+///
+/// # Errors
+/// It cannot be opened: whoever took it for a missing one would not see what is in it.
+pub(crate) fn root(path: &Path) -> Result<Option<Root>, FileError> {
+    match Root::open(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        opened => opened.map(Some).map_err(io_error("open the folder", path)),
+    }
+}
+
 /// Whether a folder is there, and not a link to one.
 pub(crate) fn is_real_folder(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|meta| meta.is_dir())

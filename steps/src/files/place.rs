@@ -14,7 +14,7 @@ use super::stage::is_same;
 use super::walk::Fingerprint;
 use super::{
     FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, NEXT, Patterns, Root, StagedNote, copy_file, copy_link,
-    dress_folder, inside, io_error, is_real_folder, look, map_each, platform, present, remove_file, remove_tree, sync_folder, walk,
+    dress_folder, inside, io_error, is_real_folder, look, map_each, platform, present, remove_file, remove_tree, root, sync_folder, walk,
 };
 
 /// A release and where it goes.
@@ -81,7 +81,7 @@ impl Deployed {
 pub(crate) fn plan(job: &Job, placement: &Placement<'_>, deployed: &Deployed) -> Result<Changes, FileError> {
     let release = placement.release;
     let known = [Some(release), deployed.old.as_ref(), deployed.begun.as_ref()].into_iter().flatten();
-    let to = Root::open(placement.to).ok();
+    let to = root(placement.to)?;
     let links = Links::above(to.as_ref(), known.flat_map(Manifest::names), &release.folders);
     let mut changes = Changes { moves: placement.moves(job, to.as_ref(), &links)?, ..Changes::default() };
     changes.folders = release.folders.iter().filter(|name| !links.folder_is_there(name)).cloned().collect();

@@ -15,7 +15,7 @@ use super::manifest::{Item, in_order, json};
 use super::walk::{Fingerprint, Meta};
 use super::{
     FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, Patterns, Root, discard, hash_file, inside, io_error, is_own,
-    look, make_link, map_each, platform, present, read_file, size, sync_folder, walk, write_atomically,
+    look, make_link, map_each, platform, present, read_file, root, size, sync_folder, walk, write_atomically,
 };
 
 /// What is to be staged.
@@ -111,7 +111,7 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
     note.save(staging.dir, write_atomically)?;
     job.expect_bytes(size(&found));
     let folders = found.iter().filter(|found| found.kind == Kind::Folder).map(|folder| &folder.name);
-    let to = Root::open(staging.to).ok();
+    let to = root(staging.to)?;
     let links = Links::above(to.as_ref(), [], folders);
     let (source, target) = thread::scope(|scope| {
         let target = scope.spawn(|| hashes.of(staging.to, staging.checksum));
@@ -252,7 +252,7 @@ impl Work<'_> {
         }
         let at = self.place(found)?;
         let (copied, meta, copy) = copy_still(self.job, found, &at)?;
-        let item = file_item(copied, found.meta.mode);
+        let item = file_item(copied, meta.mode);
         self.source.count();
         self.source.learn(&found.name, (&found.path, &meta), &item.hash);
         let staged = Some(platform::fingerprint(&at, &copy));
