@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, OnceLock, TryLockError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -28,11 +28,16 @@ pub(crate) struct Job {
     handle: Handle,
     touched: AtomicBool,
     waited_ms: AtomicU64,
-    done: AtomicU64,
-    total: AtomicU64,
+    bytes: Mutex<Bytes>,
     written: AtomicU64,
-    showing: Mutex<()>,
     never_shares: AtomicBool,
+}
+
+/// How far it is.
+#[derive(Default)]
+struct Bytes {
+    done: u64,
+    total: u64,
 }
 
 /// Runs `work` where it may block. Its error is clean unless it said [`Job::touch`] before.
@@ -116,8 +121,8 @@ pub(crate) fn threads() -> usize {
 impl Job {
     fn new(cx: Context) -> Self {
         let (touched, waited_ms) = (AtomicBool::new(false), AtomicU64::new(0));
-        let (done, total, written, showing) = (0.into(), 0.into(), 0.into(), Mutex::default());
-        Self { cx, handle: Handle::current(), touched, waited_ms, done, total, written, showing, never_shares: false.into() }
+        let (bytes, written, never_shares) = (Mutex::default(), 0.into(), false.into());
+        Self { cx, handle: Handle::current(), touched, waited_ms, bytes, written, never_shares }
     }
 
     /// From here on something that others see is changed: a failure owes a compensation.
@@ -151,20 +156,21 @@ impl Job {
 
     /// There are this many more bytes to do.
     pub fn expect_bytes(&self, bytes: u64) {
-        self.total.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes().total += bytes;
     }
 
     /// This many more bytes are done.
     pub fn advance(&self, bytes: u64) {
-        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let is_all = self.total.fetch_max(done, Ordering::Relaxed) <= done;
         // Shown while it is held: of two threads that show how far they are, the second must not be the one that was first.
-        let showing = if is_all { self.showing.lock().map_err(Into::into) } else { self.showing.try_lock() };
+        let mut all = self.bytes();
+        all.done += bytes;
+        all.total = all.total.max(all.done);
+        self.cx.progress(all.done, Some(all.total), Unit::Bytes);
+    }
+
+    fn bytes(&self) -> MutexGuard<'_, Bytes> {
         // Whoever is shown it may panic, in a test.
-        if !matches!(showing, Err(TryLockError::WouldBlock)) {
-            let done = self.done.load(Ordering::Relaxed);
-            self.cx.progress(done, Some(self.total.load(Ordering::Relaxed).max(done)), Unit::Bytes);
-        }
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// This many more bytes were written, and are not synced yet.
