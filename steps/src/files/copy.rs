@@ -3,7 +3,7 @@
 use std::fs::{File, FileTimes, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -194,12 +194,12 @@ pub(super) fn sync_counted(root: &Path, count: usize) -> Result<(), FileError> {
 pub(super) fn while_syncing<T>(job: &Job, root: &Path, work: impl FnOnce() -> T) -> T {
     /// Bytes that are worth a sync.
     const MANY: u64 = 32 << 20;
-    let ended = AtomicBool::new(false);
     thread::scope(|scope| {
-        let syncer = scope.spawn(|| {
+        // Dropped when `work` ends, whatever way: nobody syncs any more then.
+        let (_working, ended) = mpsc::channel::<()>();
+        scope.spawn(move || {
             let mut synced = job.written();
-            while !ended.load(Ordering::Relaxed) {
-                thread::park_timeout(Duration::from_millis(20));
+            while ended.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
                 if job.written() - synced >= MANY {
                     synced = job.written();
                     // Whatever it could not do, the sync at the end tells.
@@ -207,10 +207,7 @@ pub(super) fn while_syncing<T>(job: &Job, root: &Path, work: impl FnOnce() -> T)
                 }
             }
         });
-        let done = work();
-        ended.store(true, Ordering::Relaxed);
-        syncer.thread().unpark();
-        done
+        work()
     })
 }
 
@@ -261,6 +258,16 @@ mod tests {
 
     use super::*;
     use crate::files::blocking;
+
+    #[tokio::test]
+    async fn work_that_panics_is_not_synced_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let cx = Context::standalone(folder.path(), Arc::new(|_| {}));
+        let root = folder.path().to_owned();
+        let ended = blocking(&cx, move |job| while_syncing(job, &root, || -> Result<(), FileError> { panic!("a bug") }));
+        let message = tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap_err().message;
+        assert!(message.contains("a bug in this kind"), "{message}");
+    }
 
     #[tokio::test]
     async fn a_copy_that_is_not_what_was_read_is_refused() {

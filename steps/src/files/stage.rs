@@ -324,3 +324,21 @@ pub(super) fn is_same(
     };
     Ok(same.then(|| platform::fingerprint(path, meta)))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    // A note that is not understood is none, and with it goes what was left out of the release on purpose: `sync` would delete that.
+    #[test]
+    fn a_note_is_read_as_it_is_written_and_as_it_was_once() {
+        let at = Fingerprint { len: 7, modified_ns: -1, changed_ns: 2, file: 3 };
+        let was =
+            r#"{"target":"/app","unchanged":{"a":{"len":7,"modified_ns":-1,"changed_ns":2,"file":3}},"staged":{},"exclude":["*.db"]}"#;
+        let was: StagedNote = serde_json::from_str(was).unwrap();
+        assert_eq!((was.unchanged["a"], was.exclude.as_slice()), (at, ["*.db".to_owned()].as_slice()));
+        let is: StagedNote = serde_json::from_slice(&json(&was, 0)).unwrap();
+        assert_eq!(is.unchanged["a"], at);
+    }
+}

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::walk::{Fingerprint, Meta, since_1970};
+use super::walk::{Fingerprint, Meta, nanoseconds};
 use super::{Kind, text};
 
 /// Whether two names that differ only in case are the same file.
@@ -135,10 +135,6 @@ fn meta(stat: &Stat) -> Meta {
     }
 }
 
-fn nanoseconds(seconds: i64, nanos: i64) -> i64 {
-    seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos)
-}
-
 /// Whether what was to be opened is there, but is something else by now than was found before.
 pub(crate) fn is_replaced(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidInput || matches!(Errno::from_io_error(error), Some(Errno::LOOP | Errno::NOTDIR | Errno::NXIO))
@@ -199,8 +195,7 @@ pub(crate) fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
 
 /// What changes whenever the file at `path` does.
 pub(crate) fn fingerprint(_: &Path, meta: &Meta) -> Fingerprint {
-    let (seconds, nanos) = since_1970(meta.modified);
-    Fingerprint { len: meta.len, modified_ns: nanoseconds(seconds, nanos.into()), changed_ns: meta.changed_ns, file: meta.file }
+    Fingerprint { len: meta.len, modified_ns: meta.modified_ns(), changed_ns: meta.changed_ns, file: meta.file }
 }
 
 /// Whether a file that looks the same is the same: its number on the volume is known.

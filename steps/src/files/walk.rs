@@ -64,7 +64,7 @@ pub(crate) struct Meta {
 
 /// What changes whenever a file does; only compared for equality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "(u64, i64, i64, u64)", into = "(u64, i64, i64, u64)")] // there are as many as files
+#[serde(into = "(u64, i64, i64, u64)")] // there are as many as files; with names, as they were once, they are read too
 pub(crate) struct Fingerprint {
     /// Its length.
     pub len: u64,
@@ -76,16 +76,23 @@ pub(crate) struct Fingerprint {
     pub file: u64,
 }
 
-impl From<(u64, i64, i64, u64)> for Fingerprint {
-    fn from((len, modified_ns, changed_ns, file): (u64, i64, i64, u64)) -> Self {
-        Self { len, modified_ns, changed_ns, file }
-    }
-}
-
 impl From<Fingerprint> for (u64, i64, i64, u64) {
     fn from(at: Fingerprint) -> Self {
         (at.len, at.modified_ns, at.changed_ns, at.file)
     }
+}
+
+impl Meta {
+    /// When its content was modified, in nanoseconds since 1970; only compared for equality.
+    pub(super) fn modified_ns(&self) -> i64 {
+        let (seconds, nanos) = since_1970(self.modified);
+        nanoseconds(seconds, nanos.into())
+    }
+}
+
+/// Both as nanoseconds; only compared for equality.
+pub(super) fn nanoseconds(seconds: i64, nanos: i64) -> i64 {
+    seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos)
 }
 
 impl Found {
@@ -140,7 +147,7 @@ impl Found {
 }
 
 /// The second in which a time was, and the nanoseconds since that began.
-pub(super) fn since_1970(time: SystemTime) -> (i64, u32) {
+fn since_1970(time: SystemTime) -> (i64, u32) {
     let seconds = |seconds| i64::try_from(seconds).unwrap_or(i64::MAX);
     match time.duration_since(UNIX_EPOCH) {
         Ok(after) => (seconds(after.as_secs()), after.subsec_nanos()),

@@ -7,7 +7,7 @@ use std::os::windows::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::walk::{Fingerprint, Meta, since_1970};
+use super::walk::{Fingerprint, Meta};
 use super::{Kind, Patterns, walk};
 use crate::process;
 
@@ -137,8 +137,7 @@ pub(crate) fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
 /// What changes whenever the file at `path` does.
 pub(crate) fn fingerprint(path: &Path, meta: &Meta) -> Fingerprint {
     let (changed_ns, file) = volume::changed_and_number(path).unwrap_or((meta.changed_ns, meta.file));
-    let (seconds, nanos) = since_1970(meta.modified);
-    Fingerprint { len: meta.len, modified_ns: seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos.into()), changed_ns, file }
+    Fingerprint { len: meta.len, modified_ns: meta.modified_ns(), changed_ns, file }
 }
 
 /// Whether a file that looks the same is the same: its number on the volume is known.
