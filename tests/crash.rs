@@ -255,19 +255,21 @@ fn a_command_that_outlived_its_almaplan_is_ended_before_it_is_run_again() {
         [steps.long]
         uses = "command"
         compensate = "none"
-        with = { program = "sh", args = ["-c", "echo begun >> begun.txt; while [ ! -e go.txt ]; do sleep 0.05; done; echo done", "{{ plan.dir }}"], cwd = "{{ plan.dir }}", idempotent = true }
+        with = { program = "sh", args = ["-c", "echo $$ >> begun.txt; while [ ! -e go.txt ]; do sleep 0.05; done; echo done", "{{ plan.dir }}"], cwd = "{{ plan.dir }}", idempotent = true }
         "#,
     )
     .unwrap();
+    // The command says which process it is: for a moment its child, not yet `sleep`, looks the same from outside.
+    let begun =
+        || fs::read_to_string(server.path("begun.txt")).unwrap_or_default().lines().map(|pid| pid.parse().unwrap()).collect::<Vec<u32>>();
     let mut child = support::start(&mut server.almaplan(&["apply", "long.toml", "--progress", "json"]));
-    wait_until("the command runs", 20, || server.path("begun.txt").exists());
-    let before: Vec<_> = server.processes().into_iter().filter(|(_, line)| line.contains("begun.txt")).collect();
-    assert_eq!(before.len(), 1, "{before:?}");
+    wait_until("the command runs", 20, || begun().len() == 1);
+    assert!(support::alive(begun()[0]), "it does not run: {:?}", begun());
     child.kill().unwrap();
     child.wait().unwrap();
     let mut child = support::start(&mut server.almaplan(&["resume", "--progress", "json"]));
-    wait_until("it runs again", 20, || fs::read_to_string(server.path("begun.txt")).unwrap().lines().count() == 2);
-    assert!(!support::alive(before[0].0), "two at once");
+    wait_until("it runs again", 20, || begun().len() == 2);
+    assert!(!support::alive(begun()[0]), "two at once");
     fs::write(server.path("go.txt"), "").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
