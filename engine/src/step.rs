@@ -487,7 +487,7 @@ pub struct Kind {
     pub input: Schema,
     /// Schema of what it leaves.
     pub output: Schema,
-    prepare: fn(Value) -> Result<Box<dyn Prepared>, serde_json::Error>,
+    prepare: fn(&Value) -> Result<Box<dyn Prepared>, serde_json::Error>,
 }
 
 /// A kind with its inputs, ready to run.
@@ -526,7 +526,7 @@ impl Registry {
             traits: S::TRAITS,
             input: schemars::schema_for!(S),
             output: schemars::schema_for!(S::Output),
-            prepare: |with| Ok(Box::new(serde_json::from_value::<S>(with)?)),
+            prepare: |with| Ok(Box::new(S::deserialize(with)?)),
         };
         self.kinds.insert(S::KIND, kind);
         self
@@ -548,7 +548,7 @@ impl Kind {
     ///
     /// # Errors
     /// A rendered value does not fit its field.
-    pub fn prepare(&self, with: Value) -> Result<Box<dyn Prepared>, serde_json::Error> {
+    pub fn prepare(&self, with: &Value) -> Result<Box<dyn Prepared>, serde_json::Error> {
         (self.prepare)(with)
     }
 }

@@ -151,7 +151,7 @@ impl<J: Journal> Executor<J> {
         let outputs = |id: &str| self.outputs(id, part);
         let scope = Scope { outputs: &outputs, outcome: self.saga.outcome() };
         let with = self.job.templates.render(&action.with, &scope).map_err(Failure::clean)?;
-        self.kind(action).prepare(with).map_err(|error| Failure::clean(format!("the inputs of `{}` do not fit: {error}", action.uses)))
+        self.kind(action).prepare(&with).map_err(|error| Failure::clean(format!("the inputs of `{}` do not fit: {error}", action.uses)))
     }
 
     fn holds(&self, when: Option<&str>, part: Part) -> Result<bool, Failure> {

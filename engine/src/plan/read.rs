@@ -681,7 +681,12 @@ fn json(node: &Node<'_>, depth_left: usize) -> Result<Value, (Span, Option<&'sta
         DeValue::Datetime(_) => return Err((node.span(), Some("a date"))),
         DeValue::Array(items) => {
             let depth = deeper()?;
-            Value::Array(items.iter().map(|item| json(item, depth)).collect::<Result<_, _>>()?)
+            // Room for all of it at once: a list that grows is there twice meanwhile.
+            let mut list = Vec::with_capacity(items.len());
+            for item in items.iter() {
+                list.push(json(item, depth)?);
+            }
+            Value::Array(list)
         }
         DeValue::Table(table) => {
             let depth = deeper()?;
