@@ -1,15 +1,12 @@
 //! The kind `stage`: the whole new release in a folder beside the target, while the service still runs.
 
 use std::path::PathBuf;
-use std::thread;
 
 use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::files::{
-    Deployed, FileError, Job, Patterns, Staging, beside, blocking, discard, discard_staged, inside, overlap, present, real_target, stage,
-};
+use crate::files::{FileError, Job, Patterns, Staged, Staging, beside, blocking, discard, discard_staged, overlap, real_target, stage};
 
 /// Builds the new release in a folder beside the target, every copy verified by its hash, while the service runs.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -22,8 +19,9 @@ pub struct Stage {
     /// What is no part of the release, and is not touched in the target either: patterns like those of a `.gitignore`.
     #[serde(default)]
     pub exclude: Option<Vec<String>>,
-    /// Whether files that did not change are staged too (`true` without it). With `false` `dir` has only what `sync` needs, which is
-    /// much less work; if a file of the release changes in the target meanwhile, `sync` asks for another `stage`.
+    /// Whether files that did not change are staged too (`true` without it). With `false` `dir` has only what `sync` needs, under names
+    /// that only `sync` knows, which is much less work; if a file of the release changes in the target meanwhile, `sync` asks for another
+    /// `stage`.
     #[serde(default)]
     pub whole: Option<bool>,
     /// Whether every file is read to compare it (`false` without it), even where its length, times and number on the volume say that it
@@ -80,19 +78,13 @@ impl Work {
         discard_staged(job, &dir)?;
         let staging =
             Staging { from: &self.from, to: &self.to, dir: &dir, exclude: &self.exclude, whole: self.whole, checksum: self.checksum };
-        let (staged, deployed) = thread::scope(|scope| {
-            let deployed = scope.spawn(|| Deployed::load(&self.to));
-            (stage(job, &staging), deployed.join().expect("reading a file does not panic"))
-        });
+        let staged = stage(job, &staging);
         if staged.is_err() && !job.cx.is_cancelled() {
             discard(job, &dir)?;
         }
         let staged = staged?;
-        let old = deployed?.old.unwrap_or_default();
-        let stays = |name: &str| staged.manifest.files.contains_key(name) || self.exclude.covers(name, false);
-        let obsolete = |name: &&String| !stays(name) && present(&inside(&self.to, name));
-        let deleted = old.files.keys().filter(obsolete).count() as u64;
-        Ok(StageOutput { dir, added: staged.added, changed: staged.changed, deleted, bytes: staged.bytes, read: staged.read })
+        let Staged { added, changed, deleted, bytes, read } = staged;
+        Ok(StageOutput { dir, added, changed, deleted, bytes, read })
     }
 }
 

@@ -6,6 +6,7 @@
 //! A repetition after a crash anywhere ends in the same state; `restore` knows from the manifests what was touched.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits};
@@ -130,24 +131,27 @@ impl Work {
             let joined = "reading a file does not panic";
             (Manifest::parse(&ours, &staged.join(MANIFEST)), old.join().expect(joined), note.join().expect(joined))
         });
-        let mut release = release?;
-        let old = if is_same { Some(release.clone()) } else { old? };
+        let mut release = Arc::new(release?);
+        let old = if is_same { Some(Arc::clone(&release)) } else { old?.map(Arc::new) };
         let deployed = Deployed { old, begun: Manifest::load(&self.to, NEXT)? };
         if let (Some(note), true, Origin::Staged(_)) = (&mut note, self.checksum, &self.origin) {
             note.unchanged.clear();
         }
         // What was excluded from the release must not be deleted because the release has not got it.
         let exclude = self.exclude.with(note.as_ref().map_or(&[], |note| &note.exclude))?;
-        release.files.retain(|name, _| !exclude.covers(name, false));
-        release.folders.retain(|name| !exclude.covers(name, true));
+        if !exclude.texts().is_empty() {
+            let release = Arc::make_mut(&mut release);
+            release.files.retain(|name, _| !exclude.covers(name, false));
+            release.folders.retain(|name| !exclude.covers(name, true));
+        }
         let (to, note) = (self.to.as_path(), note.as_ref());
         let changes = plan(job, &Placement { staged, to, release: &release, note, exclude: &exclude }, &deployed)?;
         let changed = found_first(job, "changed", changes.moves.len())?;
         let deleted = found_first(job, "deleted", changes.deletes.len())?;
-        release.kept = match &self.keep_data {
-            Some(dir) => Some(self.keep(job, dir, &deployed, &release)?),
-            None => None,
-        };
+        let kept = self.keep_data.as_ref().map(|dir| self.keep(job, dir, &deployed, &release)).transpose()?;
+        if release.kept != kept {
+            Arc::make_mut(&mut release).kept = kept;
+        }
         if !changes.is_nothing() || deployed.begun.is_some() || deployed.old.as_ref() != Some(&release) {
             place(job, &Placement { staged, to, release: &release, note, exclude: &exclude }, &changes)?;
         }

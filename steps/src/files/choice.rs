@@ -2,16 +2,13 @@
 
 use std::cmp::Reverse;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::archive::{Archive, Entry, Handle};
-use super::copy::{dress_file, while_syncing};
+use super::copy::{dress_file, dress_folders, folders, make_folders, needed, while_syncing};
 use super::platform::create_file;
-use super::{
-    FileError, Found, Job, Kind, Listing, copy_files, dress_folder, dress_folders, each, free_space, inside, io_error, make_link, size,
-    sync_tree,
-};
+use super::{FileError, Found, Job, Kind, Listing, copy_files, each, free_space, inside, io_error, make_link, size, sync_tree};
 
 /// How many files of one folder a thread makes before another may go on with it.
 const GROUP: usize = 32;
@@ -70,18 +67,8 @@ impl Choice<'_> {
     /// A content is damaged, or something cannot be copied.
     pub fn build(&self, job: &Job, archive: &Archive, at: &Path) -> Result<u64, FileError> {
         std::fs::create_dir_all(at).map_err(io_error("create", at))?;
-        let mut last = PathBuf::new();
-        let mut folder = |name: &str, is_folder: bool| -> Result<(), FileError> {
-            let path = inside(at, name);
-            let folder = if is_folder { path.as_path() } else { path.parent().unwrap_or(at) };
-            if folder != last {
-                std::fs::create_dir_all(folder).map_err(io_error("create", folder))?;
-                last = folder.to_owned();
-            }
-            Ok(())
-        };
-        self.archived.iter().try_for_each(|entry| folder(&entry.name, entry.kind == Kind::Folder))?;
-        self.current.iter().try_for_each(|found| folder(&found.name, found.kind == Kind::Folder))?;
+        make_folders(at, &needed(self.archived.iter().map(|entry| (entry.name.as_str(), entry.kind))))?;
+        make_folders(at, &needed(self.current.iter().map(|found| (found.name.as_str(), found.kind))))?;
         let archived: u64 = self.archived.iter().map(|entry| entry.size).sum();
         job.expect_bytes(archived + size(&self.current));
         // Links last: where two names are one to the system (in another case, or composed otherwise), no file is written through a link.
@@ -103,21 +90,13 @@ impl Choice<'_> {
             extract_all(links)?;
             copy_files(job, &self.current, at)
         })?;
-        self.dress_folders(at)?;
+        let archived = self.archived.iter().filter(|entry| entry.kind == Kind::Folder);
+        let archived = archived.map(|folder| (folder.name.as_str(), folder.mode, time(folder.modified_s)));
+        dress_folders(at, folders(&self.current).chain(archived))?;
         sync_tree(at)?;
         let archived = self.archived.iter().filter(|entry| entry.kind != Kind::Folder).count();
         let current = self.current.iter().filter(|found| found.kind != Kind::Folder).count();
         Ok((archived + current) as u64)
-    }
-
-    fn dress_folders(&self, at: &Path) -> Result<(), FileError> {
-        dress_folders(&self.current, at)?;
-        let mut folders: Vec<&&Entry> = self.archived.iter().filter(|entry| entry.kind == Kind::Folder).collect();
-        folders.sort_by(|a, b| b.name.cmp(&a.name));
-        for folder in folders {
-            dress_folder(&inside(at, &folder.name), folder.mode, Some(time(folder.modified_s)))?;
-        }
-        Ok(())
     }
 }
 

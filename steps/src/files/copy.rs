@@ -1,5 +1,6 @@
 //! Copies that keep times, permissions and links, and are read back.
 
+use std::cmp::Reverse;
 use std::fs::{File, FileTimes, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
@@ -73,23 +74,40 @@ pub(crate) fn make_link(target: &Path, path: &Path, modified_s: i64, to_folder: 
     platform::set_link_time(path, modified_s).map_err(io_error("set the time of", path))
 }
 
+/// Makes folders in `root`, whose names have `/`, and those above them.
+pub(super) fn make_folders(root: &Path, names: &[&str]) -> Result<(), FileError> {
+    let make = |(): &mut (), name: &&str| {
+        let at = inside(root, name);
+        std::fs::create_dir_all(&at).map_err(io_error("create", &at))
+    };
+    each(names, || Ok(()), make)
+}
+
 /// Gives a folder a mode and a time, after everything is in it.
 pub(crate) fn dress_folder(path: &Path, mode: u32, modified: Option<SystemTime>) -> Result<(), FileError> {
     if let Some(modified) = modified {
         platform::set_folder_time(path, modified).map_err(io_error("set the time of", path))?;
     }
+    // Looking costs less than setting what is so already.
+    if platform::look(path).is_ok_and(|meta| meta.mode == mode) {
+        return Ok(());
+    }
     platform::set_mode(path, mode).map_err(io_error("set the permissions of", path))
 }
 
-/// Gives the copies in `to` of the folders among `found` their modes and times, the inner ones first.
-pub(crate) fn dress_folders(found: &[Found], to: &Path) -> Result<(), FileError> {
-    dress_some(found, to, |_| true)
+/// Gives folders in `root` their modes and times, after everything is in them.
+pub(super) fn dress_folders<'a>(root: &Path, folders: impl Iterator<Item = (&'a str, u32, SystemTime)>) -> Result<(), FileError> {
+    let dress = |(): &mut (), (name, mode, modified): &(&str, u32, SystemTime)| dress_folder(&inside(root, name), *mode, Some(*modified));
+    let (open, mut closed): (Vec<_>, Vec<_>) = folders.partition(|(_, mode, _)| mode & 0o700 == 0o700);
+    each(&open, || Ok(()), dress)?;
+    // Of those that nobody may enter any more, the inner ones first.
+    closed.sort_unstable_by_key(|(name, ..)| Reverse(*name));
+    closed.iter().try_for_each(|folder| dress(&mut (), folder))
 }
 
-/// As [`dress_folders`], those whose name is `wanted`.
-pub(super) fn dress_some(found: &[Found], to: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), FileError> {
-    let mut folders = found.iter().rev().filter(|found| found.kind == Kind::Folder && wanted(&found.name));
-    folders.try_for_each(|folder| dress_folder(&inside(to, &folder.name), folder.meta.mode, Some(folder.meta.modified)))
+/// The folders among `found`, as [`dress_folders`] takes them.
+pub(super) fn folders(found: &[Found]) -> impl Iterator<Item = (&str, u32, SystemTime)> {
+    found.iter().filter(|found| found.kind == Kind::Folder).map(|folder| (folder.name.as_str(), folder.meta.mode, folder.meta.modified))
 }
 
 /// The hash and length of a file.
@@ -113,15 +131,18 @@ pub(super) fn hash_found(job: &Job, found: &Found) -> Result<Copied, FileError> 
 /// Something cannot be copied; `to` is then to be removed.
 pub(crate) fn copy_tree(job: &Job, found: &[Found], to: &Path) -> Result<(), FileError> {
     std::fs::create_dir_all(to).map_err(io_error("create", to))?;
-    for found in found {
-        let at = inside(to, &found.name);
-        // The folder above may not be among them.
-        let folder = if found.kind == Kind::Folder { Some(at.as_path()) } else { at.parent() }.unwrap_or(to);
-        std::fs::create_dir_all(folder).map_err(io_error("create", folder))?;
-    }
+    make_folders(to, &needed(found.iter().map(|found| (found.name.as_str(), found.kind))))?;
     job.expect_bytes(size(found));
     copy_files(job, found, to)?;
-    dress_folders(found, to)
+    dress_folders(to, folders(found))
+}
+
+/// The folders that have to be there for things of these names and kinds: the one above a thing need not be among them.
+pub(super) fn needed<'a>(things: impl Iterator<Item = (&'a str, Kind)>) -> Vec<&'a str> {
+    let folder = |(name, kind): (&'a str, Kind)| if kind == Kind::Folder { Some(name) } else { Some(name.rsplit_once('/')?.0) };
+    let mut folders: Vec<&str> = things.filter_map(folder).collect();
+    folders.dedup();
+    folders
 }
 
 /// Copies the files and links among `found` into folders that are there. What is gone since it was found stays gone, with a warning.

@@ -21,6 +21,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use indexmap::IndexMap;
+
 use super::copy::Copied;
 use super::walk::{Fingerprint, Meta};
 use super::{FileError, beside, platform, read_file};
@@ -39,17 +41,17 @@ pub(crate) struct Hashes {
 /// The hashes of the files of one folder: what the record knew, and what is known now.
 pub(crate) struct Known<'a> {
     root: &'a Path,
-    /// In order of their names.
-    before: Vec<(&'a str, Before<'a>)>,
+    before: IndexMap<&'a str, Before<'a>>,
     learned: Mutex<BTreeMap<String, (Fingerprint, String)>>,
     read: AtomicU64,
     began: SystemTime,
 }
 
-/// How a file looked when its content was read, the hash of that, and whether it still holds.
+/// How a file looked when its content was read, the hash of that, the line that says so, and whether it still holds.
 struct Before<'a> {
     fingerprint: Fingerprint,
     hash: &'a str,
+    line: &'a str,
     holds: AtomicBool,
 }
 
@@ -71,12 +73,9 @@ impl Hashes {
         let mut known = Known::nothing(root);
         for (_, lines) in self.parts.iter().filter(|(of, _)| of == root && !distrust) {
             let text = std::str::from_utf8(&self.bytes[lines.clone()]).unwrap_or_default();
+            // What was put in place comes after what was staged, and stands.
             known.before.extend(text.lines().filter_map(entry));
         }
-        // What was put in place comes after what was staged, and stands.
-        known.before.reverse();
-        known.before.sort_by_key(|(name, _)| *name);
-        known.before.dedup_by_key(|(name, _)| *name);
         known
     }
 
@@ -106,7 +105,7 @@ impl Hashes {
 impl<'a> Known<'a> {
     /// Of a folder of which nothing is known.
     pub fn nothing(root: &'a Path) -> Self {
-        Self { root, before: Vec::new(), learned: Mutex::default(), read: AtomicU64::new(0), began: SystemTime::now() }
+        Self { root, before: IndexMap::new(), learned: Mutex::default(), read: AtomicU64::new(0), began: SystemTime::now() }
     }
 
     /// The hash of the file `name`, which is at `path` and looks like `meta`: as it is known, else as `read` finds it.
@@ -121,8 +120,7 @@ impl<'a> Known<'a> {
         read: impl FnOnce() -> Result<Copied, FileError>,
     ) -> Result<Cow<'a, str>, FileError> {
         let fingerprint = platform::fingerprint(path, meta);
-        let before = self.before.binary_search_by_key(&name, |(name, _)| name).ok().map(|at| &self.before[at].1);
-        let before = before.filter(|before| before.fingerprint == fingerprint && platform::identifies(&fingerprint));
+        let before = self.before.get(name).filter(|before| before.fingerprint == fingerprint && platform::identifies(&fingerprint));
         if let Some(before) = before {
             before.holds.store(true, Ordering::Relaxed);
             return Ok(Cow::Borrowed(before.hash));
@@ -157,20 +155,17 @@ impl<'a> Known<'a> {
 
     fn is_as_before(&self) -> bool {
         let learned = self.learned.lock().expect("no code panics while it holds this lock");
-        learned.is_empty() && self.before.iter().all(|(_, before)| before.holds.load(Ordering::Relaxed))
+        learned.is_empty() && self.before.values().all(|before| before.holds.load(Ordering::Relaxed))
     }
 
     /// All that is known now, as a part of the record.
     fn part(&self) -> String {
         let mut body = serde_json::to_string(self.root).unwrap_or_default() + "\n";
-        let mut add = |name: &str, at: &Fingerprint, hash: &str| {
-            let _ = writeln!(body, "{hash} {} {} {} {} {name}", at.len, at.modified_ns, at.changed_ns, at.file);
-        };
-        for (name, before) in self.before.iter().filter(|(_, before)| before.holds.load(Ordering::Relaxed)) {
-            add(name, &before.fingerprint, before.hash);
+        for before in self.before.values().filter(|before| before.holds.load(Ordering::Relaxed)) {
+            body.extend([before.line, "\n"]);
         }
-        for (name, (fingerprint, hash)) in &*self.learned.lock().expect("no code panics while it holds this lock") {
-            add(name, fingerprint, hash);
+        for (name, (at, hash)) in &*self.learned.lock().expect("no code panics while it holds this lock") {
+            let _ = writeln!(body, "{hash} {} {} {} {} {name}", at.len, at.modified_ns, at.changed_ns, at.file);
         }
         format!("{PART} {} {}\n{body}", blake3::hash(body.as_bytes()).to_hex(), body.len())
     }
@@ -197,5 +192,5 @@ fn entry(line: &str) -> Option<(&str, Before<'_>)> {
     let (len, modified_ns) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let (changed_ns, file) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let fingerprint = Fingerprint { len, modified_ns, changed_ns, file };
-    Some((words.next()?, Before { fingerprint, hash, holds: AtomicBool::new(false) }))
+    Some((words.next()?, Before { fingerprint, hash, line, holds: AtomicBool::new(false) }))
 }

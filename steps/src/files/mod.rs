@@ -44,9 +44,7 @@ pub use self::walk::tree_size;
 pub(crate) use self::atomic::sync_folder;
 pub(crate) use self::carry::{Carry, Keep, Listing};
 pub(crate) use self::choice::Choice;
-pub(crate) use self::copy::{
-    copy_file, copy_files, copy_link, copy_tree, dress_folder, dress_folders, hash_file, make_link, size, sync_tree,
-};
+pub(crate) use self::copy::{copy_file, copy_files, copy_link, copy_tree, dress_folder, hash_file, make_link, size, sync_tree};
 pub(crate) use self::hashes::{Hashes, Known};
 pub(crate) use self::job::{Job, blocking, each, map_each, threads};
 pub(crate) use self::links::Links;
@@ -57,7 +55,7 @@ pub(crate) use self::place::{Deployed, Placement, move_in, place, plan};
 pub(crate) use self::prune::{prune, same_shape};
 pub(crate) use self::remove::{discard, remove_file, remove_tree};
 pub(crate) use self::room::{Room, Taken};
-pub(crate) use self::stage::{StagedNote, Staging, discard_staged, stage};
+pub(crate) use self::stage::{Staged, StagedNote, Staging, discard_staged, stage};
 pub(crate) use self::swap::{beside, overlap, real_target};
 pub(crate) use self::text::is_byte_name;
 pub(crate) use self::walk::{Found, Kind, walk};

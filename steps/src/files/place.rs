@@ -7,14 +7,16 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::live::is_database;
 use super::manifest::Item;
-use super::stage::is_same;
+use super::stage::{is_same, staged_at};
 use super::walk::Fingerprint;
 use super::{
     FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, NEXT, Patterns, Root, StagedNote, copy_file, copy_link,
-    dress_folder, inside, io_error, is_real_folder, look, map_each, platform, present, remove_file, remove_tree, root, sync_folder, walk,
+    dress_folder, each, inside, io_error, is_real_folder, look, map_each, platform, present, remove_file, remove_tree, root, sync_folder,
+    walk,
 };
 
 /// A release and where it goes.
@@ -54,23 +56,20 @@ impl Changes {
 /// What the folder holds, by its own manifests: the release before, and one that was begun and never finished.
 pub(crate) struct Deployed {
     /// The release before.
-    pub old: Option<Manifest>,
+    pub old: Option<Arc<Manifest>>,
     /// The unfinished one.
     pub begun: Option<Manifest>,
 }
 
 impl Deployed {
-    /// Reads both.
-    ///
-    /// # Errors
-    /// One cannot be understood.
-    pub fn load(to: &Path) -> Result<Self, FileError> {
-        Ok(Self { old: Manifest::load(to, MANIFEST)?, begun: Manifest::load(to, NEXT)? })
-    }
-
     /// Whether `name` belongs to one of them.
     pub fn has(&self, name: &str) -> bool {
-        [&self.old, &self.begun].into_iter().flatten().any(|release| release.has(name))
+        [self.old.as_deref(), self.begun.as_ref()].into_iter().flatten().any(|release| release.has(name))
+    }
+
+    /// The release before, where it is not this very one.
+    fn older<'a>(&'a self, release: &Manifest) -> Option<&'a Manifest> {
+        self.old.as_deref().filter(|old| !std::ptr::eq(*old, release))
     }
 }
 
@@ -80,16 +79,16 @@ impl Deployed {
 /// A staged file is missing, or data is in the way of the release.
 pub(crate) fn plan(job: &Job, placement: &Placement<'_>, deployed: &Deployed) -> Result<Changes, FileError> {
     let release = placement.release;
-    let known = [Some(release), deployed.old.as_ref(), deployed.begun.as_ref()].into_iter().flatten();
+    let old: Vec<&Manifest> = [deployed.older(release), deployed.begun.as_ref()].into_iter().flatten().collect();
     let to = root(placement.to)?;
-    let links = Links::above(to.as_ref(), known.flat_map(Manifest::names), &release.folders);
+    let names = std::iter::once(release).chain(old.iter().copied()).flat_map(Manifest::names);
+    let links = Links::above(to.as_ref(), names, &release.folders);
     let mut changes = Changes { moves: placement.moves(job, to.as_ref(), &links)?, ..Changes::default() };
     changes.folders = release.folders.iter().filter(|name| !links.folder_is_there(name)).cloned().collect();
     changes.deletes = placement.obsolete(job, to.as_ref(), deployed, &links)?;
     changes.deletes = placement.orphans(to.as_ref(), &changes)?.into_iter().chain(std::mem::take(&mut changes.deletes)).collect();
-    let old = [&deployed.old, &deployed.begun].into_iter().flatten();
     let stays = |name: &str| release.folders.contains(name) || placement.exclude.covers(name, true) || links.lead_to(name);
-    let gone = old.flat_map(|old| &old.folders).filter(|name| !stays(name));
+    let gone = old.iter().flat_map(|old| &old.folders).filter(|name| !stays(name));
     changes.old_folders = gone.cloned().collect::<BTreeSet<_>>().into_iter().rev().collect();
     placement.check_way(to.as_ref(), &changes)?;
     changes.whole = placement.whole_folders(&changes)?;
@@ -135,7 +134,8 @@ pub(crate) fn place(job: &Job, placement: &Placement<'_>, changes: &Changes) -> 
             continue;
         }
         let path = inside(to, name);
-        move_in(job, &inside(placement.staged, name), &path)?;
+        let staged = staged_at(placement.staged, name).unwrap_or_else(|| inside(placement.staged, name));
+        move_in(job, &staged, &path)?;
         touched.extend(path.parent().map(Path::to_owned));
     }
     sync_touched(to, &touched)?;
@@ -154,10 +154,10 @@ impl Placement<'_> {
             if self.exclude.covers(name, false) || (!links.lead_to(name) && self.is_in_place(job, to, note, name, item)?) {
                 return Ok(None);
             }
-            let staged = inside(self.staged, name);
-            if present(&staged) {
+            if staged_at(self.staged, name).is_some() {
                 return Ok(Some((*name).clone()));
             }
+            let staged = inside(self.staged, name);
             Err(FileError::Refused(format!("the staged file {} is missing; stage again", staged.display())))
         })?;
         Ok(moves.into_iter().flatten().collect())
@@ -196,7 +196,7 @@ impl Placement<'_> {
     fn keep_hashes(&self, moves: &[String]) {
         let Some(note) = self.note else { return };
         let known = Known::nothing(self.to);
-        for name in moves {
+        let learn = |(): &mut (), name: &String| {
             let (staged, item) = (note.staged.get(name), self.release.files.get(name));
             let path = inside(self.to, name);
             if let (Some(staged), Some(item), Ok(meta)) = (staged, item, look(&path))
@@ -205,7 +205,9 @@ impl Placement<'_> {
             {
                 known.learn(name, (&path, &meta), &item.hash);
             }
-        }
+            Ok::<_, FileError>(())
+        };
+        each(moves, || Ok(()), learn).expect("learning is no error");
         Hashes::append(self.to, &known);
     }
 
@@ -215,8 +217,8 @@ impl Placement<'_> {
             |name: &str| self.release.files.contains_key(name) || (platform::IGNORES_CASE && folded.contains(&name.to_lowercase()));
         let stays = |name: &str| is_released(name) || self.exclude.covers(name, false) || links.lead_to(name);
         let is_file = |name: &str| to.is_some_and(|to| to.look(name).is_ok_and(|meta| meta.kind != Kind::Folder));
-        let old = || deployed.old.iter().flat_map(|old| old.files.keys());
-        let mut obsolete: BTreeSet<String> = old().filter(|name| !stays(name) && is_file(name)).cloned().collect();
+        let old = deployed.older(self.release).into_iter().flat_map(|old| old.files.keys());
+        let mut obsolete: BTreeSet<String> = old.filter(|name| !stays(name) && is_file(name)).cloned().collect();
         // A release that was begun may not have come to this file: then it is somebody else's.
         for (name, item) in deployed.begun.iter().flat_map(|begun| &begun.files) {
             let is_old = || deployed.old.as_ref().is_some_and(|old| old.files.contains_key(name));

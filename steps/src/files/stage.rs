@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::copy::{Copied, copy_opened, dress_some, hash_found, sync_counted, while_syncing};
-use super::manifest::{Item, in_order, json};
+use super::copy::{Copied, copy_opened, dress_folders, folders, hash_found, make_folders, sync_counted, while_syncing};
+use super::manifest::{Item, json};
 use super::walk::{Fingerprint, Meta};
 use super::{
-    FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, Patterns, Root, discard, hash_file, inside, io_error, is_own,
-    look, make_link, map_each, platform, present, read_file, root, size, sync_folder, walk, write_atomically,
+    FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, NEXT, Patterns, Root, discard, each, hash_file, inside,
+    io_error, is_own, look, make_link, map_each, platform, present, read_file, root, size, sync_folder, walk, write_atomically,
 };
 
 /// What is to be staged.
@@ -35,13 +36,14 @@ pub(crate) struct Staging<'a> {
 }
 
 /// What was staged.
+#[derive(Default)]
 pub(crate) struct Staged {
-    /// The release.
-    pub manifest: Manifest,
     /// Files that are new.
     pub added: u64,
     /// Files that differ.
     pub changed: u64,
+    /// Files of the release before that are not in this one.
+    pub deleted: u64,
     /// Bytes of both.
     pub bytes: u64,
     /// How many files were read.
@@ -54,11 +56,10 @@ pub(crate) struct StagedNote {
     /// What the release was compared with.
     pub target: PathBuf,
     /// The deployed files that are the same as in the release, as they were then.
-    #[serde(deserialize_with = "in_order")]
-    pub unchanged: BTreeMap<String, Fingerprint>,
+    pub unchanged: IndexMap<String, Fingerprint>,
     /// The staged files as they were when they had been read back.
-    #[serde(default, deserialize_with = "in_order")]
-    pub staged: BTreeMap<String, Fingerprint>,
+    #[serde(default)]
+    pub staged: IndexMap<String, Fingerprint>,
     /// The patterns that were left out of the release.
     #[serde(default)]
     pub exclude: Vec<String>,
@@ -110,41 +111,51 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
     // First of all, so that whatever a crash leaves here is known as ours.
     note.save(staging.dir, write_atomically)?;
     job.expect_bytes(size(&found));
-    let folders = found.iter().filter(|found| found.kind == Kind::Folder).map(|folder| &folder.name);
     let to = root(staging.to)?;
-    let links = Links::above(to.as_ref(), [], folders);
+    let links = Links::above(to.as_ref(), [], found.iter().filter(|found| found.kind == Kind::Folder).map(|folder| &folder.name));
     let (source, target) = thread::scope(|scope| {
         let target = scope.spawn(|| hashes.of(staging.to, staging.checksum));
         (hashes.of(staging.from, staging.checksum), target.join().expect("what is damaged is ignored"))
     });
-    let work = Work { job, staging, folders: make_folders(staging, &links, &found)?, links, to, source, target };
-    let each = while_syncing(job, staging.dir, || map_each(&found, |found| work.one(found)))?;
-    dress_some(&found, staging.dir, |name| work.folders.contains(name))?;
-    let all = thread::scope(|scope| {
-        scope.spawn(|| hashes.save([&work.source, &work.target]));
-        let all = Staged::of(&found, each, work.source.read() + work.target.read(), &mut note);
+    // Where not the whole release is staged, only those that the target has not got.
+    let made = || folders(&found).filter(|(name, ..)| staging.whole || !links.folder_is_there(name));
+    make_folders(staging.dir, &made().map(|(name, ..)| name).collect::<Vec<_>>())?;
+    let work = Work { job, staging, folders: made().map(|(name, ..)| name).collect(), links: &links, to, source, target };
+    let outcomes = while_syncing(job, staging.dir, || map_each(&found, |found| work.one(found)))?;
+    dress_folders(staging.dir, made())?;
+    let (mut staged, manifest) = Staged::of(&found, outcomes, &mut note);
+    staged.read = work.source.read() + work.target.read();
+    thread::scope(|scope| {
         // Both are durable with everything else.
         let noted = scope.spawn(|| note.save(staging.dir, |at, bytes| std::fs::write(at, bytes)));
-        all.manifest.save_with(staging.dir, MANIFEST, |at, bytes| std::fs::write(at, bytes))?;
-        noted.join().expect("writing a file does not panic").map(|()| all)
+        manifest.save_with(staging.dir, MANIFEST, |at, bytes| std::fs::write(at, bytes))?;
+        noted.join().expect("writing a file does not panic")
     })?;
-    let links = all.manifest.files.values().filter(|item| item.link.is_some()).count();
-    sync_counted(staging.dir, note.staged.len() + links + work.folders.len())?;
-    let parent = staging.dir.parent().unwrap_or(staging.dir);
-    sync_folder(parent).map_err(io_error("sync", parent))?;
-    Ok(all)
+    thread::scope(|scope| {
+        let deleted = scope.spawn(|| deleted(staging, &manifest));
+        scope.spawn(|| hashes.save([&work.source, &work.target]));
+        let links = manifest.files.values().filter(|item| item.link.is_some()).count();
+        sync_counted(staging.dir, note.staged.len() + links + work.folders.len())?;
+        let parent = staging.dir.parent().unwrap_or(staging.dir);
+        sync_folder(parent).map_err(io_error("sync", parent))?;
+        staged.deleted = deleted.join().expect("reading files does not panic")?;
+        Ok(staged)
+    })
 }
 
-/// Makes the folders of the release; where not all of it is staged, those that the target has not got. Returns which.
-fn make_folders<'a>(staging: &Staging<'_>, links: &Links, found: &'a [Found]) -> Result<HashSet<&'a str>, FileError> {
-    let folders = found.iter().filter(|found| found.kind == Kind::Folder);
-    let missing = folders.filter(|folder| staging.whole || !links.folder_is_there(&folder.name));
-    let make = |folder: &'a Found| {
-        let at = inside(staging.dir, &folder.name);
-        std::fs::create_dir_all(&at).map_err(io_error("create", &at))?;
-        Ok(folder.name.as_str())
-    };
-    missing.map(make).collect()
+/// How many files of what is deployed are not in this release.
+///
+/// # Errors
+/// What is deployed cannot be understood: better told now than when the service is down.
+fn deleted(staging: &Staging<'_>, release: &Manifest) -> Result<u64, FileError> {
+    Manifest::load(staging.to, NEXT)?;
+    let old = Manifest::read(staging.to, MANIFEST)?;
+    if old.is_none() || old == Manifest::read(staging.dir, MANIFEST)? {
+        return Ok(0);
+    }
+    let old = Manifest::parse(&old.unwrap_or_default(), &staging.to.join(MANIFEST))?;
+    let stays = |name: &str| release.files.contains_key(name) || staging.exclude.covers(name, false);
+    Ok(old.files.keys().filter(|name| !stays(name) && present(&inside(staging.to, name))).count() as u64)
 }
 
 fn source(job: &Job, staging: &Staging<'_>) -> Result<Vec<Found>, FileError> {
@@ -155,7 +166,7 @@ fn source(job: &Job, staging: &Staging<'_>) -> Result<Vec<Found>, FileError> {
         job.cx.warn(format!("{} is left out: it is neither a file nor a folder", other.path.display()));
     }
     found.retain(|found| found.kind != Kind::Other);
-    found.iter().try_for_each(Found::check_name)?;
+    each(&found, || Ok(()), |(): &mut (), found| found.check_name())?;
     if !found.iter().any(|found| found.kind == Kind::File) {
         let from = staging.from.display();
         return Err(FileError::Refused(format!(
@@ -179,24 +190,23 @@ enum State {
 }
 
 impl Staged {
-    /// What became of all that was found; `read` files of it were read.
-    fn of(found: &[Found], each: Vec<Option<One>>, read: u64, note: &mut StagedNote) -> Self {
-        let mut all = Self { manifest: Manifest::default(), added: 0, changed: 0, bytes: 0, read };
-        let (mut files, mut unchanged, mut copied) = (Vec::new(), Vec::new(), Vec::new());
-        for (name, one) in found.iter().map(|found| &found.name).zip(each) {
+    /// What became of all that was found, and the manifest of that.
+    fn of(found: &[Found], outcomes: Vec<Option<One>>, note: &mut StagedNote) -> (Self, Manifest) {
+        let mut all = Self::default();
+        let mut files = Vec::with_capacity(found.len());
+        note.unchanged.reserve(found.len());
+        for (name, one) in found.iter().map(|found| &found.name).zip(outcomes) {
             let Some(One { item, state, staged }) = one else { continue };
             match state {
-                State::Same(fingerprint) => unchanged.push((name.clone(), fingerprint)),
+                State::Same(fingerprint) => note.unchanged.extend([(name.clone(), fingerprint)]),
                 State::Changed => (all.changed, all.bytes) = (all.changed + 1, all.bytes + item.size),
                 State::Added => (all.added, all.bytes) = (all.added + 1, all.bytes + item.size),
             }
-            copied.extend(staged.map(|fingerprint| (name.clone(), fingerprint)));
+            note.staged.extend(staged.map(|fingerprint| (name.clone(), fingerprint)));
             files.push((name.clone(), item));
         }
         let folders = found.iter().filter(|found| found.kind == Kind::Folder).map(|folder| folder.name.clone());
-        all.manifest = Manifest { version: 1, files: BTreeMap::from_iter(files), folders: folders.collect(), kept: None };
-        (note.unchanged, note.staged) = (unchanged.into_iter().collect(), copied.into_iter().collect());
-        all
+        (all, Manifest { version: 1, files: BTreeMap::from_iter(files), folders: folders.collect(), kept: None })
     }
 }
 
@@ -205,7 +215,7 @@ struct Work<'a> {
     job: &'a Job,
     staging: &'a Staging<'a>,
     to: Option<Root>,
-    links: Links,
+    links: &'a Links,
     folders: HashSet<&'a str>,
     source: Known<'a>,
     target: Known<'a>,
@@ -267,15 +277,27 @@ impl Work<'_> {
 
     /// Where a file is staged; the folder for it is there.
     fn place(&self, found: &Found) -> Result<PathBuf, FileError> {
-        let at = inside(self.staging.dir, &found.name);
-        if let Some((folder, _)) = found.name.rsplit_once('/')
-            && !self.folders.contains(folder)
-        {
-            let folder = inside(self.staging.dir, folder);
-            std::fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
+        let above = found.name.rsplit_once('/').map(|(folder, _)| folder);
+        if above.is_none_or(|folder| self.folders.contains(folder)) {
+            return Ok(inside(self.staging.dir, &found.name));
         }
-        Ok(at)
+        let folder = self.staging.dir.join(LOOSE);
+        std::fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
+        Ok(loose(self.staging.dir, &found.name))
     }
+}
+
+/// In a staged folder: the files whose folders the target has already. To make those too would take longer than the files.
+const LOOSE: &str = ".almaplan-files";
+
+/// Where the file `name` is staged without the folders that it is in.
+fn loose(dir: &Path, name: &str) -> PathBuf {
+    dir.join(LOOSE).join(blake3::hash(name.as_bytes()).to_hex().as_str())
+}
+
+/// Where the file `name` of the release in `dir` is; `None` where it was not staged.
+pub(super) fn staged_at(dir: &Path, name: &str) -> Option<PathBuf> {
+    [inside(dir, name), loose(dir, name)].into_iter().find(|at| present(at))
 }
 
 /// Copies a file that must not change meanwhile; and how it and the copy look.

@@ -120,10 +120,11 @@ impl Found {
     /// # Errors
     /// They may not; the error says why.
     pub fn check_name(&self) -> Result<(), FileError> {
-        if is_byte_name(&self.name) {
-            return Err(FileError::NotUtf8 { path: self.path.clone() });
-        }
-        check_name(&self.name).map_err(|reason| FileError::Name { path: self.path.clone(), reason })
+        let path = || self.path.clone();
+        check_name(&self.name).map_err(|reason| match is_byte_name(&self.name) {
+            true => FileError::NotUtf8 { path: path() },
+            false => FileError::Name { path: path(), reason },
+        })
     }
 
     /// When it was modified, in seconds since 1970.
@@ -147,7 +148,7 @@ impl Found {
 }
 
 /// The second in which a time was, and the nanoseconds since that began.
-fn since_1970(time: SystemTime) -> (i64, u32) {
+pub(super) fn since_1970(time: SystemTime) -> (i64, u32) {
     let seconds = |seconds| i64::try_from(seconds).unwrap_or(i64::MAX);
     match time.duration_since(UNIX_EPOCH) {
         Ok(after) => (seconds(after.as_secs()), after.subsec_nanos()),

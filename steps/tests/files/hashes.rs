@@ -220,6 +220,21 @@ async fn what_is_not_staged_and_changes_meanwhile_is_asked_for() {
     check(&world);
 }
 
+// To make the folders once more would take longer than the files.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_to_a_folder_that_is_there_is_staged_without_it() {
+    let world = deployed().await;
+    for name in ["0/0.py", "0/new.py", "1/0.py"] {
+        set_time(world.write(&format!("dev/{name}"), format!("another {name}")), an_hour_ago());
+    }
+    let staged = stage(&world, "r2", false).await;
+    assert_eq!((staged.changed, staged.added), (1, 2));
+    assert!(!["0", "1", "2"].iter().any(|folder| staged.dir.join(folder).exists()));
+    assert_eq!(sync(&world, "r2").await, 3);
+    check(&world);
+    assert_eq!(stage(&world, "r3", false).await.read, 0);
+}
+
 // A new folder is put in place by one rename: what the tests of the release left in it must not go along.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_left_in_a_staged_folder_is_not_deployed() {
