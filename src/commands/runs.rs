@@ -99,23 +99,28 @@ impl RunsView {
 
 impl RunRow {
     fn of(globals: &Globals, found: &Found) -> Result<Self, Refusal> {
+        // Looked at before reading, as `status` does.
+        let running = machine::holder_pid(globals, &found.row)?.is_some();
         let records = found.store.read(&found.row.run).map_err(|error| machine::journal_refused(globals, found.store.dir(), &error))?;
         let (first, last) = (records.first(), records.last());
         let user = first.and_then(|record| match &record.event {
             Event::Run(RunFact::Opened(opened)) => Some(opened.user.clone()),
             _ => None,
         });
-        let running = machine::holder_pid(globals, &found.row)?.is_some();
+        // Not by the row alone: who ran it may have died before it could note that it was over, or have ended since the row was read.
+        let (state, outcome) = match found.row.outcome {
+            Some(outcome) if found.row.finished => (RunState::of(Ending::Settled(outcome), running), Some(outcome)),
+            outcome if running => (RunState::Running, outcome),
+            _ => {
+                let (_, _, saga) = session::replay(globals, &records, &almaplan_steps::registry())?;
+                (RunState::of(ending(&saga), false), saga.outcome())
+            }
+        };
         Ok(Self {
             run: found.row.run.clone(),
             plan: found.row.plan_name.clone(),
-            // Not by the row alone: who ran it may have died before it could note that it was over.
-            state: match found.row.outcome {
-                Some(outcome) if found.row.finished => RunState::of(Ending::Settled(outcome), running),
-                _ if running => RunState::Running,
-                _ => RunState::of(ending(&session::replay(globals, &records, &almaplan_steps::registry())?.2), false),
-            },
-            outcome: found.row.outcome,
+            state,
+            outcome,
             started_at: found.row.started_at,
             seconds: first.zip(last).filter(|_| !running).map(|(first, last)| last.at.duration_since(first.at).as_secs_f64()),
             user: user.unwrap_or_default(),
