@@ -82,8 +82,7 @@ impl Work {
         if staged.is_err() && !job.cx.is_cancelled() {
             discard(job, &dir)?;
         }
-        let staged = staged?;
-        let Staged { added, changed, deleted, bytes, read } = staged;
+        let Staged { added, changed, deleted, bytes, read } = staged?;
         Ok(StageOutput { dir, added, changed, deleted, bytes, read })
     }
 }

@@ -67,8 +67,9 @@ impl Choice<'_> {
     /// A content is damaged, or something cannot be copied.
     pub fn build(&self, job: &Job, archive: &Archive, at: &Path) -> Result<u64, FileError> {
         std::fs::create_dir_all(at).map_err(io_error("create", at))?;
-        make_folders(at, &needed(self.archived.iter().map(|entry| (entry.name.as_str(), entry.kind))))?;
-        make_folders(at, &needed(self.current.iter().map(|found| (found.name.as_str(), found.kind))))?;
+        let archived = self.archived.iter().map(|entry| (entry.name.as_str(), entry.kind));
+        let current = self.current.iter().map(|found| (found.name.as_str(), found.kind));
+        make_folders(at, &needed(archived.chain(current)))?;
         let archived: u64 = self.archived.iter().map(|entry| entry.size).sum();
         job.expect_bytes(archived + size(&self.current));
         // Links last: where two names are one to the system (in another case, or composed otherwise), no file is written through a link.

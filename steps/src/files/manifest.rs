@@ -142,7 +142,7 @@ pub(super) fn json(what: &impl Serialize, bytes: usize) -> Vec<u8> {
 }
 
 /// A map that was written in order, and so needs no search for the place of each name.
-pub(super) fn in_order<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<BTreeMap<String, T>, D::Error> {
+fn in_order<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<BTreeMap<String, T>, D::Error> {
     struct InOrder<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> Visitor<'de> for InOrder<T> {
         type Value = BTreeMap<String, T>;

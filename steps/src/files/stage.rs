@@ -118,11 +118,12 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
         (hashes.of(staging.from, staging.checksum), target.join().expect("what is damaged is ignored"))
     });
     // Where not the whole release is staged, only those that the target has not got.
-    let made = || folders(&found).filter(|(name, ..)| staging.whole || !links.folder_is_there(name));
-    make_folders(staging.dir, &made().map(|(name, ..)| name).collect::<Vec<_>>())?;
-    let work = Work { job, staging, folders: made().map(|(name, ..)| name).collect(), links: &links, to, source, target };
+    let made: Vec<_> = folders(&found).filter(|(name, ..)| staging.whole || !links.folder_is_there(name)).collect();
+    let names: Vec<&str> = made.iter().map(|(name, ..)| *name).collect();
+    make_folders(staging.dir, &names)?;
+    let work = Work { job, staging, folders: HashSet::from_iter(names), links, to, source, target };
     let outcomes = while_syncing(job, staging.dir, || map_each(&found, |found| work.one(found)))?;
-    dress_folders(staging.dir, made())?;
+    dress_folders(staging.dir, made.into_iter())?;
     let (mut staged, manifest) = Staged::of(&found, outcomes, &mut note);
     staged.read = work.source.read() + work.target.read();
     thread::scope(|scope| {
@@ -215,7 +216,7 @@ struct Work<'a> {
     job: &'a Job,
     staging: &'a Staging<'a>,
     to: Option<Root>,
-    links: &'a Links,
+    links: Links,
     folders: HashSet<&'a str>,
     source: Known<'a>,
     target: Known<'a>,

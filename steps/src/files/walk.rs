@@ -120,10 +120,9 @@ impl Found {
     /// # Errors
     /// They may not; the error says why.
     pub fn check_name(&self) -> Result<(), FileError> {
-        let path = || self.path.clone();
-        check_name(&self.name).map_err(|reason| match is_byte_name(&self.name) {
-            true => FileError::NotUtf8 { path: path() },
-            false => FileError::Name { path: path(), reason },
+        check_name(&self.name).map_err(|reason| {
+            let path = self.path.clone();
+            if is_byte_name(&self.name) { FileError::NotUtf8 { path } } else { FileError::Name { path, reason } }
         })
     }
 
