@@ -248,20 +248,16 @@ impl Session {
         if let Some(error) = &finished.journal_error {
             globals.warn(&machine::journal_refused(globals, store.dir(), error));
         }
-        let over = match finished.ending {
-            Ending::Settled(_) => store.finish(&holder.run).map_err(|error| machine::journal_refused(globals, store.dir(), &error)),
-            Ending::Paused | Ending::Interrupted => Ok(()),
+        let noted = match finished.ending {
+            // Over, but nothing says so yet: with its record it is found, and looked at again.
+            Ending::Settled(_) if finished.journal_error.is_some() => Ok(()),
+            Ending::Settled(outcome) if outcome != Outcome::Stuck => held.clear(),
+            _ => {
+                holder.next = next.first().cloned().unwrap_or_default();
+                held.record(&holder)
+            }
         };
-        let noted = over.and_then(|()| {
-            let kept = match finished.ending {
-                Ending::Settled(outcome) if outcome != Outcome::Stuck => held.clear(),
-                _ => {
-                    holder.next = next.first().cloned().unwrap_or_default();
-                    held.record(&holder)
-                }
-            };
-            kept.map_err(|error| machine::lock_refused(globals, &error))
-        });
+        let noted = noted.map_err(|error| machine::lock_refused(globals, &error));
         if let Err(refusal) = noted {
             // The run itself is as it is; only the note about it is out of date, and `resume` brings it up to date.
             globals.warn(&refusal);

@@ -85,7 +85,7 @@ pub struct Finished {
     pub ending: Ending,
     /// The state it was left in.
     pub saga: Saga,
-    /// Why it had to be left, where the journal failed.
+    /// What the journal failed with: then the run had to be left, or it is settled and nothing notes that it is over.
     pub journal_error: Option<JournalError>,
     /// Seconds since this process had it.
     pub seconds: f64,
@@ -292,6 +292,9 @@ impl<J: Journal> Executor<J> {
         };
         if let Some(meter) = meter {
             meter.abort();
+        }
+        if let Ending::Settled(_) = ending {
+            self.journal_error = self.journal.finish().err();
         }
         let seconds = self.began.elapsed().as_secs_f64();
         self.show(Update::Ended { ending, seconds });

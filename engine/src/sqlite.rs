@@ -56,7 +56,7 @@ pub struct RunRow {
     pub outcome: Option<Outcome>,
     /// How many events it has.
     pub events: u64,
-    /// It is settled and its `finally` steps ended ([`Store::finish`]).
+    /// It is settled and its `finally` steps ended ([`Journal::finish`](crate::journal::Journal::finish)).
     pub finished: bool,
 }
 
@@ -66,6 +66,10 @@ impl Store {
     /// # Errors
     /// The folder is on a network share, cannot be made, or holds a state that is newer, damaged or not ours.
     pub fn create(dir: &Path) -> Result<Self, JournalError> {
+        // One that is there need not be written to know it; what is wrong with one, whoever makes it tells.
+        if let Ok(store) = Self::open(dir) {
+            return Ok(store);
+        }
         let store = Self::at(dir)?;
         store.create_folder()?;
         let deadline = Instant::now() + CREATION_PATIENCE;
@@ -173,7 +177,7 @@ impl Store {
         Ok(connection.last_insert_rowid().cast_unsigned())
     }
 
-    /// Marks `run` as finished: it is settled and its `finally` steps ended. The next append to it unmarks it.
+    /// Does for `run` what [`Journal::finish`](crate::journal::Journal::finish) does, where its process died before that.
     ///
     /// # Errors
     /// There is no such run, it does not verify, it is not settled, or the journal cannot be written.

@@ -179,6 +179,17 @@ impl Journal for RunJournal {
         self.handed_out = ids;
         Ok(demands)
     }
+
+    fn finish(&mut self) -> Result<(), JournalError> {
+        let before = self.row.clone();
+        if before.outcome.is_none() {
+            return Err(JournalError::NotSettled(before.run));
+        }
+        self.commit(|transaction| {
+            still_ours(&before, transaction)?;
+            Row { finished: true, ..before.clone() }.update(transaction).map_err(failed("finish the run"))
+        })
+    }
 }
 
 fn insert_new(row: &mut Row, transaction: &Connection) -> Result<(), JournalError> {

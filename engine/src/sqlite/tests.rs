@@ -99,8 +99,9 @@ fn history_is_newest_first_and_knows_how_runs_are_settled() {
     let (_folder, store) = state();
     let mut old = begun(&store);
     assert!(matches!(store.finish(&run()), Err(JournalError::NotSettled(_))));
+    assert!(matches!(old.finish(), Err(JournalError::NotSettled(_))));
     old.append(&[step("a"), settled(Outcome::Stuck)]).unwrap();
-    store.finish(&run()).unwrap();
+    old.finish().unwrap();
     let new = RunId::new("20260101-000000-aaaa");
     store.begin(&new, "loja", "/srv/loja", opened()).unwrap();
 
@@ -112,6 +113,13 @@ fn history_is_newest_first_and_knows_how_runs_are_settled() {
     old.append(&[Event::Step(StepId::new("a"), Fact::UndoStarted { part: 0, attempt: 2 })]).unwrap();
     assert_eq!(told(&store)[1], (run(), None, false, 4));
     store.read(&run()).unwrap();
+
+    // As where its process died before it could say that it is over; and then it is no longer its to say anything.
+    old.append(&[settled(Outcome::Stuck)]).unwrap();
+    store.finish(&run()).unwrap();
+    assert_eq!(told(&store)[1], (run(), Some(Outcome::Stuck), true, 5));
+    store.resume(&run()).unwrap().0.append(&[step("a")]).unwrap();
+    assert!(matches!(old.finish(), Err(JournalError::Overtaken(_))));
 }
 
 /// What opens a run at this time.
