@@ -12,6 +12,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -158,7 +160,7 @@ pub struct RunInfo {
     /// A folder of this run's own beside the journal, for logs and leftovers that belong to people.
     pub folder: PathBuf,
     /// When the run was started.
-    pub started_at: jiff::Timestamp,
+    pub started_at: Timestamp,
     /// `run.timestamp`: `20260206_141502`, in local time.
     pub timestamp: String,
     /// Language of what is written for people to keep: `pt-BR` or `en`.
@@ -274,7 +276,7 @@ impl Context {
                 let _ = request.done.send(());
             }
         });
-        let started_at = jiff::Timestamp::now();
+        let started_at = Timestamp::now();
         let run = RunInfo {
             id: RunId::new("standalone"),
             plan: "standalone".to_owned(),
@@ -467,8 +469,21 @@ impl Context {
 }
 
 /// `run.timestamp` of a run started at `at`: local time, fit for file names.
-pub fn timestamp(at: jiff::Timestamp) -> String {
-    at.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%Y%m%d_%H%M%S").to_string()
+pub fn timestamp(at: Timestamp) -> String {
+    at.to_zoned_datetime(local_zone()).strftime("%Y%m%d_%H%M%S").to_string()
+}
+
+/// The time zone of this machine, or that of `TZ`.
+pub fn local_zone() -> TimeZone {
+    // Its rules are enough: to learn its name, which nobody is shown, `system` would list all zones that there are.
+    #[cfg(unix)]
+    if std::env::var_os("TZ").is_none()
+        && let Ok(rules) = std::fs::read("/etc/localtime")
+        && let Ok(zone) = TimeZone::tzif("local", &rules)
+    {
+        return zone;
+    }
+    TimeZone::system()
 }
 
 /// The kinds that plans may use.

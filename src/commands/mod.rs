@@ -22,9 +22,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use almaplan_engine::plan::Mistake;
+use almaplan_engine::step::local_zone;
 use console::Term;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use crate::cli::{self, Action, ColorWhen, GlobalArgs, Progress};
 use crate::diagnose::{Asked, Exit, Reason, Refusal, mistakes};
@@ -74,7 +74,7 @@ impl Globals {
 
     /// How things are written on standard output.
     pub fn words(&self) -> Words {
-        Words { lang: Arc::clone(&self.lang), zone: TimeZone::system(), color: self.color }
+        Words { lang: Arc::clone(&self.lang), zone: local_zone(), color: self.color }
     }
 
     /// How things are written on standard error.

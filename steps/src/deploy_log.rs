@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration as Time;
 
 use almaplan_engine::event::{Outcome, StepId};
-use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, RunInfo, Step, Summary, Traits};
-use jiff::tz::TimeZone;
+use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, RunInfo, Step, Summary, Traits, local_zone};
 use jiff::{Timestamp, ZonedDateTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -71,7 +70,7 @@ impl Step for DeployLog {
     type Output = DeployLogOutput;
 
     async fn run(&self, cx: &Context) -> Result<DeployLogOutput, Failure> {
-        let zone = TimeZone::system();
+        let zone = local_zone();
         let entry = self.entry(cx.run(), cx.summary(), &Timestamp::now().to_zoned_datetime(zone));
         let entry: Vec<String> = cx.masked(&entry.join("\n")).lines().map(str::to_owned).collect();
         let file = cx.path(&self.file);

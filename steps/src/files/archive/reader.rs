@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use almaplan_engine::step::local_zone;
 use flate2::bufread::DeflateDecoder;
 use jiff::tz::TimeZone;
 
@@ -312,7 +313,7 @@ impl Reader {
     fn entries(&mut self, directory: &Directory, limits: &Limits) -> Result<Vec<Entry>, ArchiveError> {
         let bytes = self.at(directory.offset, directory.len)?;
         self.check_sum(&directory.comment, &bytes)?;
-        let zone = TimeZone::system();
+        let zone = local_zone();
         let mut rest = Take(&bytes);
         let mut entries = Vec::new();
         let mut total: u64 = 0;
