@@ -263,7 +263,7 @@ impl Work {
     }
 
     fn content<'r>(&self, job: &Job, live: &Live, found: &Found, packer: &mut Packer, room: &'r Room) -> Result<Content<'r>, FileError> {
-        match found.kind {
+        match found.meta.kind {
             Kind::Folder | Kind::Other => Ok(Content::Ready((item(found), Packed::default(), None))),
             // What was looked at is what is written: it may lead elsewhere by now.
             Kind::Link => match found.link.clone() {
@@ -325,22 +325,22 @@ impl From<std::io::Error> for Streaming {
 }
 
 fn item(found: &Found) -> Item {
-    Item { name: found.name.clone(), kind: found.kind, modified_s: found.modified_s(), mode: found.meta.mode }
+    Item { name: found.name.clone(), kind: found.meta.kind, modified_s: found.modified_s(), mode: found.meta.mode }
 }
 
 /// Takes out what no archive can hold, and says so.
 fn leave_out(job: &Job, found: &mut Vec<Found>) -> Result<(), FileError> {
     let mut names = Vec::new();
-    for link in found.iter_mut().filter(|found| found.kind == Kind::Link) {
+    for link in found.iter_mut().filter(|found| found.meta.kind == Kind::Link) {
         link.link = link.link_text()?;
         names.push(link.name.clone());
     }
     let links: HashSet<&str> = names.iter().map(String::as_str).collect();
     found.retain(|found| {
         let complaint = found.link.as_ref().and_then(|target| check_link(&found.name, target, &links));
-        let complaint = complaint.or((found.kind == Kind::Other).then_some("is neither a file nor a folder"));
+        let complaint = complaint.or((found.meta.kind == Kind::Other).then_some("is neither a file nor a folder"));
         if let Some(complaint) = complaint {
-            job.cx.warn(format!("{} {complaint}: it is left out of the backup", found.path.display()));
+            job.cx.warn(format!("{} {complaint}: it is left out of the backup", found.path().display()));
         }
         complaint.is_none()
     });

@@ -197,7 +197,8 @@ impl Work {
         let newer: Vec<Manifest> = [load(MANIFEST)?, load(NEXT)?].into_iter().flatten().collect();
         let data = self.data_folder(job, from, &newer)?;
         let found = data.as_deref().map(|data| walk(data, &Patterns::default())).transpose()?;
-        let current: Option<Listing> = found.as_ref().map(|found| found.iter().map(|found| (found.name.clone(), found.kind)).collect());
+        let current: Option<Listing> =
+            found.as_ref().map(|found| found.iter().map(|found| (found.name.clone(), found.meta.kind)).collect());
         let archived: Listing = archive.entries.iter().map(|entry| (entry.name.clone(), entry.kind)).collect();
         let is_database =
             |name: &str| [data.as_deref(), from].into_iter().flatten().any(|dir| is_database(&inside(dir, name)).unwrap_or(false));
@@ -292,9 +293,9 @@ impl Work {
         for (number, found) in there.iter().enumerate() {
             job.file(number, total)?;
             match contents.get(&found.name) {
-                Some(kind) if *kind == found.kind || (*kind != Kind::Folder && found.kind != Kind::Folder) => {}
-                _ if found.kind == Kind::Folder => remove_tree(job, &found.path)?,
-                _ => remove_file(job, &found.path)?,
+                Some(kind) if *kind == found.meta.kind || (*kind != Kind::Folder && found.meta.kind != Kind::Folder) => {}
+                _ if found.meta.kind == Kind::Folder => remove_tree(job, &found.path())?,
+                _ => remove_file(job, &found.path())?,
             }
         }
         for (number, (name, kind)) in contents.iter().enumerate() {
@@ -322,7 +323,7 @@ impl Work {
             return serde_json::from_slice(&bytes).map_err(|error| FileError::Manifest { path: at, reason: error.to_string() });
         }
         let found = walk(&self.built, &Patterns::default())?;
-        let contents: BTreeMap<String, Kind> = found.into_iter().map(|found| (found.name, found.kind)).collect();
+        let contents: BTreeMap<String, Kind> = found.into_iter().map(|found| (found.name, found.meta.kind)).collect();
         let bytes = serde_json::to_vec(&contents).expect("names and kinds are plain data");
         write_atomically(&at, &bytes).map_err(io_error("write", &at))?;
         Ok(contents)

@@ -6,7 +6,7 @@ use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits}
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::files::{FileError, Job, Patterns, Staged, Staging, beside, blocking, discard, discard_staged, overlap, real_target, stage};
+use crate::files::{FileError, Job, Patterns, Staged, Staging, beside, blocking, discard, may_stage, overlap, real_target, stage};
 
 /// Builds the new release in a folder beside the target, every copy verified by its hash, while the service runs.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -75,7 +75,7 @@ impl Work {
         // One name for all runs, so that what a failed one left is replaced by the next instead of piling up.
         let dir: PathBuf = job.record("dir", &beside(&self.to, ".almaplan-staged"))?;
         // Whatever is there is half of an earlier attempt, or what an earlier run left.
-        discard_staged(job, &dir)?;
+        may_stage(&dir)?;
         let staging =
             Staging { from: &self.from, to: &self.to, dir: &dir, exclude: &self.exclude, whole: self.whole, checksum: self.checksum };
         let staged = stage(job, &staging);

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::{
     Deployed, FileError, Job, Kept, MANIFEST, Manifest, NEXT, Patterns, Placement, StagedNote, Staging, beside, blocking, copy_tree,
-    discard, discard_staged, io_error, is_own, overlap, place, plan, present, real_target, stage, sync_folder, sync_tree, walk,
+    discard, io_error, is_own, is_same_file, may_stage, overlap, place, plan, present, real_target, stage, sync_folder, sync_tree, walk,
     write_atomically,
 };
 use crate::stage::check_source;
@@ -108,7 +108,7 @@ impl Work {
         // In the target itself: whatever volume that is on, what follows are renames.
         let dir = self.to.join(".almaplan-staged");
         let is_new = !present(&self.to);
-        discard_staged(job, &dir)?;
+        may_stage(&dir)?;
         let staging = Staging { from, to: &self.to, dir: &dir, exclude: &self.exclude, whole: false, checksum: self.checksum };
         let placed = stage(job, &staging).and_then(|_| self.place(job, &dir));
         if placed.is_ok() || !(job.touched() || job.cx.is_cancelled()) {
@@ -122,8 +122,11 @@ impl Work {
 
     fn place(&self, job: &Job, staged: &Path) -> Result<SyncOutput, FileError> {
         let missing = || FileError::Refused(format!("{} holds no staged release; run `stage` again", staged.display()));
-        let (ours, theirs) = (Manifest::read(staged, MANIFEST)?.ok_or_else(missing)?, Manifest::read(&self.to, MANIFEST)?);
-        let is_same = theirs.as_ref() == Some(&ours);
+        let ours = Manifest::read(staged, MANIFEST)?.ok_or_else(missing)?;
+        // `stage` puts the deployed one there where it is the same.
+        let is_linked = is_same_file(&staged.join(MANIFEST), &self.to.join(MANIFEST));
+        let theirs = if is_linked { None } else { Manifest::read(&self.to, MANIFEST)? };
+        let is_same = is_linked || theirs.as_ref() == Some(&ours);
         let (release, old, mut note) = thread::scope(|scope| {
             let note = scope.spawn(|| StagedNote::load(staged));
             let differs = theirs.filter(|_| !is_same);
@@ -135,14 +138,12 @@ impl Work {
         let old = if is_same { Some(Arc::clone(&release)) } else { old?.map(Arc::new) };
         let deployed = Deployed { old, begun: Manifest::load(&self.to, NEXT)? };
         if let (Some(note), true, Origin::Staged(_)) = (&mut note, self.checksum, &self.origin) {
-            note.unchanged.clear();
+            note.deployed.clear();
         }
         // What was excluded from the release must not be deleted because the release has not got it.
         let exclude = self.exclude.with(note.as_ref().map_or(&[], |note| &note.exclude))?;
         if !exclude.texts().is_empty() {
-            let release = Arc::make_mut(&mut release);
-            release.files.retain(|name, _| !exclude.covers(name, false));
-            release.folders.retain(|name| !exclude.covers(name, true));
+            StagedNote::leave_out(note.as_mut(), &mut release, &exclude);
         }
         let (to, note) = (self.to.as_path(), note.as_ref());
         let changes = plan(job, &Placement { staged, to, release: &release, note, exclude: &exclude }, &deployed)?;

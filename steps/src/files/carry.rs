@@ -101,7 +101,7 @@ mod tests {
     }
 
     fn release(names: &[&str]) -> Manifest {
-        let item = Item { size: 0, hash: String::new(), mode: 0o644, link: None };
+        let item = Item { size: 0, hash: blake3::Hash::from_bytes([0; 32]), mode: 0o644, link: None };
         Manifest { version: 1, files: names.iter().map(|name| ((*name).to_owned(), item.clone())).collect(), ..Manifest::default() }
     }
 

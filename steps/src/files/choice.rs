@@ -31,15 +31,16 @@ impl Choice<'_> {
             };
             let below = format!("{}/", found.name);
             let holds = || taken.range(below.clone()..).next().is_some_and(|(name, _)| name.starts_with(&below));
-            let conflict = above() || (found.kind != Kind::Folder && holds());
+            let conflict = above() || (found.meta.kind != Kind::Folder && holds());
             if conflict {
-                job.cx.warn(format!("{} is not carried over: the restored release has something else in its place", found.path.display()));
-            } else if found.kind == Kind::Other {
-                job.cx.info(format!("{} is not carried over: it is neither a file nor a folder", found.path.display()));
+                job.cx
+                    .warn(format!("{} is not carried over: the restored release has something else in its place", found.path().display()));
+            } else if found.meta.kind == Kind::Other {
+                job.cx.info(format!("{} is not carried over: it is neither a file nor a folder", found.path().display()));
             } else {
-                taken.insert(found.name.clone(), found.kind);
+                taken.insert(found.name.clone(), found.meta.kind);
             }
-            !conflict && found.kind != Kind::Other
+            !conflict && found.meta.kind != Kind::Other
         });
     }
 
@@ -68,7 +69,7 @@ impl Choice<'_> {
     pub fn build(&self, job: &Job, archive: &Archive, at: &Path) -> Result<u64, FileError> {
         std::fs::create_dir_all(at).map_err(io_error("create", at))?;
         let archived = self.archived.iter().map(|entry| (entry.name.as_str(), entry.kind));
-        let current = self.current.iter().map(|found| (found.name.as_str(), found.kind));
+        let current = self.current.iter().map(|found| (found.name.as_str(), found.meta.kind));
         make_folders(at, &needed(archived.chain(current)))?;
         let archived: u64 = self.archived.iter().map(|entry| entry.size).sum();
         job.expect_bytes(archived + size(&self.current));
@@ -96,7 +97,7 @@ impl Choice<'_> {
         dress_folders(at, folders(&self.current).chain(archived))?;
         sync_tree(at)?;
         let archived = self.archived.iter().filter(|entry| entry.kind != Kind::Folder).count();
-        let current = self.current.iter().filter(|found| found.kind != Kind::Folder).count();
+        let current = self.current.iter().filter(|found| found.meta.kind != Kind::Folder).count();
         Ok((archived + current) as u64)
     }
 }

@@ -31,8 +31,9 @@ pub(crate) struct Copied {
 /// # Errors
 /// One of the two cannot be used, or the copy is not the same.
 pub(crate) fn copy_file(job: &Job, from: &Found, to: &Path) -> Result<Copied, FileError> {
-    let source = job.patiently("open", &from.path, || from.open())?;
-    copy_opened(job, &from.path, source, &from.meta, to).map(|(copied, _)| copied)
+    let path = from.path();
+    let source = job.patiently("open", &path, || from.open())?;
+    copy_opened(job, &path, source, &from.meta, to).map(|(copied, _)| copied)
 }
 
 /// Copies the file at `from` that was opened, with the mode and time of `dress`; and what the system says about the copy.
@@ -64,8 +65,9 @@ pub(super) fn copy_opened(
 
 /// Copies a link as a link.
 pub(crate) fn copy_link(link: &Found, to: &Path) -> Result<(), FileError> {
-    let target = std::fs::read_link(&link.path).map_err(io_error("read the link", &link.path))?;
-    make_link(&target, to, link.modified_s(), link.path.is_dir())
+    let path = link.path();
+    let target = std::fs::read_link(&path).map_err(io_error("read the link", &path))?;
+    make_link(&target, to, link.modified_s(), path.is_dir())
 }
 
 /// Makes a link at `path`, with a time in seconds since 1970.
@@ -107,7 +109,10 @@ pub(super) fn dress_folders<'a>(root: &Path, folders: impl Iterator<Item = (&'a 
 
 /// The folders among `found`, as [`dress_folders`] takes them.
 pub(super) fn folders(found: &[Found]) -> impl Iterator<Item = (&str, u32, SystemTime)> {
-    found.iter().filter(|found| found.kind == Kind::Folder).map(|folder| (folder.name.as_str(), folder.meta.mode, folder.meta.modified))
+    found
+        .iter()
+        .filter(|found| found.meta.kind == Kind::Folder)
+        .map(|folder| (folder.name.as_str(), folder.meta.mode, folder.meta.modified))
 }
 
 /// The hash and length of a file.
@@ -121,8 +126,9 @@ pub(crate) fn hash_file(job: &Job, path: &Path) -> Result<Copied, FileError> {
 
 /// As [`hash_file`], of a file that was found.
 pub(super) fn hash_found(job: &Job, found: &Found) -> Result<Copied, FileError> {
-    let (mut file, meta) = job.patiently("open", &found.path, || found.open())?;
-    pump(job, &mut file, &found.path, meta.len, |_| Ok(()))
+    let path = found.path();
+    let (mut file, meta) = job.patiently("open", &path, || found.open())?;
+    pump(job, &mut file, &path, meta.len, |_| Ok(()))
 }
 
 /// Copies `found` to the folder `to`, which is created. Not synced.
@@ -131,7 +137,7 @@ pub(super) fn hash_found(job: &Job, found: &Found) -> Result<Copied, FileError> 
 /// Something cannot be copied; `to` is then to be removed.
 pub(crate) fn copy_tree(job: &Job, found: &[Found], to: &Path) -> Result<(), FileError> {
     std::fs::create_dir_all(to).map_err(io_error("create", to))?;
-    make_folders(to, &needed(found.iter().map(|found| (found.name.as_str(), found.kind))))?;
+    make_folders(to, &needed(found.iter().map(|found| (found.name.as_str(), found.meta.kind))))?;
     job.expect_bytes(size(found));
     copy_files(job, found, to)?;
     dress_folders(to, folders(found))
@@ -148,14 +154,14 @@ pub(super) fn needed<'a>(things: impl Iterator<Item = (&'a str, Kind)>) -> Vec<&
 /// Copies the files and links among `found` into folders that are there. What is gone since it was found stays gone, with a warning.
 pub(crate) fn copy_files(job: &Job, found: &[Found], to: &Path) -> Result<(), FileError> {
     let copy = |(): &mut (), found: &Found| {
-        let copied = match found.kind {
+        let copied = match found.meta.kind {
             Kind::File => copy_if_there(job, found, &inside(to, &found.name)),
-            Kind::Link if !found.path.is_symlink() => Ok(false),
+            Kind::Link if !found.path().is_symlink() => Ok(false),
             Kind::Link => copy_link(found, &inside(to, &found.name)).map(|()| true),
             Kind::Folder | Kind::Other => Ok(true),
         };
         if !copied? {
-            job.cx.warn(format!("{} disappeared before it could be copied", found.path.display()));
+            job.cx.warn(format!("{} disappeared before it could be copied", found.path().display()));
         }
         Ok(())
     };
@@ -163,16 +169,17 @@ pub(crate) fn copy_files(job: &Job, found: &[Found], to: &Path) -> Result<(), Fi
 }
 
 fn copy_if_there(job: &Job, found: &Found, to: &Path) -> Result<bool, FileError> {
-    let opened = job.patiently("open", &found.path, || match found.open() {
+    let path = found.path();
+    let opened = job.patiently("open", &path, || match found.open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound || platform::is_replaced(&error) => Ok(None),
         opened => opened.map(Some),
     })?;
-    opened.map_or(Ok(false), |source| copy_opened(job, &found.path, source, &found.meta, to).map(|_| true))
+    opened.map_or(Ok(false), |source| copy_opened(job, &path, source, &found.meta, to).map(|_| true))
 }
 
 /// The bytes of the files among `found`.
 pub(crate) fn size(found: &[Found]) -> u64 {
-    found.iter().filter(|found| found.kind == Kind::File).map(|file| file.meta.len).sum()
+    found.iter().filter(|found| found.meta.kind == Kind::File).map(|file| file.meta.len).sum()
 }
 
 /// Makes a whole tree that was just written durable: by one call where the system has it, else file by file.
@@ -191,23 +198,23 @@ pub(super) fn sync_counted(root: &Path, count: usize) -> Result<(), FileError> {
         return Ok(());
     }
     let found = walk(root, &Patterns::default())?;
-    each(
-        &found,
-        || Ok(()),
-        |(): &mut (), found| match found.kind {
+    let sync = |(): &mut (), found: &Found| {
+        let path = found.path();
+        match found.meta.kind {
             Kind::File => {
                 // Syncing needs a handle that may write, which a read-only file does not give.
-                let file = OpenOptions::new().write(true).open(&found.path).or_else(|_| File::open(&found.path));
+                let file = OpenOptions::new().write(true).open(&path).or_else(|_| File::open(&path));
                 match file.and_then(|file| file.sync_all()) {
                     // What this process may not open is synced with everything else, where the system can.
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => sync_volume().map(|_| ()),
-                    synced => synced.map_err(io_error("sync", &found.path)),
+                    synced => synced.map_err(io_error("sync", &path)),
                 }
             }
-            Kind::Folder => platform::sync_folder(&found.path).map_err(io_error("sync", &found.path)),
+            Kind::Folder => platform::sync_folder(&path).map_err(io_error("sync", &path)),
             Kind::Link | Kind::Other => Ok(()),
-        },
-    )?;
+        }
+    };
+    each(&found, || Ok(()), sync)?;
     platform::sync_folder(root).map_err(io_error("sync", root))
 }
 

@@ -8,11 +8,9 @@
 //!  stage: writes it anew ──> one part for the source, one for the target
 //!  sync:  appends ─────────> one part for what it put in place
 //! ```
-//! Each part begins with a checksum of its own; the later one stands. It is lines of text, read where they are.
+//! Each part begins with a checksum of its own; the later one stands.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::ops::Range;
@@ -21,15 +19,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use indexmap::IndexMap;
+use blake3::Hash;
 
 use super::copy::Copied;
 use super::walk::{Fingerprint, Meta};
-use super::{FileError, beside, platform, read_file};
+use super::{FileError, beside, inside, platform, read_file};
 
 /// A file whose content is younger than this may be written once more without its times showing it, on any file system.
 const YOUNG: Duration = Duration::from_secs(2);
-const PART: &str = "almaplan-hashes-1";
+const PART: &str = "almaplan-hashes-2";
+/// An entry with a short name, in bytes.
+const SHORT: usize = 100;
 
 /// The record of a target and of where its releases come from.
 pub(crate) struct Hashes {
@@ -41,19 +41,21 @@ pub(crate) struct Hashes {
 /// The hashes of the files of one folder: what the record knew, and what is known now.
 pub(crate) struct Known<'a> {
     root: &'a Path,
-    before: IndexMap<&'a str, Before<'a>>,
-    learned: Mutex<BTreeMap<String, (Fingerprint, String)>>,
+    before: HashMap<&'a str, Before<'a>>,
+    learned: Mutex<BTreeMap<String, (Fingerprint, Hash)>>,
     read: AtomicU64,
     began: SystemTime,
 }
 
-/// How a file looked when its content was read, the hash of that, the line that says so, and whether it still holds.
+/// What the record says of a file: the hash of its content and how it looked when that was read; and whether that still holds.
 struct Before<'a> {
-    fingerprint: Fingerprint,
-    hash: &'a str,
-    line: &'a str,
+    hash: &'a [u8; blake3::OUT_LEN],
+    looks: &'a Looks,
     holds: AtomicBool,
 }
+
+/// How a file looks, and how long its name is, which follows in the record.
+type Looks = [u8; 40];
 
 impl Hashes {
     /// The record of the target `to`.
@@ -61,9 +63,9 @@ impl Hashes {
         let file = beside(to, ".almaplan-hashes");
         let bytes = read_file(&file).unwrap_or_default();
         let (mut parts, mut at) = (Vec::new(), 0);
-        while let Some((root, lines)) = part_at(&bytes, at) {
-            at = lines.end;
-            parts.push((root, lines));
+        while let Some((root, entries)) = part_at(&bytes, at) {
+            at = entries.end;
+            parts.push((root, entries));
         }
         Self { file, bytes, parts }
     }
@@ -71,24 +73,25 @@ impl Hashes {
     /// What is known of the files in `root`; with `distrust` nothing is.
     pub fn of<'a>(&'a self, root: &'a Path, distrust: bool) -> Known<'a> {
         let mut known = Known::nothing(root);
-        for (_, lines) in self.parts.iter().filter(|(of, _)| of == root && !distrust) {
-            let text = std::str::from_utf8(&self.bytes[lines.clone()]).unwrap_or_default();
+        for (_, entries) in self.parts.iter().filter(|(of, _)| of == root && !distrust) {
+            let mut left = &self.bytes[entries.clone()];
+            // Rather a few too many than moving them all several times.
+            known.before.reserve(left.len() / SHORT);
             // What was put in place comes after what was staged, and stands.
-            known.before.extend(text.lines().filter_map(entry));
+            known.before.extend(std::iter::from_fn(|| next_entry(&mut left)));
         }
         known
     }
 
     /// Writes the record anew, where it says something else already. Not durable by itself.
     pub fn save(&self, known: [&Known<'_>; 2]) {
-        let whole = self.parts.last().is_some_and(|(_, lines)| lines.end == self.bytes.len());
-        if whole && self.parts.len() == known.len() && known.iter().all(|known| known.is_as_before()) {
+        let whole = self.parts.last().is_some_and(|(_, entries)| entries.end == self.bytes.len());
+        if whole && known.iter().all(|known| known.is_as_before()) {
             return;
         }
-        let text: String = known.map(Known::part).concat();
         let unfinished = beside(&self.file, ".new");
         // Who cannot keep hashes reads files again.
-        if std::fs::write(&unfinished, text).and_then(|()| platform::rename(&unfinished, &self.file)).is_err() {
+        if std::fs::write(&unfinished, known.map(Known::part).concat()).and_then(|()| platform::rename(&unfinished, &self.file)).is_err() {
             let _ = std::fs::remove_file(&unfinished);
         }
     }
@@ -97,7 +100,7 @@ impl Hashes {
     pub fn append(to: &Path, known: &Known<'_>) {
         if !known.is_as_before() {
             let opened = OpenOptions::new().append(true).open(beside(to, ".almaplan-hashes"));
-            let _ = opened.and_then(|mut file| file.write_all(known.part().as_bytes()));
+            let _ = opened.and_then(|mut file| file.write_all(&known.part()));
         }
     }
 }
@@ -105,42 +108,44 @@ impl Hashes {
 impl<'a> Known<'a> {
     /// Of a folder of which nothing is known.
     pub fn nothing(root: &'a Path) -> Self {
-        Self { root, before: IndexMap::new(), learned: Mutex::default(), read: AtomicU64::new(0), began: SystemTime::now() }
+        Self { root, before: HashMap::new(), learned: Mutex::default(), read: AtomicU64::new(0), began: SystemTime::now() }
     }
 
-    /// The hash of the file `name`, which is at `path` and looks like `meta`: as it is known, else as `read` finds it.
+    /// The hash of the file `name`, which looks like `meta`: as it is known, else as `read` finds it.
     ///
     /// # Errors
     /// Those of `read`.
-    pub fn hash(
-        &self,
-        name: &str,
-        path: &Path,
-        meta: &Meta,
-        read: impl FnOnce() -> Result<Copied, FileError>,
-    ) -> Result<Cow<'a, str>, FileError> {
-        let fingerprint = platform::fingerprint(path, meta);
-        let before = self.before.get(name).filter(|before| before.fingerprint == fingerprint && platform::identifies(&fingerprint));
-        if let Some(before) = before {
+    pub fn hash(&self, name: &str, meta: &Meta, read: impl FnOnce() -> Result<Copied, FileError>) -> Result<Hash, FileError> {
+        let fingerprint = self.fingerprint(name, meta);
+        let before = self.before.get(name).filter(|_| platform::identifies(&fingerprint));
+        if let Some(before) = before.filter(|before| *before.looks == looks(name, &fingerprint)) {
             before.holds.store(true, Ordering::Relaxed);
-            return Ok(Cow::Borrowed(before.hash));
+            return Ok(Hash::from_bytes(*before.hash));
         }
-        let hash = read()?.hash.to_hex().to_string();
+        let hash = read()?.hash;
         self.count();
-        if platform::look(path).is_ok_and(|after| platform::fingerprint(path, &after) == fingerprint) {
-            self.learn(name, (path, meta), &hash);
+        if platform::look(&self.path(name)).is_ok_and(|after| self.fingerprint(name, &after) == fingerprint) {
+            self.learn(name, meta, hash);
         }
-        Ok(Cow::Owned(hash))
+        Ok(hash)
     }
 
-    /// The file at `path` that looked like `meta` before and after it was read has this hash.
-    pub fn learn(&self, name: &str, (path, meta): (&Path, &Meta), hash: &str) {
-        let old = |modified: SystemTime| self.began.duration_since(modified).is_ok_and(|age| age > YOUNG);
-        // A line is a file.
-        if old(meta.modified) && !name.contains('\n') {
+    /// The file `name` that looked like `meta` before and after it was read has this hash.
+    pub fn learn(&self, name: &str, meta: &Meta, hash: Hash) {
+        if self.began.duration_since(meta.modified).is_ok_and(|age| age > YOUNG) {
             let mut learned = self.learned.lock().expect("no code panics while it holds this lock");
-            learned.insert(name.to_owned(), (platform::fingerprint(path, meta), hash.to_owned()));
+            learned.insert(name.to_owned(), (self.fingerprint(name, meta), hash));
         }
+    }
+
+    /// How the file `name` looks, which `meta` is of.
+    pub fn fingerprint(&self, name: &str, meta: &Meta) -> Fingerprint {
+        platform::fingerprint(|| self.path(name), meta)
+    }
+
+    /// Where the file `name` is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        inside(self.root, name)
     }
 
     /// One more file was read.
@@ -159,19 +164,25 @@ impl<'a> Known<'a> {
     }
 
     /// All that is known now, as a part of the record.
-    fn part(&self) -> String {
-        let mut body = serde_json::to_string(self.root).unwrap_or_default() + "\n";
-        for before in self.before.values().filter(|before| before.holds.load(Ordering::Relaxed)) {
-            body.extend([before.line, "\n"]);
+    fn part(&self) -> Vec<u8> {
+        let mut body = serde_json::to_vec(self.root).unwrap_or_default();
+        body.push(b'\n');
+        let mut add = |hash: &[u8], looks: &[u8], name: &str| {
+            for part in [hash, looks, name.as_bytes()] {
+                body.extend_from_slice(part);
+            }
+        };
+        for (name, before) in self.before.iter().filter(|(_, before)| before.holds.load(Ordering::Relaxed)) {
+            add(before.hash, before.looks, name);
         }
         for (name, (at, hash)) in &*self.learned.lock().expect("no code panics while it holds this lock") {
-            let _ = writeln!(body, "{hash} {} {} {} {} {name}", at.len, at.modified_ns, at.changed_ns, at.file);
+            add(hash.as_bytes(), &looks(name, at), name);
         }
-        format!("{PART} {} {}\n{body}", blake3::hash(body.as_bytes()).to_hex(), body.len())
+        [format!("{PART} {} {}\n", blake3::hash(&body).to_hex(), body.len()).as_bytes(), &body].concat()
     }
 }
 
-/// The folder and the lines of the part that begins there; nothing where it is damaged.
+/// The folder and the entries of the part that begins there; nothing where it is damaged.
 fn part_at(bytes: &[u8], at: usize) -> Option<(PathBuf, Range<usize>)> {
     let line = |from: usize| bytes[from..].iter().position(|byte| *byte == b'\n').map(|len| from..from + len);
     let head = line(at)?;
@@ -186,11 +197,21 @@ fn part_at(bytes: &[u8], at: usize) -> Option<(PathBuf, Range<usize>)> {
     Some((serde_json::from_slice(&bytes[root.clone()]).ok()?, root.end + 1..begin + len))
 }
 
-fn entry(line: &str) -> Option<(&str, Before<'_>)> {
-    let mut words = line.splitn(6, ' ');
-    let hash = words.next()?;
-    let (len, modified_ns) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    let (changed_ns, file) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    let fingerprint = Fingerprint { len, modified_ns, changed_ns, file };
-    Some((words.next()?, Before { fingerprint, hash, line, holds: AtomicBool::new(false) }))
+fn looks(name: &str, at: &Fingerprint) -> Looks {
+    let numbers = [at.len, at.modified_ns.cast_unsigned(), at.changed_ns.cast_unsigned(), at.file, name.len() as u64];
+    let mut looks = [0; 40];
+    for (place, number) in looks.chunks_exact_mut(8).zip(numbers) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+    looks
+}
+
+/// What the entry that `left` begins with says of which file; it is taken from there.
+fn next_entry<'a>(left: &mut &'a [u8]) -> Option<(&'a str, Before<'a>)> {
+    let (hash, rest) = left.split_first_chunk()?;
+    let (looks, rest) = rest.split_first_chunk::<{ size_of::<Looks>() }>()?;
+    let len = u64::from_le_bytes(*looks.last_chunk()?);
+    let (name, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+    *left = rest;
+    Some((std::str::from_utf8(name).ok()?, Before { hash, looks, holds: AtomicBool::new(false) }))
 }

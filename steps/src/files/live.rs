@@ -3,6 +3,7 @@
 //! SQLite databases are copied by SQLite itself, logs are read up to the length that they had when opened, and anything else that
 //! changes while it is read is read again; what never stands still is listed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -65,7 +66,7 @@ impl Live {
         std::fs::create_dir_all(folder).map_err(io_error("create", folder))?;
         let snapshots = Mutex::new(BTreeMap::new());
         let root = found.first().map(|found| real_path(&found.root.path)).transpose()?;
-        let numbered: Vec<(usize, &Found)> = found.iter().filter(|found| found.kind == Kind::File).enumerate().collect();
+        let numbered: Vec<(usize, &Found)> = found.iter().filter(|found| found.meta.kind == Kind::File).enumerate().collect();
         each(
             &numbered,
             || Ok(()),
@@ -73,7 +74,7 @@ impl Live {
                 job.check()?;
                 let copy = folder.join(format!("{number}.db"));
                 let real = || inside(root.as_deref().expect("something was found"), &found.name);
-                if found.meta.len >= 512 && begins_like_a_database(&found.path, found.open())? && snapshot(job, &real(), &copy)? {
+                if found.meta.len >= 512 && begins_like_a_database(&found.path(), found.open())? && snapshot(job, &real(), &copy)? {
                     snapshots.lock().expect("no code panics while it holds this lock").insert(found.name.clone(), copy);
                 }
                 Ok(())
@@ -105,10 +106,10 @@ impl Live {
             if meta.len > WHOLE {
                 return Ok(Reading::Long);
             }
-            let before = platform::fingerprint(self.place(found), &meta);
+            let before = platform::fingerprint(|| self.place(found), &meta);
             let taken = room.take(2 * meta.len);
             let mut content = Vec::with_capacity(usize::try_from(meta.len).unwrap_or(0) + 1);
-            (&mut file).take(meta.len).read_to_end(&mut content).map_err(io_error("read", &found.path))?;
+            (&mut file).take(meta.len).read_to_end(&mut content).map_err(io_error("read", &found.path()))?;
             if self.stood_still(found, &before, content.len() as u64) || self.give_up(found, attempt)? {
                 return Ok(Reading::Whole(content, self.dated(found, meta), taken));
             }
@@ -122,17 +123,17 @@ impl Live {
     /// It cannot be read, or (`strict`) changes.
     pub fn stream(&self, job: &Job, found: &Found, attempt: u32, sink: &mut dyn Write) -> Result<Streamed, FileError> {
         let Some((file, meta)) = self.open(job, found)? else { return Ok(Streamed::Gone) };
-        let before = platform::fingerprint(self.place(found), &meta);
+        let before = platform::fingerprint(|| self.place(found), &meta);
         let mut source = file.take(meta.len);
         let mut buffer = vec![0; CHUNK];
         let mut read = 0;
         loop {
             job.check()?;
-            let count = source.read(&mut buffer).map_err(io_error("read", &found.path))?;
+            let count = source.read(&mut buffer).map_err(io_error("read", &found.path()))?;
             if count == 0 {
                 break;
             }
-            sink.write_all(&buffer[..count]).map_err(io_error("archive", &found.path))?;
+            sink.write_all(&buffer[..count]).map_err(io_error("archive", &found.path()))?;
             read += count as u64;
             job.advance(count as u64);
         }
@@ -153,7 +154,7 @@ impl Live {
 
     fn open(&self, job: &Job, found: &Found) -> Result<Option<(File, Meta)>, FileError> {
         let path = self.place(found);
-        let opened = job.patiently("open", path, || match self.try_open(found) {
+        let opened = job.patiently("open", &path, || match self.try_open(found) {
             Err(error) if error.kind() == io::ErrorKind::NotFound || platform::is_replaced(&error) => Ok(None),
             opened => opened.map(Some),
         })?;
@@ -167,8 +168,8 @@ impl Live {
         self.snapshots.get(&found.name).map_or_else(|| found.open(), |copy| platform::open_file(copy))
     }
 
-    fn place<'a>(&'a self, found: &'a Found) -> &'a Path {
-        self.snapshots.get(&found.name).unwrap_or(&found.path)
+    fn place<'a>(&'a self, found: &Found) -> Cow<'a, Path> {
+        self.snapshots.get(&found.name).map_or_else(|| found.path().into(), Cow::from)
     }
 
     fn dated(&self, found: &Found, meta: Meta) -> Meta {
@@ -178,7 +179,7 @@ impl Live {
     fn stood_still(&self, found: &Found, before: &Fingerprint, read: u64) -> bool {
         let is_log = found.name.to_ascii_lowercase().ends_with(".log");
         let place = self.place(found);
-        let same = || platform::look(place).is_ok_and(|after| platform::fingerprint(place, &after) == *before);
+        let same = || platform::look(&place).is_ok_and(|after| platform::fingerprint(|| &place, &after) == *before);
         is_log || (read == before.len && same())
     }
 
@@ -188,7 +189,7 @@ impl Live {
             return Ok(false);
         }
         if self.strict {
-            return Err(FileError::Changing { path: found.path.clone() });
+            return Err(FileError::Changing { path: found.path() });
         }
         self.note(found);
         Ok(true)
@@ -200,7 +201,7 @@ impl Live {
     /// That counts as a change (`strict`).
     pub fn lost(&self, found: &Found) -> Result<(), FileError> {
         if self.strict {
-            return Err(FileError::Changing { path: found.path.clone() });
+            return Err(FileError::Changing { path: found.path() });
         }
         self.note(found);
         Ok(())

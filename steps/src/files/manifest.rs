@@ -13,8 +13,10 @@ use std::io;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use blake3::Hash;
+use data_encoding::HEXLOWER;
+use serde::de::{Error, MapAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{FileError, io_error, read_file, write_atomically};
 
@@ -50,7 +52,8 @@ pub(crate) struct Item {
     /// Length in bytes; 0 for a link.
     pub size: u64,
     /// BLAKE3 of the content, or of where a link leads.
-    pub hash: String,
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub hash: Hash,
     /// Unix permission bits.
     pub mode: u32,
     /// Where a link leads.
@@ -110,17 +113,13 @@ impl Manifest {
     /// # Errors
     /// The folder cannot be written.
     pub fn save(&self, folder: &Path, name: &str) -> Result<(), FileError> {
-        self.save_with(folder, name, write_atomically)
+        let path = folder.join(name);
+        write_atomically(&path, &self.json()).map_err(io_error("write", &path))
     }
 
-    /// Writes it into `folder` as `write` does.
-    ///
-    /// # Errors
-    /// The folder cannot be written.
-    pub fn save_with(&self, folder: &Path, name: &str, write: impl FnOnce(&Path, &[u8]) -> io::Result<()>) -> Result<(), FileError> {
-        let path = folder.join(name);
-        let bytes = json(self, 200 * self.files.len());
-        write(&path, &bytes).map_err(io_error("write", &path))
+    /// What [`Manifest::parse`] reads.
+    pub fn json(&self) -> Vec<u8> {
+        json(self, 200 * self.files.len())
     }
 
     /// Whether the release has this file or folder.
@@ -139,6 +138,28 @@ pub(super) fn json(what: &impl Serialize, bytes: usize) -> Vec<u8> {
     let mut json = Vec::with_capacity(bytes);
     serde_json::to_writer(&mut json, what).expect("it is plain data with text keys");
     json
+}
+
+fn to_hex<S: Serializer>(hash: &Hash, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(HEXLOWER.encode_mut_str(hash.as_bytes(), &mut [0; 2 * blake3::OUT_LEN]))
+}
+
+fn from_hex<'de, D: Deserializer<'de>>(from: D) -> Result<Hash, D::Error> {
+    struct Hex;
+    impl Visitor<'_> for Hex {
+        type Value = Hash;
+
+        fn expecting(&self, text: &mut fmt::Formatter) -> fmt::Result {
+            text.write_str("a hash of 64 hexadecimal digits")
+        }
+
+        fn visit_str<E: Error>(self, hex: &str) -> Result<Hash, E> {
+            let mut hash = [0; blake3::OUT_LEN];
+            let is_hash = hex.len() == 2 * hash.len() && HEXLOWER.decode_mut(hex.as_bytes(), &mut hash).is_ok();
+            if is_hash { Ok(Hash::from_bytes(hash)) } else { Err(E::invalid_value(Unexpected::Str(hex), &self)) }
+        }
+    }
+    from.deserialize_str(Hex)
 }
 
 /// A map that was written in order, and so needs no search for the place of each name.
@@ -169,7 +190,8 @@ mod tests {
 
     #[test]
     fn a_manifest_that_names_files_outside_is_refused() {
-        let json = r#"{"version":1,"files":{"../../etc/passwd":{"size":0,"hash":"","mode":420}},"folders":[]}"#;
+        let hash = "0".repeat(64);
+        let json = format!(r#"{{"version":1,"files":{{"../../etc/passwd":{{"size":0,"hash":"{hash}","mode":420}}}},"folders":[]}}"#);
         let error = Manifest::parse(json.as_bytes(), Path::new("/app/.almaplan-manifest.json")).unwrap_err().to_string();
         assert!(error.contains("../../etc/passwd") && error.contains("/app/"), "{error}");
     }

@@ -55,7 +55,7 @@ pub(crate) use self::place::{Deployed, Placement, move_in, place, plan};
 pub(crate) use self::prune::{prune, same_shape};
 pub(crate) use self::remove::{discard, remove_file, remove_tree};
 pub(crate) use self::room::{Room, Taken};
-pub(crate) use self::stage::{Staged, StagedNote, Staging, discard_staged, stage};
+pub(crate) use self::stage::{Staged, StagedNote, Staging, may_stage, stage};
 pub(crate) use self::swap::{beside, overlap, real_target};
 pub(crate) use self::text::is_byte_name;
 pub(crate) use self::walk::{Found, Kind, walk};
@@ -185,6 +185,12 @@ pub(crate) fn root(path: &Path) -> Result<Option<Root>, FileError> {
 /// Whether a folder is there, and not a link to one.
 pub(crate) fn is_real_folder(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
+}
+
+/// Whether two names are of one file, as far as the system tells.
+pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
+    let fingerprint = |path| look(path).ok().map(|meta| platform::fingerprint(|| path, &meta)).filter(platform::identifies);
+    fingerprint(a).is_some_and(|a| fingerprint(b) == Some(a))
 }
 
 /// Whether anything is there, a dangling link included.

@@ -146,12 +146,13 @@ pub(crate) fn place(job: &Job, placement: &Placement<'_>, changes: &Changes) -> 
 }
 
 impl Placement<'_> {
-    fn moves(&self, job: &Job, to: Option<&Root>, links: &Links) -> Result<Vec<String>, FileError> {
-        let files: Vec<(&String, &Item)> = self.release.files.iter().collect();
-        let note = self.note.filter(|note| note.target == self.to);
-        let moves = map_each(&files, |(name, item)| {
+    fn moves(&self, job: &Job, to: Option<&Root>, links: &Links<'_>) -> Result<Vec<String>, FileError> {
+        let noted = self.note.filter(|note| note.target == self.to).map_or(&[][..], |note| &note.deployed);
+        let files: Vec<_> = self.release.files.iter().zip(noted.iter().copied().chain(std::iter::repeat(None))).collect();
+        let target = Known::nothing(self.to);
+        let moves = map_each(&files, |((name, item), noted)| {
             job.check()?;
-            if self.exclude.covers(name, false) || (!links.lead_to(name) && self.is_in_place(job, to, note, name, item)?) {
+            if self.exclude.covers(name, false) || (!links.lead_to(name) && is_in_place(job, to, &target, *noted, name, item)?) {
                 return Ok(None);
             }
             if staged_at(self.staged, name).is_some() {
@@ -161,16 +162,6 @@ impl Placement<'_> {
             Err(FileError::Refused(format!("the staged file {} is missing; stage again", staged.display())))
         })?;
         Ok(moves.into_iter().flatten().collect())
-    }
-
-    fn is_in_place(&self, job: &Job, to: Option<&Root>, note: Option<&StagedNote>, name: &str, item: &Item) -> Result<bool, FileError> {
-        let Some(meta) = to.and_then(|to| to.look(name).ok()) else { return Ok(false) };
-        let path = inside(self.to, name);
-        let known = note.and_then(|note| note.unchanged.get(name));
-        if known.is_some_and(|known| platform::fingerprint(&path, &meta) == *known) {
-            return Ok(true);
-        }
-        Ok(is_same(job, &Known::nothing(self.to), name, (&path, &meta), item)?.is_some())
     }
 
     /// The outermost of the folders that the target has not got, where what is staged there is of the release and nothing else.
@@ -189,29 +180,29 @@ impl Placement<'_> {
 
     fn is_released(&self, folder: &str, found: &Found) -> bool {
         let name = format!("{folder}/{}", found.name);
-        if found.kind == Kind::Folder { self.release.folders.contains(&name) } else { self.release.files.contains_key(&name) }
+        if found.meta.kind == Kind::Folder { self.release.folders.contains(&name) } else { self.release.files.contains_key(&name) }
     }
 
     /// Tells the next staging what was put in place, where it is what was read back when it was staged.
     fn keep_hashes(&self, moves: &[String]) {
         let Some(note) = self.note else { return };
-        let known = Known::nothing(self.to);
-        let learn = |(): &mut (), name: &String| {
-            let (staged, item) = (note.staged.get(name), self.release.files.get(name));
-            let path = inside(self.to, name);
-            if let (Some(staged), Some(item), Ok(meta)) = (staged, item, look(&path))
+        let (known, mut moves) = (Known::nothing(self.to), moves.iter().peekable());
+        let staged = self.release.files.iter().zip(&note.staged_files).filter(|((name, _), _)| moves.next_if_eq(name).is_some());
+        let staged: Vec<_> = staged.filter_map(|((name, item), staged)| Some((name, item, staged.as_ref()?))).collect();
+        let learn = |(): &mut (), (name, item, staged): &(&String, &Item, &Fingerprint)| {
+            if let Ok(meta) = look(&known.path(name))
                 // A rename changes the last of its times.
-                && (Fingerprint { changed_ns: staged.changed_ns, ..platform::fingerprint(&path, &meta) }) == *staged
+                && (Fingerprint { changed_ns: staged.changed_ns, ..known.fingerprint(name, &meta) }) == **staged
             {
-                known.learn(name, (&path, &meta), &item.hash);
+                known.learn(name, &meta, item.hash);
             }
             Ok::<_, FileError>(())
         };
-        each(moves, || Ok(()), learn).expect("learning is no error");
+        each(&staged, || Ok(()), learn).expect("learning is no error");
         Hashes::append(self.to, &known);
     }
 
-    fn obsolete(&self, job: &Job, to: Option<&Root>, deployed: &Deployed, links: &Links) -> Result<Vec<String>, FileError> {
+    fn obsolete(&self, job: &Job, to: Option<&Root>, deployed: &Deployed, links: &Links<'_>) -> Result<Vec<String>, FileError> {
         let folded = LazyCell::new(|| self.release.files.keys().map(|name| name.to_lowercase()).collect::<HashSet<_>>());
         let is_released =
             |name: &str| self.release.files.contains_key(name) || (platform::IGNORES_CASE && folded.contains(&name.to_lowercase()));
@@ -219,10 +210,11 @@ impl Placement<'_> {
         let is_file = |name: &str| to.is_some_and(|to| to.look(name).is_ok_and(|meta| meta.kind != Kind::Folder));
         let old = deployed.older(self.release).into_iter().flat_map(|old| old.files.keys());
         let mut obsolete: BTreeSet<String> = old.filter(|name| !stays(name) && is_file(name)).cloned().collect();
+        let target = Known::nothing(self.to);
         // A release that was begun may not have come to this file: then it is somebody else's.
         for (name, item) in deployed.begun.iter().flat_map(|begun| &begun.files) {
             let is_old = || deployed.old.as_ref().is_some_and(|old| old.files.contains_key(name));
-            if !stays(name) && !is_old() && self.is_in_place(job, to, None, name, item)? {
+            if !stays(name) && !is_old() && is_in_place(job, to, &target, None, name, item)? {
                 obsolete.insert(name.clone());
             }
         }
@@ -251,10 +243,11 @@ impl Placement<'_> {
         for name in &changes.moves {
             if to.look(name).is_ok_and(|meta| meta.kind == Kind::Folder) {
                 let below = walk(&inside(self.to, name), &Patterns::default())?;
-                let stays =
-                    below.iter().find(|below| below.kind != Kind::Folder && !doomed.contains(format!("{name}/{}", below.name).as_str()));
+                let stays = below
+                    .iter()
+                    .find(|below| below.meta.kind != Kind::Folder && !doomed.contains(format!("{name}/{}", below.name).as_str()));
                 if let Some(stays) = stays {
-                    return Err(in_the_way(&stays.path, name));
+                    return Err(in_the_way(&stays.path(), name));
                 }
             }
         }
@@ -266,6 +259,20 @@ impl Placement<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether `to` has `item` under this name; if it looks like `noted` there, it has.
+fn is_in_place(
+    job: &Job,
+    to: Option<&Root>,
+    target: &Known<'_>,
+    noted: Option<Fingerprint>,
+    name: &str,
+    item: &Item,
+) -> Result<bool, FileError> {
+    let Some(meta) = to.and_then(|to| to.look(name).ok()) else { return Ok(false) };
+    let is_noted = noted.is_some_and(|noted| target.fingerprint(name, &meta) == noted);
+    Ok(is_noted || is_same(job, target, name, &meta, item)?.is_some())
 }
 
 fn in_the_way(path: &Path, name: &str) -> FileError {
@@ -322,7 +329,7 @@ pub(crate) fn move_in(job: &Job, staged: &Path, path: &Path) -> Result<(), FileE
     let unfinished = path.with_file_name(format!(".almaplan-new-{name}"));
     remove_file(job, &unfinished)?;
     let found = Found::at(staged).map_err(io_error("look at", staged))?;
-    if found.kind == Kind::Link {
+    if found.meta.kind == Kind::Link {
         copy_link(&found, &unfinished)?;
     } else {
         copy_file(job, &found, &unfinished)?;

@@ -47,7 +47,7 @@ pub(crate) fn discard(job: &Job, path: &Path) -> Result<(), FileError> {
 /// Removes a folder with one handle only, however deep it is.
 fn remove_from_within(path: &Path) -> io::Result<()> {
     for found in walk(path, &Patterns::default()).map_err(io::Error::other)?.iter().rev() {
-        if found.kind == Kind::Folder { std::fs::remove_dir(&found.path)? } else { std::fs::remove_file(&found.path)? }
+        if found.meta.kind == Kind::Folder { std::fs::remove_dir(found.path())? } else { std::fs::remove_file(found.path())? }
     }
     std::fs::remove_dir(path)
 }
@@ -56,8 +56,8 @@ fn remove_from_within(path: &Path) -> io::Result<()> {
 fn open_up(path: &Path) {
     let _ = platform::set_mode(path, 0o755);
     for found in walk(path, &Patterns::default()).unwrap_or_default() {
-        if found.kind == Kind::Folder || (platform::WINDOWS_NAMES && found.kind == Kind::File) {
-            let _ = platform::set_mode(&found.path, 0o755);
+        if found.meta.kind == Kind::Folder || (platform::WINDOWS_NAMES && found.meta.kind == Kind::File) {
+            let _ = platform::set_mode(&found.path(), 0o755);
         }
     }
 }

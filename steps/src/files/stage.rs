@@ -2,13 +2,13 @@
 //!
 //! Unchanged files are copied too, not linked: a link would be the live file itself, and whoever writes into the one writes into the other.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::copy::{Copied, copy_opened, dress_folders, folders, hash_found, make_folders, sync_counted, while_syncing};
@@ -55,11 +55,12 @@ pub(crate) struct Staged {
 pub(crate) struct StagedNote {
     /// What the release was compared with.
     pub target: PathBuf,
-    /// The deployed files that are the same as in the release, as they were then.
-    pub unchanged: IndexMap<String, Fingerprint>,
-    /// The staged files as they were when they had been read back.
+    /// For each file of the manifest, in its order: the deployed file as it was, where that is the same.
     #[serde(default)]
-    pub staged: IndexMap<String, Fingerprint>,
+    pub deployed: Vec<Option<Fingerprint>>,
+    /// The same of each staged file, when it had been read back.
+    #[serde(default)]
+    pub staged_files: Vec<Option<Fingerprint>>,
     /// The patterns that were left out of the release.
     #[serde(default)]
     pub exclude: Vec<String>,
@@ -75,16 +76,35 @@ impl StagedNote {
 
     fn save(&self, dir: &Path, write: impl FnOnce(&Path, &[u8]) -> io::Result<()>) -> Result<(), FileError> {
         let at = dir.join(Self::NAME);
-        let bytes = json(self, 150 * (self.unchanged.len() + self.staged.len()));
+        let bytes = json(self, 80 * (self.deployed.len() + self.staged_files.len()));
         write(&at, &bytes).map_err(io_error("write", &at))
+    }
+
+    /// Takes out of a release what is covered by `exclude`, and out of this what it says of that.
+    pub fn leave_out(note: Option<&mut Self>, release: &mut Arc<Manifest>, exclude: &Patterns) {
+        let stays: Vec<bool> = release.files.keys().map(|name| !exclude.covers(name, false)).collect();
+        if stays.iter().all(|stays| *stays) && !release.folders.iter().any(|name| exclude.covers(name, true)) {
+            return;
+        }
+        let stays = || {
+            let mut stays = stays.iter();
+            move || stays.next() == Some(&true)
+        };
+        for files in note.into_iter().flat_map(|note| [&mut note.deployed, &mut note.staged_files]) {
+            let mut stays = stays();
+            files.retain(|_| stays());
+        }
+        let (release, mut stays) = (Arc::make_mut(release), stays());
+        release.files.retain(|_, _| stays());
+        release.folders.retain(|name| !exclude.covers(name, true));
     }
 }
 
-/// Removes what an earlier staging left in `dir`, whole or half.
+/// Whether a release may be staged in `dir`, and what is there now may be removed for it.
 ///
 /// # Errors
-/// What is there was made by somebody else: it is left alone.
-pub(crate) fn discard_staged(job: &Job, dir: &Path) -> Result<(), FileError> {
+/// What is there was made by somebody else.
+pub(crate) fn may_stage(dir: &Path) -> Result<(), FileError> {
     let is_folder = || dir.symlink_metadata().is_ok_and(|meta| meta.is_dir());
     // Killed at its very beginning, it holds nothing, or half of the note.
     let is_own = |entry: std::fs::DirEntry| is_own(&entry.file_name().to_string_lossy());
@@ -94,49 +114,57 @@ pub(crate) fn discard_staged(job: &Job, dir: &Path) -> Result<(), FileError> {
         let dir = dir.display();
         return Err(FileError::Refused(format!("{dir} is where releases are staged, but was made by somebody else; move it away")));
     }
-    discard(job, dir)
+    Ok(())
 }
 
-/// Builds the release. Durable when it returns; on an error `dir` is to be removed.
+/// Builds the release, in the place of what an earlier staging left. Durable when it returns; on an error `dir` is to be removed.
 ///
 /// # Errors
 /// Something cannot be read or copied, the source changes, or has no files.
 pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileError> {
-    let (found, hashes) = thread::scope(|scope| {
-        let hashes = scope.spawn(|| Hashes::load(staging.to));
-        source(job, staging).map(|found| (found, hashes.join().expect("what is damaged is ignored")))
-    })?;
-    std::fs::create_dir_all(staging.dir).map_err(io_error("create", staging.dir))?;
     let mut note = StagedNote { target: staging.to.to_owned(), exclude: staging.exclude.texts().to_vec(), ..StagedNote::default() };
-    // First of all, so that whatever a crash leaves here is known as ours.
-    note.save(staging.dir, write_atomically)?;
+    let hashes = OnceLock::new();
+    let (found, source, target) = thread::scope(|scope| {
+        let ready = scope.spawn(|| {
+            discard(job, staging.dir)?;
+            std::fs::create_dir_all(staging.dir).map_err(io_error("create", staging.dir))?;
+            // First of all, so that whatever a crash leaves here is known as ours.
+            note.save(staging.dir, write_atomically)
+        });
+        let known = scope.spawn(|| {
+            let hashes = hashes.get_or_init(|| Hashes::load(staging.to));
+            (hashes.of(staging.from, staging.checksum), hashes.of(staging.to, staging.checksum))
+        });
+        let found = source(job, staging);
+        ready.join().expect("removing and writing files does not panic")?;
+        let (source, target) = known.join().expect("what is damaged is ignored");
+        Ok::<_, FileError>((found?, source, target))
+    })?;
     job.expect_bytes(size(&found));
     let to = root(staging.to)?;
-    let links = Links::above(to.as_ref(), [], found.iter().filter(|found| found.kind == Kind::Folder).map(|folder| &folder.name));
-    let (source, target) = thread::scope(|scope| {
-        let target = scope.spawn(|| hashes.of(staging.to, staging.checksum));
-        (hashes.of(staging.from, staging.checksum), target.join().expect("what is damaged is ignored"))
-    });
+    let links = Links::above(to.as_ref(), [], found.iter().filter(|found| found.meta.kind == Kind::Folder).map(|folder| &folder.name));
     // Where not the whole release is staged, only those that the target has not got.
     let made: Vec<_> = folders(&found).filter(|(name, ..)| staging.whole || !links.folder_is_there(name)).collect();
     let names: Vec<&str> = made.iter().map(|(name, ..)| *name).collect();
     make_folders(staging.dir, &names)?;
-    let work = Work { job, staging, folders: HashSet::from_iter(names), links, to, source, target };
+    let mut written = names.len();
+    let work = Work { job, staging, folders: names.into_iter().collect(), links: &links, to, source: &source, target: &target };
     let outcomes = while_syncing(job, staging.dir, || map_each(&found, |found| work.one(found)))?;
     dress_folders(staging.dir, made.into_iter())?;
-    let (mut staged, manifest) = Staged::of(&found, outcomes, &mut note);
-    staged.read = work.source.read() + work.target.read();
-    thread::scope(|scope| {
+    let (mut staged, manifest) = Staged::of(found, outcomes, &mut note);
+    staged.read = source.read() + target.read();
+    let is_deployed = thread::scope(|scope| {
         // Both are durable with everything else.
         let noted = scope.spawn(|| note.save(staging.dir, |at, bytes| std::fs::write(at, bytes)));
-        manifest.save_with(staging.dir, MANIFEST, |at, bytes| std::fs::write(at, bytes))?;
-        noted.join().expect("writing a file does not panic")
+        let is_deployed = save_manifest(staging, &manifest)?;
+        noted.join().expect("writing a file does not panic")?;
+        Ok::<_, FileError>(is_deployed)
     })?;
+    written += note.staged_files.iter().flatten().count() + manifest.files.values().filter(|item| item.link.is_some()).count();
     thread::scope(|scope| {
-        let deleted = scope.spawn(|| deleted(staging, &manifest));
-        scope.spawn(|| hashes.save([&work.source, &work.target]));
-        let links = manifest.files.values().filter(|item| item.link.is_some()).count();
-        sync_counted(staging.dir, note.staged.len() + links + work.folders.len())?;
+        let deleted = scope.spawn(move || deleted(staging, &manifest, is_deployed));
+        scope.spawn(|| hashes.get().expect("it was read above").save([&source, &target]));
+        sync_counted(staging.dir, written)?;
         let parent = staging.dir.parent().unwrap_or(staging.dir);
         sync_folder(parent).map_err(io_error("sync", parent))?;
         staged.deleted = deleted.join().expect("reading files does not panic")?;
@@ -144,17 +172,29 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
     })
 }
 
+/// Puts the manifest into the staged folder. Whether it is the one of what is deployed: then it is the same file.
+fn save_manifest(staging: &Staging<'_>, manifest: &Manifest) -> Result<bool, FileError> {
+    let (deployed, at) = (staging.to.join(MANIFEST), staging.dir.join(MANIFEST));
+    let bytes = manifest.json();
+    if std::fs::hard_link(deployed, &at).is_ok() {
+        if read_file(&at).is_ok_and(|deployed| deployed == bytes) {
+            return Ok(true);
+        }
+        std::fs::remove_file(&at).map_err(io_error("remove", &at))?;
+    }
+    std::fs::write(&at, bytes).map_err(io_error("write", &at)).map(|()| false)
+}
+
 /// How many files of what is deployed are not in this release.
 ///
 /// # Errors
 /// What is deployed cannot be understood: better told now than when the service is down.
-fn deleted(staging: &Staging<'_>, release: &Manifest) -> Result<u64, FileError> {
+fn deleted(staging: &Staging<'_>, release: &Manifest, is_deployed: bool) -> Result<u64, FileError> {
     Manifest::load(staging.to, NEXT)?;
-    let old = Manifest::read(staging.to, MANIFEST)?;
-    if old.is_none() || old == Manifest::read(staging.dir, MANIFEST)? {
+    if is_deployed {
         return Ok(0);
     }
-    let old = Manifest::parse(&old.unwrap_or_default(), &staging.to.join(MANIFEST))?;
+    let Some(old) = Manifest::load(staging.to, MANIFEST)? else { return Ok(0) };
     let stays = |name: &str| release.files.contains_key(name) || staging.exclude.covers(name, false);
     Ok(old.files.keys().filter(|name| !stays(name) && present(&inside(staging.to, name))).count() as u64)
 }
@@ -163,12 +203,12 @@ fn source(job: &Job, staging: &Staging<'_>) -> Result<Vec<Found>, FileError> {
     let mut found = walk(staging.from, staging.exclude)?;
     // Neither our files nor our state belong to a release.
     found.retain(|found| !is_own(&found.name) && found.name != ".almaplan" && !found.name.starts_with(".almaplan/"));
-    for other in found.iter().filter(|found| found.kind == Kind::Other) {
-        job.cx.warn(format!("{} is left out: it is neither a file nor a folder", other.path.display()));
+    for other in found.iter().filter(|found| found.meta.kind == Kind::Other) {
+        job.cx.warn(format!("{} is left out: it is neither a file nor a folder", other.path().display()));
     }
-    found.retain(|found| found.kind != Kind::Other);
+    found.retain(|found| found.meta.kind != Kind::Other);
     each(&found, || Ok(()), |(): &mut (), found| found.check_name())?;
-    if !found.iter().any(|found| found.kind == Kind::File) {
+    if !found.iter().any(|found| found.meta.kind == Kind::File) {
         let from = staging.from.display();
         return Err(FileError::Refused(format!(
             "{from} has no files: an empty release would delete everything that is deployed; check `from` and `exclude`"
@@ -192,22 +232,27 @@ enum State {
 
 impl Staged {
     /// What became of all that was found, and the manifest of that.
-    fn of(found: &[Found], outcomes: Vec<Option<One>>, note: &mut StagedNote) -> (Self, Manifest) {
+    fn of(found: Vec<Found>, outcomes: Vec<Option<One>>, note: &mut StagedNote) -> (Self, Manifest) {
         let mut all = Self::default();
-        let mut files = Vec::with_capacity(found.len());
-        note.unchanged.reserve(found.len());
-        for (name, one) in found.iter().map(|found| &found.name).zip(outcomes) {
-            let Some(One { item, state, staged }) = one else { continue };
-            match state {
-                State::Same(fingerprint) => note.unchanged.extend([(name.clone(), fingerprint)]),
-                State::Changed => (all.changed, all.bytes) = (all.changed + 1, all.bytes + item.size),
-                State::Added => (all.added, all.bytes) = (all.added + 1, all.bytes + item.size),
+        let (mut files, mut folders) = (Vec::with_capacity(found.len()), Vec::new());
+        for (found, one) in found.into_iter().zip(outcomes) {
+            let Some(one) = one else {
+                folders.push(found.name);
+                continue;
+            };
+            match one.state {
+                State::Same(_) => {}
+                State::Changed => (all.changed, all.bytes) = (all.changed + 1, all.bytes + one.item.size),
+                State::Added => (all.added, all.bytes) = (all.added + 1, all.bytes + one.item.size),
             }
-            note.staged.extend(staged.map(|fingerprint| (name.clone(), fingerprint)));
-            files.push((name.clone(), item));
+            files.push((found.name, one));
         }
-        let folders = found.iter().filter(|found| found.kind == Kind::Folder).map(|folder| folder.name.clone());
-        (all, Manifest { version: 1, files: BTreeMap::from_iter(files), folders: folders.collect(), kept: None })
+        // As in the manifest; they nearly are.
+        files.sort_by(|a, b| a.0.cmp(&b.0));
+        note.deployed = files.iter().map(|(_, one)| if let State::Same(at) = one.state { Some(at) } else { None }).collect();
+        note.staged_files = files.iter().map(|(_, one)| one.staged).collect();
+        let files = files.into_iter().map(|(name, one)| (name, one.item));
+        (all, Manifest { version: 1, files: files.collect(), folders: folders.into_iter().collect(), kept: None })
     }
 }
 
@@ -216,16 +261,16 @@ struct Work<'a> {
     job: &'a Job,
     staging: &'a Staging<'a>,
     to: Option<Root>,
-    links: Links,
+    links: &'a Links<'a>,
     folders: HashSet<&'a str>,
-    source: Known<'a>,
-    target: Known<'a>,
+    source: &'a Known<'a>,
+    target: &'a Known<'a>,
 }
 
 impl Work<'_> {
     fn one(&self, found: &Found) -> Result<Option<One>, FileError> {
         self.job.check()?;
-        match found.kind {
+        match found.meta.kind {
             Kind::Link => self.link(found).map(Some),
             Kind::File => self.file(found).map(Some),
             Kind::Folder | Kind::Other => Ok(None),
@@ -233,18 +278,17 @@ impl Work<'_> {
     }
 
     /// What is deployed under this name.
-    fn deployed(&self, found: &Found) -> Option<(PathBuf, Meta)> {
-        let to = self.to.as_ref().filter(|_| !self.links.lead_to(&found.name))?;
-        to.look(&found.name).ok().map(|meta| (inside(&to.path, &found.name), meta))
+    fn deployed(&self, found: &Found) -> Option<Meta> {
+        self.to.as_ref().filter(|_| !self.links.lead_to(&found.name))?.look(&found.name).ok()
     }
 
     fn link(&self, found: &Found) -> Result<One, FileError> {
         let deployed = self.deployed(found);
-        let target = found.link_text()?.ok_or_else(|| FileError::Changing { path: found.path.clone() })?;
+        let target = found.link_text()?.ok_or_else(|| FileError::Changing { path: found.path() })?;
         let item = link_item(target.clone(), found.meta.mode);
         let state = self.compare(found, deployed.as_ref(), &item)?;
         if self.staging.whole || !matches!(state, State::Same(_)) {
-            make_link(Path::new(&target), &self.place(found)?, found.modified_s(), found.path.is_dir())?;
+            make_link(Path::new(&target), &self.place(found)?, found.modified_s(), found.path().is_dir())?;
         }
         Ok(One { item, state, staged: None })
     }
@@ -253,8 +297,8 @@ impl Work<'_> {
         let deployed = self.deployed(found);
         // What is of another length is copied without reading it twice.
         let alike = |meta: &Meta| (meta.kind, meta.len, meta.mode) == (Kind::File, found.meta.len, found.meta.mode);
-        if !self.staging.whole && deployed.as_ref().is_some_and(|(_, meta)| alike(meta)) {
-            let hash = self.source.hash(&found.name, &found.path, &found.meta, || hash_found(self.job, found))?.into_owned();
+        if !self.staging.whole && deployed.as_ref().is_some_and(alike) {
+            let hash = self.source.hash(&found.name, &found.meta, || hash_found(self.job, found))?;
             let item = Item { size: found.meta.len, hash, mode: found.meta.mode, link: None };
             if let state @ State::Same(_) = self.compare(found, deployed.as_ref(), &item)? {
                 self.job.advance(item.size);
@@ -265,15 +309,15 @@ impl Work<'_> {
         let (copied, meta, copy) = copy_still(self.job, found, &at)?;
         let item = file_item(copied, meta.mode);
         self.source.count();
-        self.source.learn(&found.name, (&found.path, &meta), &item.hash);
-        let staged = Some(platform::fingerprint(&at, &copy));
+        self.source.learn(&found.name, &meta, item.hash);
+        let staged = Some(platform::fingerprint(|| &at, &copy));
         let state = self.compare(found, deployed.as_ref(), &item)?;
         Ok(One { item, state, staged })
     }
 
-    fn compare(&self, found: &Found, deployed: Option<&(PathBuf, Meta)>, item: &Item) -> Result<State, FileError> {
-        let Some((path, meta)) = deployed else { return Ok(State::Added) };
-        Ok(is_same(self.job, &self.target, &found.name, (path, meta), item)?.map_or(State::Changed, State::Same))
+    fn compare(&self, found: &Found, deployed: Option<&Meta>, item: &Item) -> Result<State, FileError> {
+        let Some(meta) = deployed else { return Ok(State::Added) };
+        Ok(is_same(self.job, self.target, &found.name, meta, item)?.map_or(State::Changed, State::Same))
     }
 
     /// Where a file is staged; the folder for it is there.
@@ -303,49 +347,45 @@ pub(super) fn staged_at(dir: &Path, name: &str) -> Option<PathBuf> {
 
 /// Copies a file that must not change meanwhile; and how it and the copy look.
 fn copy_still(job: &Job, found: &Found, at: &Path) -> Result<(Copied, Meta, Meta), FileError> {
+    let path = found.path();
     for attempt in 0..4 {
-        let source = job.patiently("open", &found.path, || found.open())?;
+        let source = job.patiently("open", &path, || found.open())?;
         let meta = source.1;
-        let before = platform::fingerprint(&found.path, &meta);
-        let (copied, copy) = copy_opened(job, &found.path, source, &meta, at)?;
-        let after = look(&found.path).map_err(io_error("look at", &found.path))?;
-        if platform::fingerprint(&found.path, &after) == before && copied.len == meta.len {
+        let before = platform::fingerprint(|| &path, &meta);
+        let (copied, copy) = copy_opened(job, &path, source, &meta, at)?;
+        let after = look(&path).map_err(io_error("look at", &path))?;
+        if platform::fingerprint(|| &path, &after) == before && copied.len == meta.len {
             return Ok((copied, meta, copy));
         }
         std::fs::remove_file(at).map_err(io_error("remove", at))?;
         thread::sleep(Duration::from_millis(50 << attempt));
     }
-    Err(FileError::Changing { path: found.path.clone() })
+    Err(FileError::Changing { path })
 }
 
 fn file_item(copied: Copied, mode: u32) -> Item {
-    Item { size: copied.len, hash: copied.hash.to_hex().to_string(), mode, link: None }
+    Item { size: copied.len, hash: copied.hash, mode, link: None }
 }
 
 fn link_item(text: String, mode: u32) -> Item {
-    Item { size: 0, hash: blake3::hash(text.as_bytes()).to_hex().to_string(), mode, link: Some(text) }
+    Item { size: 0, hash: blake3::hash(text.as_bytes()), mode, link: Some(text) }
 }
 
-/// Whether what is at `path`, and looks like `meta`, is `item`, its mode included; and how it looked before it was read.
+/// Whether the file or link `name` in the folder of `known`, which looks like `meta`, is `item`, its mode included; and how it looked
+/// before it was read.
 ///
 /// # Errors
 /// It cannot be read.
-pub(super) fn is_same(
-    job: &Job,
-    known: &Known<'_>,
-    name: &str,
-    (path, meta): (&Path, &Meta),
-    item: &Item,
-) -> Result<Option<Fingerprint>, FileError> {
+pub(super) fn is_same(job: &Job, known: &Known<'_>, name: &str, meta: &Meta, item: &Item) -> Result<Option<Fingerprint>, FileError> {
     let same = match (&item.link, meta.kind) {
-        (Some(text), Kind::Link) => std::fs::read_link(path).is_ok_and(|target| target.as_path() == Path::new(text)),
+        (Some(text), Kind::Link) => std::fs::read_link(known.path(name)).is_ok_and(|target| target.as_path() == Path::new(text)),
         (None, Kind::File) => {
             let alike = (meta.len, meta.mode) == (item.size, item.mode);
-            alike && known.hash(name, path, meta, || hash_file(job, path))? == item.hash
+            alike && known.hash(name, meta, || hash_file(job, &known.path(name)))? == item.hash
         }
         _ => false,
     };
-    Ok(same.then(|| platform::fingerprint(path, meta)))
+    Ok(same.then(|| known.fingerprint(name, meta)))
 }
 
 #[cfg(test)]
@@ -357,11 +397,11 @@ mod tests {
     #[test]
     fn a_note_is_read_as_it_is_written_and_as_it_was_once() {
         let at = Fingerprint { len: 7, modified_ns: -1, changed_ns: 2, file: 3 };
-        let was =
-            r#"{"target":"/app","unchanged":{"a":{"len":7,"modified_ns":-1,"changed_ns":2,"file":3}},"staged":{},"exclude":["*.db"]}"#;
+        let note = StagedNote { deployed: vec![Some(at), None], exclude: vec!["*.db".to_owned()], ..StagedNote::default() };
+        let read: StagedNote = serde_json::from_slice(&json(&note, 0)).unwrap();
+        assert_eq!((read.deployed, read.exclude), (note.deployed, note.exclude.clone()));
+        let was = r#"{"target":"/app","unchanged":{"a":[7,-1,2,3]},"staged":{},"exclude":["*.db"]}"#;
         let was: StagedNote = serde_json::from_str(was).unwrap();
-        assert_eq!((was.unchanged["a"], was.exclude.as_slice()), (at, ["*.db".to_owned()].as_slice()));
-        let is: StagedNote = serde_json::from_slice(&json(&was, 0)).unwrap();
-        assert_eq!(is.unchanged["a"], at);
+        assert_eq!((was.deployed.len(), was.exclude), (0, note.exclude));
     }
 }

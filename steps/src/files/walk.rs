@@ -1,5 +1,6 @@
 //! What is in a folder, in order, links not followed.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
@@ -21,10 +22,6 @@ pub(crate) struct Found {
     pub root: Arc<Root>,
     /// Relative to the folder, with `/`.
     pub name: String,
-    /// Absolute where the folder is.
-    pub path: PathBuf,
-    /// What it is.
-    pub kind: Kind,
     /// What the system says about it.
     pub meta: Meta,
     /// Where a link led when somebody looked; `None` before that, and of what is none any more.
@@ -64,7 +61,7 @@ pub(crate) struct Meta {
 
 /// What changes whenever a file does; only compared for equality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "(u64, i64, i64, u64)")] // there are as many as files; with names, as they were once, they are read too
+#[serde(from = "Numbers", into = "Numbers")]
 pub(crate) struct Fingerprint {
     /// Its length.
     pub len: u64,
@@ -76,9 +73,18 @@ pub(crate) struct Fingerprint {
     pub file: u64,
 }
 
-impl From<Fingerprint> for (u64, i64, i64, u64) {
+/// A fingerprint as it is written: there are as many as files.
+type Numbers = (u64, i64, i64, u64);
+
+impl From<Fingerprint> for Numbers {
     fn from(at: Fingerprint) -> Self {
         (at.len, at.modified_ns, at.changed_ns, at.file)
+    }
+}
+
+impl From<Numbers> for Fingerprint {
+    fn from((len, modified_ns, changed_ns, file): Numbers) -> Self {
+        Self { len, modified_ns, changed_ns, file }
     }
 }
 
@@ -104,7 +110,12 @@ impl Found {
         let (root, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
         let name = platform::to_text(name.to_owned()).map_err(|_| io::Error::from(io::ErrorKind::InvalidFilename))?;
         let meta = platform::look(path)?;
-        Ok(Self { root: Arc::new(Root::open(root)?), name, path: path.to_owned(), kind: meta.kind, meta, link: None })
+        Ok(Self { root: Arc::new(Root::open(root)?), name, meta, link: None })
+    }
+
+    /// Where it is; absolute where the folder is.
+    pub fn path(&self) -> PathBuf {
+        inside(&self.root.path, &self.name)
     }
 
     /// Opens the file that was found, and nothing that took its place; and what the system says about it now.
@@ -121,7 +132,7 @@ impl Found {
     /// They may not; the error says why.
     pub fn check_name(&self) -> Result<(), FileError> {
         check_name(&self.name).map_err(|reason| {
-            let path = self.path.clone();
+            let path = self.path();
             if is_byte_name(&self.name) { FileError::NotUtf8 { path } } else { FileError::Name { path, reason } }
         })
     }
@@ -136,12 +147,12 @@ impl Found {
     /// # Errors
     /// It cannot be read, or is not UTF-8.
     pub fn link_text(&self) -> Result<Option<String>, FileError> {
-        let target = match std::fs::read_link(&self.path) {
+        let target = match std::fs::read_link(self.path()) {
             // What is no link is an invalid input for reading one.
             Err(error) if error.kind() == io::ErrorKind::NotFound || platform::is_replaced(&error) => return Ok(None),
-            target => target.map_err(io_error("read the link", &self.path))?,
+            target => target.map_err(io_error("read the link", &self.path()))?,
         };
-        let text = target.into_os_string().into_string().map_err(|_| FileError::NotUtf8 { path: self.path.clone() })?;
+        let text = target.into_os_string().into_string().map_err(|_| FileError::NotUtf8 { path: self.path() })?;
         Ok(Some(if platform::WINDOWS_NAMES { text.replace('\\', "/") } else { text }))
     }
 }
@@ -158,7 +169,8 @@ pub(super) fn since_1970(time: SystemTime) -> (i64, u32) {
     }
 }
 
-/// Everything in `root` but what `exclude` covers, each folder before what is in it. What disappears meanwhile is not an error.
+/// Everything in `root` but what `exclude` covers, each folder just before what is in it, and files in the order of their whole names.
+/// What disappears meanwhile is not an error.
 ///
 /// # Errors
 /// A folder cannot be read, or something else takes its place meanwhile.
@@ -166,9 +178,9 @@ pub(crate) fn walk(root: &Path, exclude: &Patterns) -> Result<Vec<Found>, FileEr
     let opened = Arc::new(Root::open(root).map_err(io_error("read the folder", root))?);
     let listed = explore(String::new(), |folder| {
         let mut children = children(&opened, &folder)?;
-        children.retain(|child| !exclude.matches(&child.name, child.kind == Kind::Folder));
-        children.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let folders = children.iter().filter(|child| child.kind == Kind::Folder).map(|folder| folder.name.clone()).collect();
+        children.retain(|child| !exclude.matches(&child.name, child.meta.kind == Kind::Folder));
+        children.sort_unstable_by(in_order);
+        let folders = children.iter().filter(|child| child.meta.kind == Kind::Folder).map(|folder| folder.name.clone()).collect();
         Ok::<_, FileError>((vec![(folder, children)], folders))
     })?;
     let mut found = Vec::with_capacity(listed.iter().map(|(_, children)| children.len()).sum());
@@ -177,13 +189,25 @@ pub(crate) fn walk(root: &Path, exclude: &Patterns) -> Result<Vec<Found>, FileEr
     let mut open = vec![by_folder.remove("").unwrap_or_default().into_iter()];
     while let Some(folder) = open.last_mut() {
         if let Some(child) = folder.next() {
-            open.extend(by_folder.remove(&child.name).map(Vec::into_iter));
+            if child.meta.kind == Kind::Folder {
+                open.extend(by_folder.remove(&child.name).map(Vec::into_iter));
+            }
             found.push(child);
         } else {
             open.pop();
         }
     }
     Ok(found)
+}
+
+/// How two things in a folder follow one another: the names of what is in a folder have a slash after its own.
+fn in_order(a: &Found, b: &Found) -> Ordering {
+    let end = |found: &Found| if found.meta.kind == Kind::Folder { "/" } else { "" };
+    match (b.name.strip_prefix(&a.name), a.name.strip_prefix(&b.name)) {
+        (Some(rest), _) => end(a).cmp(rest),
+        (_, Some(rest)) => rest.cmp(end(b)),
+        _ => a.name.cmp(&b.name),
+    }
 }
 
 /// What is in the folder `name` of `root`, which has no name itself.
@@ -195,10 +219,9 @@ fn children(root: &Arc<Root>, name: &str) -> Result<Vec<Found>, FileError> {
         listed => listed.map_err(io_error("read the folder", &folder))?,
     };
     let found = |(file, meta): (OsString, Meta)| {
-        let path = folder.join(&file);
-        let Ok(text) = platform::to_text(file) else { return Err(FileError::NotUtf8 { path }) };
+        let text = platform::to_text(file).map_err(|file| FileError::NotUtf8 { path: folder.join(file) })?;
         let name = if name.is_empty() { text } else { [name, &text].join("/") };
-        Ok(Found { root: Arc::clone(root), name, path, kind: meta.kind, meta, link: None })
+        Ok(Found { root: Arc::clone(root), name, meta, link: None })
     };
     listed.into_iter().map(found).collect()
 }
@@ -213,7 +236,7 @@ pub fn tree_size(path: &Path, exclude: &[String]) -> io::Result<(u64, u64)> {
     }
     let patterns = Patterns::new(exclude).map_err(io::Error::other)?;
     let found = walk(path, &patterns).map_err(io::Error::other)?;
-    let files = found.iter().filter(|found| found.kind == Kind::File);
+    let files = found.iter().filter(|found| found.meta.kind == Kind::File);
     Ok(files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.meta.len)))
 }
 
@@ -236,6 +259,21 @@ mod tests {
             assert!(matches!(&listed, Err(FileError::Changing { path }) if path.ends_with(name)), "{listed:?}");
         }
         assert!(children(&opened, "gone").unwrap().is_empty());
+    }
+
+    #[test]
+    fn files_are_in_the_order_of_their_whole_names() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a/x", "a-b", "a.txt", "a0/a", "a0-", "b", "ba/b/c", "ba/b-"] {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let found = walk(folder.path(), &Patterns::default()).unwrap();
+        let names: Vec<&str> = found.iter().map(|found| found.name.as_str()).collect();
+        assert_eq!(names, ["a-b", "a.txt", "a", "a/x", "a0-", "a0", "a0/a", "b", "ba", "ba/b-", "ba/b", "ba/b/c"]);
+        let files = found.iter().filter(|found| found.meta.kind == Kind::File);
+        assert!(files.is_sorted_by_key(|file| &file.name));
     }
 
     #[test]

@@ -135,8 +135,8 @@ pub(crate) fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
 }
 
 /// What changes whenever the file at `path` does.
-pub(crate) fn fingerprint(path: &Path, meta: &Meta) -> Fingerprint {
-    let (changed_ns, file) = volume::changed_and_number(path).unwrap_or((meta.changed_ns, meta.file));
+pub(crate) fn fingerprint<P: AsRef<Path>>(path: impl FnOnce() -> P, meta: &Meta) -> Fingerprint {
+    let (changed_ns, file) = volume::changed_and_number(path().as_ref()).unwrap_or((meta.changed_ns, meta.file));
     Fingerprint { len: meta.len, modified_ns: meta.modified_ns(), changed_ns, file }
 }
 
@@ -289,8 +289,8 @@ pub(crate) fn holders(path: &Path) -> Vec<String> {
         true => walk(path, &Patterns::default())
             .unwrap_or_default()
             .into_iter()
-            .filter(|found| found.kind == Kind::File)
-            .map(|file| file.path)
+            .filter(|found| found.meta.kind == Kind::File)
+            .map(|file| file.path())
             .collect(),
         false => vec![path.to_owned()],
     };
@@ -339,7 +339,7 @@ mod tests {
         let (from, to) = (deep.join("from"), deep.join("to"));
         std::fs::write(&from, "content").unwrap();
         rename(&from, &to).unwrap();
-        assert_eq!(fingerprint(&to, &look(&to).unwrap()).len, 7);
+        assert_eq!(fingerprint(|| &to, &look(&to).unwrap()).len, 7);
         assert!(free_space(&deep).unwrap() > 0 && !is_mount(&deep).unwrap());
     }
 

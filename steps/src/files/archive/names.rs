@@ -24,12 +24,13 @@ pub(crate) fn check_link(name: &str, target: &str, links: &HashSet<&str>) -> Opt
 /// Windows devices, streams, names that end in a dot or a space, and names that differ in case only. A backup made on Linux that has such
 /// names comes back on Linux, and is refused on Windows.
 pub(super) fn complaint(name: &str, windows: bool) -> Option<&'static str> {
-    // Nearly all names have none of these: one look at each byte tells.
-    let odd = name.bytes().fold(false, |odd, byte| odd | matches!(byte, 0 | b'\\' | 0x80..));
-    if odd && name.contains('\0') {
+    if !windows && is_plain(name.as_bytes()) {
+        return None;
+    }
+    if name.contains('\0') {
         return Some("has a NUL in it");
     }
-    if odd && is_byte_name(name) {
+    if is_byte_name(name) {
         return Some("is not UTF-8");
     }
     if name.starts_with(['/', '\\']) {
@@ -46,13 +47,26 @@ pub(super) fn complaint(name: &str, windows: bool) -> Option<&'static str> {
             _ => {}
         }
     }
-    if odd && name.contains('\\') {
+    if name.contains('\\') {
         return Some("has a backslash in it");
     }
     if name.len() > if windows { 32_000 } else { 4095 } {
         return Some("is too long");
     }
     if windows { name.split('/').find_map(windows_complaint) } else { None }
+}
+
+/// Whether nothing in a name needs a closer look, as in nearly all of them: that is seen without taking it apart.
+fn is_plain(name: &[u8]) -> bool {
+    let is_odd = |byte: u8| (byte == 0) | (byte == b'\\') | (byte == b':') | !byte.is_ascii();
+    let begins_oddly = |part: u8| (part == b'/') | (part == b'.');
+    let [first, rest @ ..] = name else { return false };
+    let pairs = name.iter().zip(rest);
+    !begins_oddly(*first)
+        && name.last() != Some(&b'/')
+        && name.len() <= LONGEST_PART
+        && !name.iter().fold(false, |odd, byte| odd | is_odd(*byte))
+        && !pairs.fold(false, |odd, (byte, next)| odd | ((*byte == b'/') & begins_oddly(*next)))
 }
 
 /// What any system takes as one component: bytes on unix, units of UTF-16 on Windows, which are never more.
@@ -140,6 +154,10 @@ mod tests {
             "c:\\x",
             "C:",
             "a//b",
+            "a/",
+            "a/.",
+            "a/..",
+            "a/./b",
             "./a",
             "",
             "a\0b",
@@ -147,7 +165,7 @@ mod tests {
         ] {
             assert!(complaint(name, false).is_some(), "{name:?}");
         }
-        for name in ["a", "a/b c/ção.txt", "..a", "a..", "...", "a:b", "nul", ".hidden"] {
+        for name in ["a", "a/b c/ção.txt", "..a", "a..", "...", "a/..b", "a/.b", "a:b", "nul", ".hidden"] {
             assert_eq!(complaint(name, false), None, "{name:?}");
         }
     }
