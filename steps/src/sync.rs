@@ -142,19 +142,18 @@ impl Work {
         }
         // What was excluded from the release must not be deleted because the release has not got it.
         let exclude = self.exclude.with(note.as_ref().map_or(&[], |note| &note.exclude))?;
-        if !exclude.texts().is_empty() {
-            StagedNote::leave_out(note.as_mut(), &mut release, &exclude);
-        }
-        let (to, note) = (self.to.as_path(), note.as_ref());
-        let changes = plan(job, &Placement { staged, to, release: &release, note, exclude: &exclude }, &deployed)?;
+        let left_out = !exclude.texts().is_empty() && StagedNote::leave_out(note.as_mut(), &mut release, &exclude);
+        let (to, note, as_staged) = (self.to.as_path(), note.as_ref(), !is_same && !left_out);
+        let changes = plan(job, &Placement { staged, to, release: &release, as_staged, note, exclude: &exclude }, &deployed)?;
         let changed = found_first(job, "changed", changes.moves.len())?;
         let deleted = found_first(job, "deleted", changes.deletes.len())?;
         let kept = self.keep_data.as_ref().map(|dir| self.keep(job, dir, &deployed, &release)).transpose()?;
+        let as_staged = as_staged && release.kept == kept;
         if release.kept != kept {
             Arc::make_mut(&mut release).kept = kept;
         }
         if !changes.is_nothing() || deployed.begun.is_some() || deployed.old.as_ref() != Some(&release) {
-            place(job, &Placement { staged, to, release: &release, note, exclude: &exclude }, &changes)?;
+            place(job, &Placement { staged, to, release: &release, as_staged, note, exclude: &exclude }, &changes)?;
         }
         Ok(SyncOutput { changed, deleted, manifest: self.to.join(MANIFEST) })
     }

@@ -21,6 +21,20 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
+/// Lets `path` be a name of the file `from` too, instead of what it was a name of, which is another file. Durable when it returns.
+///
+/// # Errors
+/// They are on different volumes, or the file system has no such names; what was there is untouched.
+pub(crate) fn link_atomically(from: &Path, path: &Path) -> io::Result<()> {
+    let unfinished = unfinished(path)?;
+    let _ = std::fs::remove_file(&unfinished);
+    let linked = std::fs::hard_link(from, &unfinished).and_then(|()| replace(&unfinished, path));
+    // There still, too, where `path` was a name of the same file already.
+    let _ = std::fs::remove_file(&unfinished);
+    linked?;
+    sync_folder(path.parent().unwrap_or(Path::new(".")))
+}
+
 /// Renames, a few seconds long where others (a virus scanner, say) have what is there open, on systems where that is in the way.
 fn replace(from: &Path, to: &Path) -> io::Result<()> {
     let mut pauses = [1, 10, 50, 100, 500, 1000, 2000].into_iter().map(Duration::from_millis);
@@ -61,6 +75,23 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_link_replaces_what_was_there_and_may_be_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| folder.path().join(name));
+        std::fs::write(&from, "new").unwrap();
+        for before in ["old", "new"] {
+            std::fs::write(&to, before).unwrap();
+            for _again in 0..2 {
+                link_atomically(&from, &to).unwrap();
+                assert_eq!(std::fs::read_to_string(&to).unwrap(), "new");
+                assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "something was left beside it");
+            }
+            std::fs::remove_file(&to).unwrap();
+        }
+        assert!(link_atomically(&folder.path().join("gone"), &to).is_err() && !to.exists());
+    }
 
     #[test]
     fn whoever_reads_meanwhile_sees_the_old_file_or_the_new_one() {

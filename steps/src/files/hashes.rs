@@ -6,6 +6,7 @@
 //!
 //! ```text
 //!  stage: writes it anew ──> one part for the source, one for the target
+//!         or appends ──────> the same of what is new, where that is little
 //!  sync:  appends ─────────> one part for what it put in place
 //! ```
 //! Each part begins with a checksum of its own; the later one stands.
@@ -15,8 +16,8 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use blake3::Hash;
@@ -28,6 +29,8 @@ use super::{FileError, beside, inside, platform, read_file};
 /// A file whose content is younger than this may be written once more without its times showing it, on any file system.
 const YOUNG: Duration = Duration::from_secs(2);
 const PART: &str = "almaplan-hashes-2";
+/// With so many parts the record is written anew.
+const PARTS: usize = 32;
 /// An entry with a short name, in bytes.
 const SHORT: usize = 100;
 
@@ -83,25 +86,32 @@ impl Hashes {
         known
     }
 
-    /// Writes the record anew, where it says something else already. Not durable by itself.
+    /// Lets the record say what is known now. Not durable by itself.
     pub fn save(&self, known: [&Known<'_>; 2]) {
-        let whole = self.parts.last().is_some_and(|(_, entries)| entries.end == self.bytes.len());
-        if whole && known.iter().all(|known| known.is_as_before()) {
+        let is_whole = self.parts.last().is_some_and(|(_, entries)| entries.end == self.bytes.len());
+        let (said, new) = known.iter().fold((0, 0), |(said, new), known| (said + known.before.len(), new + known.differences()));
+        // Who cannot keep hashes reads files again.
+        if is_whole && self.parts.len() < PARTS && 4 * new <= said {
+            known.iter().for_each(|known| append(&self.file, known));
             return;
         }
         let unfinished = beside(&self.file, ".new");
-        // Who cannot keep hashes reads files again.
-        if std::fs::write(&unfinished, known.map(Known::part).concat()).and_then(|()| platform::rename(&unfinished, &self.file)).is_err() {
+        let whole = known.map(|known| known.part(true)).concat();
+        if std::fs::write(&unfinished, whole).and_then(|()| platform::rename(&unfinished, &self.file)).is_err() {
             let _ = std::fs::remove_file(&unfinished);
         }
     }
 
     /// Adds what was put in place in `to`, to what a stage left there.
     pub fn append(to: &Path, known: &Known<'_>) {
-        if !known.is_as_before() {
-            let opened = OpenOptions::new().append(true).open(beside(to, ".almaplan-hashes"));
-            let _ = opened.and_then(|mut file| file.write_all(&known.part()));
-        }
+        append(&beside(to, ".almaplan-hashes"), known);
+    }
+}
+
+fn append(record: &Path, known: &Known<'_>) {
+    if !known.learned().is_empty() {
+        let opened = OpenOptions::new().append(true).open(record);
+        let _ = opened.and_then(|mut file| file.write_all(&known.part(false)));
     }
 }
 
@@ -133,8 +143,7 @@ impl<'a> Known<'a> {
     /// The file `name` that looked like `meta` before and after it was read has this hash.
     pub fn learn(&self, name: &str, meta: &Meta, hash: Hash) {
         if self.began.duration_since(meta.modified).is_ok_and(|age| age > YOUNG) {
-            let mut learned = self.learned.lock().expect("no code panics while it holds this lock");
-            learned.insert(name.to_owned(), (self.fingerprint(name, meta), hash));
+            self.learned().insert(name.to_owned(), (self.fingerprint(name, meta), hash));
         }
     }
 
@@ -158,13 +167,17 @@ impl<'a> Known<'a> {
         self.read.load(Ordering::Relaxed)
     }
 
-    fn is_as_before(&self) -> bool {
-        let learned = self.learned.lock().expect("no code panics while it holds this lock");
-        learned.is_empty() && self.before.values().all(|before| before.holds.load(Ordering::Relaxed))
+    /// How much the record does not say, or says although it does not hold.
+    fn differences(&self) -> usize {
+        self.learned().len() + self.before.values().filter(|before| !before.holds.load(Ordering::Relaxed)).count()
     }
 
-    /// All that is known now, as a part of the record.
-    fn part(&self) -> Vec<u8> {
+    fn learned(&self) -> MutexGuard<'_, BTreeMap<String, (Fingerprint, Hash)>> {
+        self.learned.lock().expect("no code panics while it holds this lock")
+    }
+
+    /// A part of the record: all that is known now, or what the record does not say.
+    fn part(&self, all: bool) -> Vec<u8> {
         let mut body = serde_json::to_vec(self.root).unwrap_or_default();
         body.push(b'\n');
         let mut add = |hash: &[u8], looks: &[u8], name: &str| {
@@ -172,10 +185,10 @@ impl<'a> Known<'a> {
                 body.extend_from_slice(part);
             }
         };
-        for (name, before) in self.before.iter().filter(|(_, before)| before.holds.load(Ordering::Relaxed)) {
+        for (name, before) in self.before.iter().filter(|(_, before)| all && before.holds.load(Ordering::Relaxed)) {
             add(before.hash, before.looks, name);
         }
-        for (name, (at, hash)) in &*self.learned.lock().expect("no code panics while it holds this lock") {
+        for (name, (at, hash)) in &*self.learned() {
             add(hash.as_bytes(), &looks(name, at), name);
         }
         [format!("{PART} {} {}\n", blake3::hash(&body).to_hex(), body.len()).as_bytes(), &body].concat()

@@ -41,7 +41,7 @@ pub use self::atomic::write_atomically;
 pub use self::swap::{SwapError, fit_for_swap, writable};
 pub use self::walk::tree_size;
 
-pub(crate) use self::atomic::sync_folder;
+pub(crate) use self::atomic::{link_atomically, sync_folder};
 pub(crate) use self::carry::{Carry, Keep, Listing};
 pub(crate) use self::choice::Choice;
 pub(crate) use self::copy::{copy_file, copy_files, copy_link, copy_tree, dress_folder, hash_file, make_link, size, sync_tree};

@@ -15,8 +15,8 @@ use super::stage::{is_same, staged_at};
 use super::walk::Fingerprint;
 use super::{
     FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, NEXT, Patterns, Root, StagedNote, copy_file, copy_link,
-    dress_folder, each, inside, io_error, is_real_folder, look, map_each, platform, present, remove_file, remove_tree, root, sync_folder,
-    walk,
+    dress_folder, each, inside, io_error, is_real_folder, link_atomically, look, map_each, platform, present, remove_file, remove_tree,
+    root, sync_folder, walk,
 };
 
 /// A release and where it goes.
@@ -27,6 +27,8 @@ pub(crate) struct Placement<'a> {
     pub to: &'a Path,
     /// The release.
     pub release: &'a Manifest,
+    /// Whether the manifest in `staged` says just that, and is another file than the one in `to`.
+    pub as_staged: bool,
     /// What was known when it was staged.
     pub note: Option<&'a StagedNote>,
     /// What is neither replaced nor deleted.
@@ -103,7 +105,7 @@ pub(crate) fn place(job: &Job, placement: &Placement<'_>, changes: &Changes) -> 
     let to = placement.to;
     job.touch();
     std::fs::create_dir_all(to).map_err(io_error("create", to))?;
-    placement.release.save(to, NEXT)?;
+    placement.begin()?;
     let mut touched = BTreeSet::from([to.to_owned()]);
     let total = changes.deletes.len() + changes.moves.len();
     for (number, name) in changes.deletes.iter().enumerate() {
@@ -146,6 +148,12 @@ pub(crate) fn place(job: &Job, placement: &Placement<'_>, changes: &Changes) -> 
 }
 
 impl Placement<'_> {
+    /// Says durably which release is begun.
+    fn begin(&self) -> Result<(), FileError> {
+        let linked = self.as_staged && link_atomically(&self.staged.join(MANIFEST), &self.to.join(NEXT)).is_ok();
+        if linked { Ok(()) } else { self.release.save(self.to, NEXT) }
+    }
+
     fn moves(&self, job: &Job, to: Option<&Root>, links: &Links<'_>) -> Result<Vec<String>, FileError> {
         let noted = self.note.filter(|note| note.target == self.to).map_or(&[][..], |note| &note.deployed);
         let files: Vec<_> = self.release.files.iter().zip(noted.iter().copied().chain(std::iter::repeat(None))).collect();

@@ -80,11 +80,11 @@ impl StagedNote {
         write(&at, &bytes).map_err(io_error("write", &at))
     }
 
-    /// Takes out of a release what is covered by `exclude`, and out of this what it says of that.
-    pub fn leave_out(note: Option<&mut Self>, release: &mut Arc<Manifest>, exclude: &Patterns) {
+    /// Takes out of a release what is covered by `exclude`, and out of this what it says of that. Whether there was anything.
+    pub fn leave_out(note: Option<&mut Self>, release: &mut Arc<Manifest>, exclude: &Patterns) -> bool {
         let stays: Vec<bool> = release.files.keys().map(|name| !exclude.covers(name, false)).collect();
         if stays.iter().all(|stays| *stays) && !release.folders.iter().any(|name| exclude.covers(name, true)) {
-            return;
+            return false;
         }
         let stays = || {
             let mut stays = stays.iter();
@@ -97,6 +97,7 @@ impl StagedNote {
         let (release, mut stays) = (Arc::make_mut(release), stays());
         release.files.retain(|_, _| stays());
         release.folders.retain(|name| !exclude.covers(name, true));
+        true
     }
 }
 

@@ -82,6 +82,25 @@ async fn what_did_not_change_is_read_once_only() {
     assert_eq!(names, [".almaplan-manifest.json", "0", "1", "2"], "the record is beside the target");
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_only_grows_by_what_is_new_and_not_for_ever() {
+    let world = deployed().await;
+    stage(&world, "r2", false).await;
+    let len = || std::fs::metadata(record(&world)).unwrap().len();
+    let (whole, mut last, mut longest, mut written_anew) = (len(), len(), 0, 0);
+    for number in 0..40 {
+        set_time(world.write("dev/1/1.py", "x".repeat(20 + number)), an_hour_ago());
+        assert_eq!(stage(&world, &format!("a{number}"), false).await.read, 1, "the rest is known");
+        assert_eq!(sync(&world, &format!("a{number}")).await, 1);
+        written_anew += u64::from(len() < last);
+        (last, longest) = (len(), longest.max(len()));
+    }
+    assert!((1..=4).contains(&written_anew) && longest < 5 * whole, "{written_anew} times, at most {longest} bytes instead of {whole}");
+    assert_eq!(stage(&world, "r3", false).await.read, 0);
+    check(&world);
+}
+
 // Git's race: a file that is written twice within one tick of the clock has the same times after the first and after the second.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_was_just_written_is_read_again() {
