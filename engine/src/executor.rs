@@ -293,8 +293,11 @@ impl<J: Journal> Executor<J> {
         if let Some(meter) = meter {
             meter.abort();
         }
-        if let Ending::Settled(_) = ending {
-            self.journal_error = self.journal.finish().err();
+        if let Ending::Settled(_) = ending
+            && let Err(error) = self.journal.finish()
+        {
+            tracing::error!(%error, "the journal cannot be written");
+            self.journal_error = Some(error);
         }
         let seconds = self.began.elapsed().as_secs_f64();
         self.show(Update::Ended { ending, seconds });

@@ -11,7 +11,14 @@ use crate::world::{Reference, World, status_is_true};
 fn harmless(call: &Call, trace: &Trace, said: &Said) -> Option<&'static str> {
     let file = call.path.strip_prefix(".almaplan/").unwrap_or(&call.path);
     let told = trace.calls.iter().rposition(|call| call.path == "out").is_some_and(|last| trace.hit.unwrap() > last);
-    let synced_again = || trace.after().iter().any(|later| later.name == "fsync" && later.path == call.path);
+    // That it is over is noted before it is told, and it is told where that failed.
+    let told = told || said.stderr.contains("could not append");
+    let is_sync = |other: &Call| other.name == "fsync" && other.path == call.path;
+    let synced_again = || trace.after().iter().any(is_sync);
+    let synced_before = || {
+        let before = &trace.calls[..trace.hit.unwrap()];
+        before.iter().rposition(is_sync) > before.iter().rposition(|other| other.path == ".almaplan/state.db-shm")
+    };
     match file {
         "out" | "err" => Some("whoever reads may go away at any time"),
         "runs/RUN/mark.log" => Some("what a step prints is shown too, and that it is not kept is said"),
@@ -22,7 +29,9 @@ fn harmless(call: &Call, trace: &Trace, said: &Said) -> Option<&'static str> {
             Some("a checkpoint, as above: what it syncs is synced already")
         }
         "state.db-journal" => Some("the new state keeps the other kind of journal until the next writer, and syncs as much"),
-        ".almaplan" if synced_again() => Some("SQLite's own sync, of which it takes no notice: ours comes after it"),
+        ".almaplan" if synced_again() || synced_before() => {
+            Some("SQLite's own sync, of which it takes no notice: ours comes after it, or came before it when the WAL was there already")
+        }
         _ if file.starts_with("app.almaplan-hashes") => Some("who knows no hashes of an earlier run reads files again"),
         "app/modelos" if call.name.starts_with("rename") => Some("a new folder that cannot be moved whole is moved file by file"),
         _ if file.starts_with("backups/") && file.contains(".zip.snapshots/") => {

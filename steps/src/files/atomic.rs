@@ -21,18 +21,22 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// Lets `path` be a name of the file `from` too, instead of what it was a name of, which is another file. Durable when it returns.
+/// Lets `path` be a name of the file `from` too, instead of what it was a name of. Durable when it returns; `false` where a file cannot
+/// have both names.
 ///
 /// # Errors
-/// They are on different volumes, or the file system has no such names; what was there is untouched.
-pub(crate) fn link_atomically(from: &Path, path: &Path) -> io::Result<()> {
+/// The folder cannot be written; what was there is untouched.
+pub(crate) fn link_atomically(from: &Path, path: &Path) -> io::Result<bool> {
     let unfinished = unfinished(path)?;
     let _ = std::fs::remove_file(&unfinished);
-    let linked = std::fs::hard_link(from, &unfinished).and_then(|()| replace(&unfinished, path));
+    if std::fs::hard_link(from, &unfinished).is_err() {
+        return Ok(false);
+    }
+    let replaced = replace(&unfinished, path);
     // There still, too, where `path` was a name of the same file already.
     let _ = std::fs::remove_file(&unfinished);
-    linked?;
-    sync_folder(path.parent().unwrap_or(Path::new(".")))
+    replaced?;
+    sync_folder(path.parent().unwrap_or(Path::new("."))).map(|()| true)
 }
 
 /// Renames, a few seconds long where others (a virus scanner, say) have what is there open, on systems where that is in the way.
@@ -84,13 +88,13 @@ mod tests {
         for before in ["old", "new"] {
             std::fs::write(&to, before).unwrap();
             for _again in 0..2 {
-                link_atomically(&from, &to).unwrap();
+                assert!(link_atomically(&from, &to).unwrap());
                 assert_eq!(std::fs::read_to_string(&to).unwrap(), "new");
                 assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "something was left beside it");
             }
             std::fs::remove_file(&to).unwrap();
         }
-        assert!(link_atomically(&folder.path().join("gone"), &to).is_err() && !to.exists());
+        assert!(!link_atomically(&folder.path().join("gone"), &to).unwrap() && !to.exists());
     }
 
     #[test]

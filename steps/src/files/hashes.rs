@@ -143,7 +143,13 @@ impl<'a> Known<'a> {
     /// The file `name` that looked like `meta` before and after it was read has this hash.
     pub fn learn(&self, name: &str, meta: &Meta, hash: Hash) {
         if self.began.duration_since(meta.modified).is_ok_and(|age| age > YOUNG) {
-            self.learned().insert(name.to_owned(), (self.fingerprint(name, meta), hash));
+            let at = self.fingerprint(name, meta);
+            let before = self.before.get(name).filter(|before| (before.hash, before.looks) == (hash.as_bytes(), &looks(name, &at)));
+            if let Some(before) = before {
+                before.holds.store(true, Ordering::Relaxed);
+            } else {
+                self.learned().insert(name.to_owned(), (at, hash));
+            }
         }
     }
 

@@ -150,8 +150,13 @@ pub(crate) fn place(job: &Job, placement: &Placement<'_>, changes: &Changes) -> 
 impl Placement<'_> {
     /// Says durably which release is begun.
     fn begin(&self) -> Result<(), FileError> {
-        let linked = self.as_staged && link_atomically(&self.staged.join(MANIFEST), &self.to.join(NEXT)).is_ok();
-        if linked { Ok(()) } else { self.release.save(self.to, NEXT) }
+        let next = self.to.join(NEXT);
+        // One that was compared with another target may be that one's.
+        let may_link = self.as_staged && self.note.is_some_and(|note| note.target == self.to);
+        if may_link && link_atomically(&self.staged.join(MANIFEST), &next).map_err(io_error("write", &next))? {
+            return Ok(());
+        }
+        self.release.save(self.to, NEXT)
     }
 
     fn moves(&self, job: &Job, to: Option<&Root>, links: &Links<'_>) -> Result<Vec<String>, FileError> {

@@ -1,6 +1,7 @@
 //! Building a release in a folder, and knowing how it differs from what is deployed.
 //!
 //! Unchanged files are copied too, not linked: a link would be the live file itself, and whoever writes into the one writes into the other.
+//! Only the manifest is linked, which nobody writes into: a new one takes its place.
 
 use std::collections::HashSet;
 use std::io;
@@ -86,16 +87,12 @@ impl StagedNote {
         if stays.iter().all(|stays| *stays) && !release.folders.iter().any(|name| exclude.covers(name, true)) {
             return false;
         }
-        let stays = || {
-            let mut stays = stays.iter();
-            move || stays.next() == Some(&true)
-        };
         for files in note.into_iter().flat_map(|note| [&mut note.deployed, &mut note.staged_files]) {
-            let mut stays = stays();
-            files.retain(|_| stays());
+            let mut stays = stays.iter();
+            files.retain(|_| stays.next() == Some(&true));
         }
-        let (release, mut stays) = (Arc::make_mut(release), stays());
-        release.files.retain(|_, _| stays());
+        let (release, mut stays) = (Arc::make_mut(release), stays.iter());
+        release.files.retain(|_, _| stays.next() == Some(&true));
         release.folders.retain(|name| !exclude.covers(name, true));
         true
     }
@@ -173,17 +170,15 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
     })
 }
 
-/// Puts the manifest into the staged folder. Whether it is the one of what is deployed: then it is the same file.
+/// Puts the manifest into the staged folder. Whether it is the one of what is deployed: then it is the same file, where that can be.
 fn save_manifest(staging: &Staging<'_>, manifest: &Manifest) -> Result<bool, FileError> {
     let (deployed, at) = (staging.to.join(MANIFEST), staging.dir.join(MANIFEST));
     let bytes = manifest.json();
-    if std::fs::hard_link(deployed, &at).is_ok() {
-        if read_file(&at).is_ok_and(|deployed| deployed == bytes) {
-            return Ok(true);
-        }
-        std::fs::remove_file(&at).map_err(io_error("remove", &at))?;
+    let is_deployed = read_file(&deployed).is_ok_and(|deployed| deployed == bytes);
+    if !is_deployed || std::fs::hard_link(deployed, &at).is_err() {
+        std::fs::write(&at, bytes).map_err(io_error("write", &at))?;
     }
-    std::fs::write(&at, bytes).map_err(io_error("write", &at)).map(|()| false)
+    Ok(is_deployed)
 }
 
 /// How many files of what is deployed are not in this release.

@@ -101,6 +101,20 @@ async fn the_record_only_grows_by_what_is_new_and_not_for_ever() {
     check(&world);
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stages_all_of_what_did_not_change_leaves_the_record_alone() {
+    use std::os::unix::fs::MetadataExt;
+    let world = deployed().await;
+    let looks = || std::fs::metadata(record(&world)).map(|meta| (meta.ino(), meta.len(), meta.ctime(), meta.ctime_nsec())).unwrap();
+    let before = looks();
+    for run in ["r2", "r3"] {
+        assert_eq!(world.run::<Stage>(run, "stage", json!({ "from": "dev", "to": "app" })).await.unwrap().changed, 0);
+        assert_eq!(sync(&world, run).await, 0);
+        assert_eq!(looks(), before);
+    }
+}
+
 // Git's race: a file that is written twice within one tick of the clock has the same times after the first and after the second.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_was_just_written_is_read_again() {

@@ -45,6 +45,8 @@ struct Control {
     failed: bool,
     appended_after_failure: bool,
     demands: VecDeque<Demand>,
+    cannot_finish: bool,
+    finished: bool,
 }
 
 impl Tape {
@@ -54,6 +56,15 @@ impl Tape {
 
     pub(super) fn fail_at(&self, append: u64, loss: Loss) {
         self.control.lock().unwrap().fails_at = Some((append, loss));
+    }
+
+    pub(super) fn cannot_finish(&self) {
+        self.control.lock().unwrap().cannot_finish = true;
+    }
+
+    /// Whether it says that the run is over.
+    pub(super) fn finished(&self) -> bool {
+        self.control.lock().unwrap().finished
     }
 
     /// How often it was asked to append something.
@@ -84,6 +95,12 @@ impl Journal for Tape {
 
     fn demands(&mut self) -> Result<Vec<Demand>, JournalError> {
         Ok(self.control.lock().unwrap().demands.drain(..).collect())
+    }
+
+    fn finish(&mut self) -> Result<(), JournalError> {
+        let mut control = self.control.lock().unwrap();
+        control.finished = !control.cannot_finish;
+        if control.finished { Ok(()) } else { Err(JournalError::Poisoned) }
     }
 }
 

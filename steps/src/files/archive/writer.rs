@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::thread::{self, Scope};
 
+use almaplan_engine::step::local_zone;
 use jiff::tz::TimeZone;
 
 use super::DIRECTORY_SUM;
@@ -49,7 +50,7 @@ struct Record {
 impl Writer {
     /// Writes to the start of an empty file.
     pub fn new(file: File) -> Self {
-        Self { out: BufWriter::with_capacity(1 << 20, file), at: 0, zone: TimeZone::system(), records: Vec::new() }
+        Self { out: BufWriter::with_capacity(1 << 20, file), at: 0, zone: local_zone(), records: Vec::new() }
     }
 
     /// Adds an entry whose content is known.
