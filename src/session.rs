@@ -243,21 +243,25 @@ impl Session {
         });
         // Work that would not stop is left to the end of the process.
         runtime.shutdown_background();
-        let finished = finished.map_err(|error| internal(globals, &error))?;
+        let mut finished = finished.map_err(|error| internal(globals, &error))?;
         let next = next_commands(&holder.run, finished.ending, &finished.saga);
         if let Some(error) = &finished.journal_error {
             globals.warn(&machine::journal_refused(globals, store.dir(), error));
         }
-        let noted = match finished.ending {
-            // Over, but nothing says so yet: with its record it is found, and looked at again.
-            Ending::Settled(_) if finished.journal_error.is_some() => Ok(()),
-            Ending::Settled(outcome) if outcome != Outcome::Stuck => held.clear(),
-            _ => {
-                holder.next = next.first().cloned().unwrap_or_default();
-                held.record(&holder)
-            }
+        let over = match finished.ending {
+            Ending::Settled(_) => finished.journal.finish().map_err(|error| machine::journal_refused(globals, store.dir(), &error)),
+            Ending::Paused | Ending::Interrupted => Ok(()),
         };
-        let noted = noted.map_err(|error| machine::lock_refused(globals, &error));
+        let noted = over.and_then(|()| {
+            let kept = match finished.ending {
+                Ending::Settled(outcome) if outcome != Outcome::Stuck => held.clear(),
+                _ => {
+                    holder.next = next.first().cloned().unwrap_or_default();
+                    held.record(&holder)
+                }
+            };
+            kept.map_err(|error| machine::lock_refused(globals, &error))
+        });
         if let Err(refusal) = noted {
             // The run itself is as it is; only the note about it is out of date, and `resume` brings it up to date.
             globals.warn(&refusal);
@@ -370,7 +374,7 @@ pub fn owed(saga: &Saga) -> Vec<StepId> {
     if saga.unwinding() { saga.owed().map(|i| saga.shape().steps[i].id.clone()).collect() } else { Vec::new() }
 }
 
-fn recap(holder: &Holder, finished: &Finished, next: Vec<String>) -> Recap {
+fn recap(holder: &Holder, finished: &Finished<RunJournal>, next: Vec<String>) -> Recap {
     let saga = &finished.saga;
     let id = |i: usize| saga.shape().steps[i].id.clone();
     let steps = (0..saga.shape().steps.len()).map(|i| {

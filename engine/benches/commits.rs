@@ -91,10 +91,6 @@ impl<J: Journal> Journal for Counted<J> {
     fn demands(&mut self) -> Result<Vec<Demand>, JournalError> {
         self.journal.demands()
     }
-
-    fn finish(&mut self) -> Result<(), JournalError> {
-        self.journal.finish()
-    }
 }
 
 /// How long as many commits of so many rows each take, as durable as the journal's.

@@ -80,13 +80,15 @@ pub enum Order {
 
 /// What became of the run while this process had it.
 #[derive(Debug)]
-pub struct Finished {
+pub struct Finished<J> {
     /// How this process left it.
     pub ending: Ending,
     /// The state it was left in.
     pub saga: Saga,
-    /// What the journal failed with: then the run had to be left, or it is settled and nothing notes that it is over.
+    /// Why it had to be left, where the journal failed.
     pub journal_error: Option<JournalError>,
+    /// The journal, for what is to be said of a run that is over.
+    pub journal: J,
     /// Seconds since this process had it.
     pub seconds: f64,
 }
@@ -252,7 +254,7 @@ impl<J: Journal> Executor<J> {
     }
 
     /// Goes on until the run is settled, or rests, or must be left.
-    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Finished {
+    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Finished<J> {
         self.began = Instant::now();
         self.show(Update::Run {
             run: self.job.info.id.clone(),
@@ -293,15 +295,9 @@ impl<J: Journal> Executor<J> {
         if let Some(meter) = meter {
             meter.abort();
         }
-        if let Ending::Settled(_) = ending
-            && let Err(error) = self.journal.finish()
-        {
-            tracing::error!(%error, "the journal cannot be written");
-            self.journal_error = Some(error);
-        }
         let seconds = self.began.elapsed().as_secs_f64();
         self.show(Update::Ended { ending, seconds });
-        Finished { ending, saga: self.saga, journal_error: self.journal_error, seconds }
+        Finished { ending, saga: self.saga, journal_error: self.journal_error, journal: self.journal, seconds }
     }
 
     /// Ends what earlier processes of this run left running and no kind adopts: also that of a step which is neither run again nor

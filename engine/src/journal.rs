@@ -37,14 +37,6 @@ pub trait Journal: Send {
     fn demands(&mut self) -> Result<Vec<Demand>, JournalError> {
         Ok(Vec::new())
     }
-
-    /// Notes durably that the run is over: it is settled and its `finally` steps ended. The next append takes that back.
-    ///
-    /// # Errors
-    /// The run is not settled, or the journal cannot be written.
-    fn finish(&mut self) -> Result<(), JournalError> {
-        Ok(())
-    }
 }
 
 /// What another process asks of a run.
@@ -72,10 +64,6 @@ impl<J: Journal + ?Sized> Journal for Box<J> {
 
     fn demands(&mut self) -> Result<Vec<Demand>, JournalError> {
         (**self).demands()
-    }
-
-    fn finish(&mut self) -> Result<(), JournalError> {
-        (**self).finish()
     }
 }
 

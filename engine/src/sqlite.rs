@@ -56,7 +56,7 @@ pub struct RunRow {
     pub outcome: Option<Outcome>,
     /// How many events it has.
     pub events: u64,
-    /// It is settled and its `finally` steps ended ([`Journal::finish`](crate::journal::Journal::finish)).
+    /// It is settled and its `finally` steps ended ([`RunJournal::finish`]).
     pub finished: bool,
 }
 
@@ -177,7 +177,7 @@ impl Store {
         Ok(connection.last_insert_rowid().cast_unsigned())
     }
 
-    /// Does for `run` what [`Journal::finish`](crate::journal::Journal::finish) does, where its process died before that.
+    /// Does for `run` what [`RunJournal::finish`] does, where its process died before that.
     ///
     /// # Errors
     /// There is no such run, it does not verify, it is not settled, or the journal cannot be written.

@@ -139,7 +139,7 @@ pub fn runtime() -> Runtime {
 }
 
 /// Runs `plan` to its end. `journal` holds its first event.
-pub fn run(runtime: &Runtime, plan: &Arc<Plan>, journal: impl Journal + 'static) -> Finished {
+pub fn run<J: Journal + 'static>(runtime: &Runtime, plan: &Arc<Plan>, journal: J) -> Finished<J> {
     let job = Job {
         graph: Graph::of(plan),
         plan: Arc::clone(plan),

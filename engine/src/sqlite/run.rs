@@ -71,6 +71,21 @@ impl RunJournal {
         &self.row.run
     }
 
+    /// Marks the run as finished: it is settled and its `finally` steps ended. The next append unmarks it.
+    ///
+    /// # Errors
+    /// It is not settled, another process went on with it, or the journal cannot be written.
+    pub fn finish(&mut self) -> Result<(), JournalError> {
+        if self.row.outcome.is_none() {
+            return Err(JournalError::NotSettled(self.row.run.clone()));
+        }
+        let before = self.row.clone();
+        self.commit(|transaction| {
+            still_ours(&before, transaction)?;
+            Row { finished: true, ..before }.update(transaction).map_err(failed("finish the run"))
+        })
+    }
+
     /// Aborts this process right after its `n`-th successful append to this run, [`super::Store::begin`] counted. For tests of crashes.
     #[cfg(debug_assertions)]
     pub fn crash_after(&mut self, n: u64) {
@@ -178,17 +193,6 @@ impl Journal for RunJournal {
         self.seen = ids.last().copied().unwrap_or(self.seen);
         self.handed_out = ids;
         Ok(demands)
-    }
-
-    fn finish(&mut self) -> Result<(), JournalError> {
-        let before = self.row.clone();
-        if before.outcome.is_none() {
-            return Err(JournalError::NotSettled(before.run));
-        }
-        self.commit(|transaction| {
-            still_ours(&before, transaction)?;
-            Row { finished: true, ..before.clone() }.update(transaction).map_err(failed("finish the run"))
-        })
     }
 }
 

@@ -286,7 +286,7 @@ impl Run<'_> {
     }
 
     /// What a process that ended by itself says of the run must be so.
-    fn is_left_rightly(&self, finished: &Finished) -> Checked {
+    fn is_left_rightly(&self, finished: &Finished<Tape>) -> Checked {
         if finished.journal_error.is_none() && finished.saga != self.case.replayed()? {
             return Err("the saga of the process is not what the journal tells".to_owned());
         }

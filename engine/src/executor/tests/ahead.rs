@@ -40,19 +40,6 @@ async fn what_cannot_be_appended_does_not_begin_and_live_work_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_is_settled_is_over_and_a_journal_that_cannot_say_so_is_told() {
-    let run = async |prepare: fn(&Stage)| {
-        let mut stage = Stage::new("[steps]\na = { uses = \"fake\" }");
-        prepare(&stage);
-        let finished = stage.apply().await;
-        (finished.ending, finished.journal_error.is_some(), stage.tape.finished())
-    };
-    assert_eq!(run(|_| {}).await, (Ending::Settled(Outcome::Succeeded), false, true));
-    assert_eq!(run(|stage| stage.tape.cannot_finish()).await, (Ending::Settled(Outcome::Succeeded), true, false));
-    assert_eq!(run(|stage| stage.tape.fail_at(2, Loss::Lost)).await, (Ending::Interrupted, true, false));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_record_that_cannot_be_appended_stops_the_kind_before_its_effect() {
     let mut stage = Stage::new("[steps]\na = { uses = \"fake\", with = { acts = [\"record before 1; out 2\"] } }");
     stage.tape.fail_at(2, Loss::Lost);

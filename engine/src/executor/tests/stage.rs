@@ -45,8 +45,6 @@ struct Control {
     failed: bool,
     appended_after_failure: bool,
     demands: VecDeque<Demand>,
-    cannot_finish: bool,
-    finished: bool,
 }
 
 impl Tape {
@@ -56,15 +54,6 @@ impl Tape {
 
     pub(super) fn fail_at(&self, append: u64, loss: Loss) {
         self.control.lock().unwrap().fails_at = Some((append, loss));
-    }
-
-    pub(super) fn cannot_finish(&self) {
-        self.control.lock().unwrap().cannot_finish = true;
-    }
-
-    /// Whether it says that the run is over.
-    pub(super) fn finished(&self) -> bool {
-        self.control.lock().unwrap().finished
     }
 
     /// How often it was asked to append something.
@@ -95,12 +84,6 @@ impl Journal for Tape {
 
     fn demands(&mut self) -> Result<Vec<Demand>, JournalError> {
         Ok(self.control.lock().unwrap().demands.drain(..).collect())
-    }
-
-    fn finish(&mut self) -> Result<(), JournalError> {
-        let mut control = self.control.lock().unwrap();
-        control.finished = !control.cannot_finish;
-        if control.finished { Ok(()) } else { Err(JournalError::Poisoned) }
     }
 }
 
@@ -139,7 +122,7 @@ impl Stage {
     }
 
     /// Runs it in its first process.
-    pub(super) async fn apply(&mut self) -> Finished {
+    pub(super) async fn apply(&mut self) -> Finished<Tape> {
         self.apply_while(|_, _, _| async {}).await
     }
 
@@ -147,20 +130,20 @@ impl Stage {
     pub(super) async fn apply_while<F: Future<Output = ()>>(
         &mut self,
         other: impl FnOnce(mpsc::Sender<Order>, Tape, Arc<World>) -> F,
-    ) -> Finished {
+    ) -> Finished<Tape> {
         let executor = self.executor();
         self.execute(executor, other).await
     }
 
     /// Another process goes on with what the journal holds.
-    pub(super) async fn resume(&mut self) -> Finished {
+    pub(super) async fn resume(&mut self) -> Finished<Tape> {
         self.resume_while(|_, _, _| async {}).await
     }
 
     pub(super) async fn resume_while<F: Future<Output = ()>>(
         &mut self,
         other: impl FnOnce(mpsc::Sender<Order>, Tape, Arc<World>) -> F,
-    ) -> Finished {
+    ) -> Finished<Tape> {
         let executor = self.taken_over();
         self.execute(executor, other).await
     }
@@ -193,7 +176,7 @@ impl Stage {
         &mut self,
         executor: Executor<Tape>,
         other: impl FnOnce(mpsc::Sender<Order>, Tape, Arc<World>) -> F,
-    ) -> Finished {
+    ) -> Finished<Tape> {
         let (orders, inbox) = mpsc::channel(8);
         let other = other(orders, self.tape.clone(), Arc::clone(&self.world));
         let both = async { tokio::join!(executor.run(inbox), other).0 };
