@@ -27,24 +27,36 @@ pub fn orders() -> std::io::Result<mpsc::Receiver<Order>> {
 
 #[cfg(unix)]
 struct Signals {
-    each: [tokio::signal::unix::Signal; 3],
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    /// Not heard under `nohup`: a closed terminal is not to stop what was begun so.
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { each: [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?] })
+        let hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
     }
 
     async fn next(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.each;
+        let Self { interrupt, terminate, hangup } = self;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+            Some(_) = async { hangup.as_mut()?.recv().await } => {}
         }
     }
+}
+
+/// Whether whoever started us wants SIGHUP to be nothing, as far as the system tells (`proc_pid_status(5)`: `SigIgn`, signal 1 is bit 0).
+#[cfg(unix)]
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    ignored.is_some_and(|signals| signals & 1 != 0)
 }
 
 #[cfg(windows)]

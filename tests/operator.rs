@@ -5,7 +5,7 @@
 mod support;
 
 use std::fs;
-use std::process::Child;
+use std::process::{Child, Command};
 
 use almaplan_steps::process;
 use serde_json::Value;
@@ -56,6 +56,23 @@ fn termination_and_hangup_count_as_ctrl_c() {
         said(child.wait_with_output().unwrap()).expect(5);
         assert_eq!(process::users_of(&place.path("")), Vec::<u32>::new(), "a child is left after {name}");
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")] // elsewhere nobody tells what is ignored
+fn under_nohup_a_closed_terminal_stops_nothing() {
+    let place = Place::new();
+    place.waiting("plan", true);
+    let almaplan = place.almaplan(&["apply", "plan.toml", "--progress", "json"]);
+    let mut nohup = Command::new("nohup");
+    nohup.arg(almaplan.get_program()).args(almaplan.get_args()).current_dir(place.path(""));
+    nohup.envs(almaplan.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let child = start(&mut nohup);
+    wait_until("the step runs", 20, || place.lines("begun") == 1);
+    signal(child.id(), "-HUP");
+    place.write("go", "");
+    let done = said(child.wait_with_output().unwrap()).expect(0);
+    assert_eq!(done.states("after"), ["started", "succeeded"]);
 }
 
 #[test]
