@@ -205,6 +205,9 @@ fn a_faulty_version_is_rolled_back_although_the_old_one_does_not_obey() {
 /// services are killed there once their grace is over.
 #[tokio::test]
 async fn a_service_ends_in_order_when_asked_and_by_force_when_it_does_not_obey() {
+    // As almaplan does: what a test that was begun in the background ignores, its services would, too.
+    #[cfg(unix)]
+    let _heard = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap();
     process::send_errands_to(env!("CARGO_BIN_EXE_almaplan").into());
     for (faults, forced) in [("", false), ("slow-stop child", false), ("ignore-stop child", true)] {
         let server = Server::new(free_port());
