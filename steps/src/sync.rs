@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::{
     Deployed, FileError, Job, Kept, MANIFEST, Manifest, NEXT, Patterns, Placement, StagedNote, Staging, beside, blocking, copy_tree,
-    discard, io_error, is_own, is_same_file, may_stage, overlap, place, plan, present, real_target, stage, sync_folder, sync_tree, walk,
-    write_atomically,
+    discard, io_error, is_own, is_same_file, may_stage, overlap, place, plan, present, real_target, stage, staged_release, sync_folder,
+    sync_tree, walk, write_atomically,
 };
 use crate::stage::check_source;
 
@@ -122,20 +122,16 @@ impl Work {
 
     fn place(&self, job: &Job, staged: &Path) -> Result<SyncOutput, FileError> {
         let missing = || FileError::Refused(format!("{} holds no staged release; run `stage` again", staged.display()));
-        let ours = Manifest::read(staged, MANIFEST)?.ok_or_else(missing)?;
         // `stage` puts the deployed one there where it is the same.
         let is_linked = is_same_file(&staged.join(MANIFEST), &self.to.join(MANIFEST));
-        let theirs = if is_linked { None } else { Manifest::read(&self.to, MANIFEST)? };
-        let is_same = is_linked || theirs.as_ref() == Some(&ours);
-        let (release, old, mut note) = thread::scope(|scope| {
-            let note = scope.spawn(|| StagedNote::load(staged));
-            let differs = theirs.filter(|_| !is_same);
-            let old = scope.spawn(|| differs.map(|bytes| Manifest::parse(&bytes, &self.to.join(MANIFEST))).transpose());
-            let joined = "reading a file does not panic";
-            (Manifest::parse(&ours, &staged.join(MANIFEST)), old.join().expect(joined), note.join().expect(joined))
+        let (release, old) = thread::scope(|scope| {
+            let old = scope.spawn(|| if is_linked { Ok(None) } else { Manifest::load(&self.to, MANIFEST) });
+            (staged_release(staged), old.join().expect("reading a file does not panic"))
         });
-        let mut release = Arc::new(release?);
-        let old = if is_same { Some(Arc::clone(&release)) } else { old?.map(Arc::new) };
+        let (release, mut note) = release?.ok_or_else(missing)?;
+        let (mut release, old) = (Arc::new(release), old?.map(Arc::new));
+        let is_same = is_linked || old.as_ref() == Some(&release);
+        let old = if is_same { Some(Arc::clone(&release)) } else { old };
         let deployed = Deployed { old, begun: Manifest::load(&self.to, NEXT)? };
         if let (Some(note), true, Origin::Staged(_)) = (&mut note, self.checksum, &self.origin) {
             note.deployed.clear();

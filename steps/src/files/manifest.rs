@@ -76,18 +76,10 @@ impl Manifest {
     /// # Errors
     /// It cannot be read or understood.
     pub fn load(folder: &Path, name: &str) -> Result<Option<Self>, FileError> {
-        Self::read(folder, name)?.map(|bytes| Self::parse(&bytes, &folder.join(name))).transpose()
-    }
-
-    /// The bytes of the manifest called `name` in `folder`, where there is one.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn read(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, FileError> {
         let path = folder.join(name);
         match read_file(&path) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-            bytes => bytes.map(Some).map_err(io_error("read", &path)),
+            bytes => Self::parse(&bytes.map_err(io_error("read", &path))?, &path).map(Some),
         }
     }
 

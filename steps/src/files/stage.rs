@@ -4,16 +4,14 @@
 //! Only the manifest is linked, which nobody writes into: a new one takes its place.
 
 use std::collections::HashSet;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::copy::{Copied, copy_opened, dress_folders, folders, hash_found, make_folders, sync_counted, while_syncing};
-use super::manifest::{Item, json};
+use super::manifest::Item;
+use super::staged::{self, StagedNote};
 use super::walk::{Fingerprint, Meta};
 use super::{
     FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, NEXT, Patterns, Root, discard, each, hash_file, inside,
@@ -49,53 +47,6 @@ pub(crate) struct Staged {
     pub bytes: u64,
     /// How many files were read.
     pub read: u64,
-}
-
-/// What `sync` may know about a staged release, so that it need not read everything while the service is down.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct StagedNote {
-    /// What the release was compared with.
-    pub target: PathBuf,
-    /// For each file of the manifest, in its order: the deployed file as it was, where that is the same.
-    #[serde(default)]
-    pub deployed: Vec<Option<Fingerprint>>,
-    /// The same of each staged file, when it had been read back.
-    #[serde(default)]
-    pub staged_files: Vec<Option<Fingerprint>>,
-    /// The patterns that were left out of the release.
-    #[serde(default)]
-    pub exclude: Vec<String>,
-}
-
-impl StagedNote {
-    const NAME: &'static str = ".almaplan-staged.json";
-
-    /// The note in a staged folder; without one everything is compared again.
-    pub fn load(dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&read_file(&dir.join(Self::NAME)).ok()?).ok()
-    }
-
-    fn save(&self, dir: &Path, write: impl FnOnce(&Path, &[u8]) -> io::Result<()>) -> Result<(), FileError> {
-        let at = dir.join(Self::NAME);
-        let bytes = json(self, 80 * (self.deployed.len() + self.staged_files.len()));
-        write(&at, &bytes).map_err(io_error("write", &at))
-    }
-
-    /// Takes out of a release what is covered by `exclude`, and out of this what it says of that. Whether there was anything.
-    pub fn leave_out(note: Option<&mut Self>, release: &mut Arc<Manifest>, exclude: &Patterns) -> bool {
-        let stays: Vec<bool> = release.files.keys().map(|name| !exclude.covers(name, false)).collect();
-        if stays.iter().all(|stays| *stays) && !release.folders.iter().any(|name| exclude.covers(name, true)) {
-            return false;
-        }
-        for files in note.into_iter().flat_map(|note| [&mut note.deployed, &mut note.staged_files]) {
-            let mut stays = stays.iter();
-            files.retain(|_| stays.next() == Some(&true));
-        }
-        let (release, mut stays) = (Arc::make_mut(release), stays.iter());
-        release.files.retain(|_, _| stays.next() == Some(&true));
-        release.folders.retain(|name| !exclude.covers(name, true));
-        true
-    }
 }
 
 /// Whether a release may be staged in `dir`, and what is there now may be removed for it.
@@ -159,15 +110,16 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
         Ok::<_, FileError>(is_deployed)
     })?;
     written += note.staged_files.iter().flatten().count() + manifest.files.values().filter(|item| item.link.is_some()).count();
-    thread::scope(|scope| {
-        let deleted = scope.spawn(move || deleted(staging, &manifest, is_deployed));
+    staged.deleted = thread::scope(|scope| {
+        let deleted = scope.spawn(|| deleted(staging, &manifest, is_deployed));
         scope.spawn(|| hashes.get().expect("it was read above").save([&source, &target]));
         sync_counted(staging.dir, written)?;
         let parent = staging.dir.parent().unwrap_or(staging.dir);
         sync_folder(parent).map_err(io_error("sync", parent))?;
-        staged.deleted = deleted.join().expect("reading files does not panic")?;
-        Ok(staged)
-    })
+        deleted.join().expect("reading files does not panic")
+    })?;
+    staged::remember(staging.dir, manifest, note);
+    Ok(staged)
 }
 
 /// Puts the manifest into the staged folder. Whether it is the one of what is deployed: then it is the same file, where that can be.
@@ -382,22 +334,4 @@ pub(super) fn is_same(job: &Job, known: &Known<'_>, name: &str, meta: &Meta, ite
         _ => false,
     };
     Ok(same.then(|| known.fingerprint(name, meta)))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    // A note that is not understood is none, and with it goes what was left out of the release on purpose: `sync` would delete that.
-    #[test]
-    fn a_note_is_read_as_it_is_written_and_as_it_was_once() {
-        let at = Fingerprint { len: 7, modified_ns: -1, changed_ns: 2, file: 3 };
-        let note = StagedNote { deployed: vec![Some(at), None], exclude: vec!["*.db".to_owned()], ..StagedNote::default() };
-        let read: StagedNote = serde_json::from_slice(&json(&note, 0)).unwrap();
-        assert_eq!((read.deployed, read.exclude), (note.deployed, note.exclude.clone()));
-        let was = r#"{"target":"/app","unchanged":{"a":[7,-1,2,3]},"staged":{},"exclude":["*.db"]}"#;
-        let was: StagedNote = serde_json::from_str(was).unwrap();
-        assert_eq!((was.deployed.len(), was.exclude), (0, note.exclude));
-    }
 }

@@ -1,6 +1,6 @@
 use almaplan_steps::stage::{Stage, StageOutput};
 use almaplan_steps::sync::Sync;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{World, contents, tree};
 
@@ -167,6 +167,18 @@ async fn what_changed_in_the_target_since_it_was_staged_is_put_right() {
 }
 
 // Whoever adds `*.db` to `exclude` wants the database of production to be safe, not deleted because the release has none.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_in_place_is_what_the_staged_folder_says_now() {
+    let world = deployed().await;
+    let staged = stage(&world, "r2").await;
+    let manifest = staged.dir.join(".almaplan-manifest.json");
+    let mut release: Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
+    assert!(release["files"].as_object_mut().unwrap().remove("new/deep/file.py").is_some());
+    std::fs::write(&manifest, release.to_string()).unwrap();
+    world.run::<Sync>("r2", "sync", json!({ "staged": staged.dir, "to": "app" })).await.unwrap();
+    assert!(world.read("app/app.py") == "v2, longer" && !world.has("app/new/deep/file.py"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_excluded_from_now_on_is_not_deleted() {
     let world = World::new();
