@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::archive::{Archive, Entry, Handle};
 use super::copy::{dress_file, dress_folders, folders, make_folders, needed, while_syncing};
-use super::platform::{make_file, open_made};
+use super::platform::create_file;
 use super::{FileError, Found, Job, Kind, Listing, copy_files, each, free_space, inside, io_error, make_link, size, sync_tree};
 
 /// How many files of one folder a thread makes before another may go on with it.
@@ -74,18 +74,22 @@ impl Choice<'_> {
         let archived: u64 = self.archived.iter().map(|entry| entry.size).sum();
         job.expect_bytes(archived + size(&self.current));
         // Links last: where two names are one to the system (in another case, or composed otherwise), no file is written through a link.
-        let of = |kind| self.archived.iter().copied().filter(move |entry| entry.kind == kind);
-        let (mut files, links): (Vec<&Entry>, Vec<&Entry>) = (of(Kind::File).collect(), of(Kind::Link).collect());
+        let (links, mut files): (Vec<&Entry>, Vec<&Entry>) = self.archived.iter().partition(|entry| entry.kind == Kind::Link);
         // One long file at the end would keep one thread busy, and the others waiting for it.
         files.sort_by_key(|entry| Reverse(entry.size >> 20));
-        // Who makes a file in a folder keeps all others out of it for that long.
-        let groups: Vec<&[&Entry]> = files.chunk_by(|a, b| folder_of(a) == folder_of(b)).flat_map(|group| group.chunks(GROUP)).collect();
-        each(&groups, || Ok(()), |(): &mut (), group| group.iter().try_for_each(|file| make(job, file, at)))?;
+        let extract_all = |entries: Vec<&Entry>| {
+            // Who makes a file in a folder keeps all others out of it for that long.
+            let groups: Vec<&[&Entry]> =
+                entries.chunk_by(|a, b| folder_of(a) == folder_of(b)).flat_map(|group| group.chunks(GROUP)).collect();
+            each(
+                &groups,
+                || Ok(archive.handle()?),
+                |handle: &mut Handle, group| group.iter().try_for_each(|entry| extract(job, archive, handle, entry, at)),
+            )
+        };
         while_syncing(job, at, || {
-            let extract =
-                |handle: &mut Handle, group: &&[&Entry]| group.iter().try_for_each(|file| extract(job, archive, handle, file, at));
-            each(&groups, || Ok(archive.handle()?), extract)?;
-            each(&links, || Ok(()), |(): &mut (), link| extract_link(job, link, at))?;
+            extract_all(files)?;
+            extract_all(links)?;
             copy_files(job, &self.current, at)
         })?;
         let archived = self.archived.iter().filter(|entry| entry.kind == Kind::Folder);
@@ -102,31 +106,26 @@ fn folder_of(entry: &Entry) -> &str {
     entry.name.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-fn make(job: &Job, file: &Entry, root: &Path) -> Result<(), FileError> {
+fn extract(job: &Job, archive: &Archive, handle: &mut Handle, entry: &Entry, root: &Path) -> Result<(), FileError> {
     job.check()?;
-    let path = inside(root, &file.name);
-    make_file(&path, file.mode).map_err(io_error("create", &path))
-}
-
-fn extract(job: &Job, archive: &Archive, handle: &mut Handle, file: &Entry, root: &Path) -> Result<(), FileError> {
-    job.check()?;
-    let path = inside(root, &file.name);
-    let mut out = open_made(&path, file.mode).map_err(io_error("create", &path))?;
-    archive.read(handle, file, |piece| -> Result<(), FileError> {
+    let path = inside(root, &entry.name);
+    match (&entry.kind, &entry.link) {
+        (Kind::Link, Some(target)) => {
+            let to_folder = path.parent().is_some_and(|parent| inside(parent, target).is_dir());
+            return make_link(Path::new(target), &path, entry.modified_s, to_folder);
+        }
+        (Kind::File, _) => {}
+        _ => return Ok(()),
+    }
+    let mut out = create_file(&path, entry.mode).map_err(io_error("create", &path))?;
+    archive.read(handle, entry, |piece| -> Result<(), FileError> {
         job.check()?;
         out.write_all(piece).map_err(io_error("write", &path))?;
         job.wrote(piece.len() as u64);
         job.advance(piece.len() as u64);
         Ok(())
     })?;
-    dress_file(&out, &path, time(file.modified_s), file.mode).map(|_| ())
-}
-
-fn extract_link(job: &Job, link: &Entry, root: &Path) -> Result<(), FileError> {
-    job.check()?;
-    let (path, Some(target)) = (inside(root, &link.name), &link.link) else { return Ok(()) };
-    let to_folder = path.parent().is_some_and(|parent| inside(parent, target).is_dir());
-    make_link(Path::new(target), &path, link.modified_s, to_folder)
+    dress_file(&out, &path, time(entry.modified_s), entry.mode).map(|_| ())
 }
 
 fn time(seconds: i64) -> SystemTime {

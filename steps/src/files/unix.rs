@@ -266,17 +266,6 @@ pub(crate) fn create_file(path: &Path, mode: u32) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(mode & 0o777).open(path)
 }
 
-/// Makes a file where none is, which [`open_made`] opens once there is something to write into it: whoever makes a file may have to wait
-/// for the disk, whoever fills one has not.
-pub(crate) fn make_file(path: &Path, mode: u32) -> io::Result<()> {
-    create_file(path, mode | 0o600).map(drop)
-}
-
-/// Opens what [`make_file`] made, to write and read it.
-pub(crate) fn open_made(path: &Path, _: u32) -> io::Result<File> {
-    Ok(rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?.into())
-}
-
 /// Reads `buffer` full, from `offset` on.
 pub(crate) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     file.read_exact_at(buffer, offset)

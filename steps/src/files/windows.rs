@@ -196,16 +196,6 @@ pub(crate) fn create_file(path: &Path, _: u32) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).open(path)
 }
 
-/// Nothing here: no volume is synced while files are written, so nobody has to wait for that; and to open a file twice costs more.
-pub(crate) fn make_file(_: &Path, _: u32) -> io::Result<()> {
-    Ok(())
-}
-
-/// Makes the file that is filled now.
-pub(crate) fn open_made(path: &Path, mode: u32) -> io::Result<File> {
-    create_file(path, mode)
-}
-
 /// Reads `buffer` full, from `offset` on.
 pub(crate) fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
     while !buffer.is_empty() {
