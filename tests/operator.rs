@@ -5,7 +5,7 @@
 mod support;
 
 use std::fs;
-use std::process::{Child, Command};
+use std::process::Child;
 
 use almaplan_steps::process;
 use serde_json::Value;
@@ -64,7 +64,7 @@ fn under_nohup_a_closed_terminal_stops_nothing() {
     let place = Place::new();
     place.waiting("plan", true);
     let almaplan = place.almaplan(&["apply", "plan.toml", "--progress", "json"]);
-    let mut nohup = Command::new("nohup");
+    let mut nohup = std::process::Command::new("nohup");
     nohup.arg(almaplan.get_program()).args(almaplan.get_args()).current_dir(place.path(""));
     nohup.envs(almaplan.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let child = start(&mut nohup);
