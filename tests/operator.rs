@@ -66,7 +66,12 @@ fn under_nohup_a_closed_terminal_stops_nothing() {
     let almaplan = place.almaplan(&["apply", "plan.toml", "--progress", "json"]);
     let mut nohup = std::process::Command::new("nohup");
     nohup.arg(almaplan.get_program()).args(almaplan.get_args()).current_dir(place.path(""));
-    nohup.envs(almaplan.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    for (name, value) in almaplan.get_envs() {
+        match value {
+            Some(value) => nohup.env(name, value),
+            None => nohup.env_remove(name),
+        };
+    }
     let child = start(&mut nohup);
     wait_until("the step runs", 20, || place.lines("begun") == 1);
     signal(child.id(), "-HUP");

@@ -60,6 +60,7 @@ pub(crate) use self::stage::{Staged, Staging, may_stage, stage};
 pub(crate) use self::staged::{StagedNote, staged_release};
 pub(crate) use self::swap::{beside, overlap, real_target};
 pub(crate) use self::text::is_byte_name;
+use self::walk::Fingerprint;
 pub(crate) use self::walk::{Found, Kind, walk};
 
 /// What can go wrong with files.
@@ -191,8 +192,13 @@ pub(crate) fn is_real_folder(path: &Path) -> bool {
 
 /// Whether two names are of one file, as far as the system tells.
 pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
-    let fingerprint = |path| look(path).ok().map(|meta| platform::fingerprint(|| path, &meta)).filter(platform::identifies);
-    fingerprint(a).is_some_and(|a| fingerprint(b) == Some(a))
+    identity(a).is_some_and(|a| identity(b) == Some(a))
+}
+
+/// How the file at `path` looks; `None` where it is missing, or another one could look the same.
+fn identity(path: &Path) -> Option<Fingerprint> {
+    let meta = look(path).ok()?;
+    Some(platform::fingerprint(|| path, &meta)).filter(platform::identifies)
 }
 
 /// Whether anything is there, a dangling link included.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::json;
 use super::walk::Fingerprint;
-use super::{FileError, MANIFEST, Manifest, Patterns, io_error, look, platform, read_file};
+use super::{FileError, MANIFEST, Manifest, Patterns, identity, io_error, read_file};
 
 /// What `sync` may know about a staged release, so that it need not read everything while the service is down. Without one, everything
 /// is compared again.
@@ -86,12 +86,7 @@ pub(super) fn remember(dir: &Path, manifest: Manifest, note: StagedNote) {
 
 /// How the manifest and the note in `dir` look.
 fn files_in(dir: &Path) -> Option<[Fingerprint; 2]> {
-    let file = |name| {
-        let at = dir.join(name);
-        let meta = look(&at).ok()?;
-        Some(platform::fingerprint(|| &at, &meta)).filter(platform::identifies)
-    };
-    Some([file(MANIFEST)?, file(StagedNote::NAME)?])
+    Some([identity(&dir.join(MANIFEST))?, identity(&dir.join(StagedNote::NAME))?])
 }
 
 /// The release that is staged in `dir`, and what was known then; `None` where none is.

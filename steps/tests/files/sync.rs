@@ -166,7 +166,6 @@ async fn what_changed_in_the_target_since_it_was_staged_is_put_right() {
     check_deployed(&world);
 }
 
-// Whoever adds `*.db` to `exclude` wants the database of production to be safe, not deleted because the release has none.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_put_in_place_is_what_the_staged_folder_says_now() {
     let world = deployed().await;
@@ -179,6 +178,7 @@ async fn what_is_put_in_place_is_what_the_staged_folder_says_now() {
     assert!(world.read("app/app.py") == "v2, longer" && !world.has("app/new/deep/file.py"));
 }
 
+// Whoever adds `*.db` to `exclude` wants the database of production to be safe, not deleted because the release has none.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_excluded_from_now_on_is_not_deleted() {
     let world = World::new();
