@@ -21,6 +21,7 @@ mod patterns;
 mod place;
 mod prune;
 mod remove;
+mod replaced;
 mod room;
 mod stage;
 mod staged;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::live::is_database;
 use super::manifest::Item;
+use super::replaced::Replaced;
 use super::stage::{is_same, staged_at};
 use super::walk::Fingerprint;
 use super::{
@@ -130,6 +131,7 @@ pub(crate) fn place(job: &Job, placement: &Placement<'_>, changes: &Changes) -> 
     for name in changes.folders.iter().filter(|name| !is_placed(name)) {
         make_folder(placement, name, &mut touched)?;
     }
+    let mut replaced = Replaced::new();
     for (number, name) in changes.moves.iter().enumerate() {
         job.file(changes.deletes.len() + number, total)?;
         if is_placed(name) {
@@ -137,12 +139,14 @@ pub(crate) fn place(job: &Job, placement: &Placement<'_>, changes: &Changes) -> 
         }
         let path = inside(to, name);
         let staged = staged_at(placement.staged, name).unwrap_or_else(|| inside(placement.staged, name));
+        replaced.pin(&path);
         move_in(job, &staged, &path)?;
         touched.extend(path.parent().map(Path::to_owned));
     }
     sync_touched(to, &touched)?;
     placement.keep_hashes(&changes.moves);
     let (next, manifest) = (to.join(NEXT), to.join(MANIFEST));
+    replaced.pin(&manifest);
     job.patiently("replace", &manifest, || platform::rename(&next, &manifest))?;
     sync_folder(to).map_err(io_error("sync", to))
 }

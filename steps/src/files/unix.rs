@@ -276,6 +276,27 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
+/// Keeps the space of a file that is replaced or removed, until it is dropped.
+pub(crate) type Pin = OwnedFd;
+
+/// Pins the file at `path`, if there is one.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn pin(path: &Path) -> Option<Pin> {
+    // Whoever may not read it, may do this; and nobody is waited for.
+    rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()
+}
+
+/// Opening it would wait for, or be refused by, some of what a rename replaces.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn pin(_: &Path) -> Option<Pin> {
+    None
+}
+
+/// Pins that leave others enough of the handles that this process may have, of which each is one.
+pub(crate) fn most_pins() -> usize {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.map_or(1024, |handles| handles as usize) / 4
+}
+
 /// Removes a file or a link.
 pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
     std::fs::remove_file(path)

@@ -221,6 +221,19 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to).inspect_err(|_| drop(std::fs::rename(&aside, to)))
 }
 
+/// What is open cannot be replaced here.
+pub(crate) type Pin = std::convert::Infallible;
+
+/// See [`Pin`].
+pub(crate) fn pin(_: &Path) -> Option<Pin> {
+    None
+}
+
+/// See [`Pin`].
+pub(crate) fn most_pins() -> usize {
+    0
+}
+
 /// Removes a file or a link, read-only or not, or this very program.
 pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
     if path.symlink_metadata()?.file_type().is_symlink_dir() {

@@ -71,6 +71,21 @@ async fn a_release_is_synced_without_being_staged_too() {
     assert_eq!((again.changed, again.deleted), (0, 0));
 }
 
+// What is replaced is kept until the service may run again, which takes a handle for each file.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn more_files_than_handles_are_replaced() {
+    if crate::world::with_few_handles("sync::more_files_than_handles_are_replaced") {
+        return;
+    }
+    let world = World::new();
+    for text in ["v1", "v2, longer"] {
+        (0..400).for_each(|number| drop(world.write(&format!("dev/{number}.py"), text)));
+        let output = world.run::<Sync>(text, "sync", json!({ "from": "dev", "to": "app" })).await.unwrap();
+        assert_eq!((output.changed, world.read("app/399.py").as_str()), (400, text));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stopped_anywhere_and_repeated_it_ends_the_same() {
     let mut stopped = 0;
