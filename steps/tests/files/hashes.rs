@@ -198,7 +198,9 @@ async fn a_damaged_record_is_not_believed() {
     let end = whole.len();
     let cut = |at: usize| whole[..at].to_vec();
     let flipped = |at: usize| whole.iter().enumerate().map(|(number, byte)| if number == at { byte ^ 1 } else { *byte }).collect();
-    let damaged: [Vec<u8>; 8] = [
+    let hash = blake3::hash(world.read("dev/0/0.py").as_bytes());
+    let hash_at = whole.windows(blake3::OUT_LEN).rposition(|bytes| bytes == hash.as_bytes()).unwrap();
+    let damaged: [Vec<u8>; 9] = [
         cut(0),
         cut(1),
         cut(end / 2),
@@ -206,6 +208,7 @@ async fn a_damaged_record_is_not_believed() {
         flipped(3),
         flipped(end / 4),
         flipped(end - 9),
+        flipped(hash_at),
         b"almaplan-hashes-2 x 99999999999\n".to_vec(),
     ];
     for (number, bytes) in damaged.into_iter().enumerate() {
