@@ -7,7 +7,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 
 use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits};
 use schemars::JsonSchema;
@@ -124,12 +123,9 @@ impl Work {
         let missing = || FileError::Refused(format!("{} holds no staged release; run `stage` again", staged.display()));
         // `stage` puts the deployed one there where it is the same.
         let is_linked = is_same_file(&staged.join(MANIFEST), &self.to.join(MANIFEST));
-        let (release, old) = thread::scope(|scope| {
-            let old = scope.spawn(|| if is_linked { Ok(None) } else { Manifest::load(&self.to, MANIFEST) });
-            (staged_release(staged), old.join().expect("reading a file does not panic"))
-        });
-        let (release, mut note) = release?.ok_or_else(missing)?;
-        let (mut release, old) = (Arc::new(release), old?.map(Arc::new));
+        let mut staged_release = staged_release(staged)?.ok_or_else(missing)?;
+        let old = if is_linked { None } else { staged_release.deployed(&self.to)?.map(Arc::new) };
+        let (mut release, mut note) = (Arc::new(staged_release.manifest), staged_release.note);
         let is_same = is_linked || old.as_ref() == Some(&release);
         let old = if is_same { Some(Arc::clone(&release)) } else { old };
         let deployed = Deployed { old, begun: Manifest::load(&self.to, NEXT)? };

@@ -119,6 +119,16 @@ impl Manifest {
         self.files.contains_key(name) || self.folders.contains(name)
     }
 
+    /// The files and links that `other` has not got.
+    pub fn files_beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a String> {
+        // Both are in order: no search for each name.
+        let mut others = other.files.keys().peekable();
+        self.files.keys().filter(move |name| {
+            while others.next_if(|other| other < name).is_some() {}
+            others.peek() != Some(name)
+        })
+    }
+
     /// Every name in it.
     pub fn names(&self) -> impl Iterator<Item = &String> {
         self.files.keys().chain(&self.folders)

@@ -84,15 +84,17 @@ pub(crate) fn plan(job: &Job, placement: &Placement<'_>, deployed: &Deployed) ->
     let release = placement.release;
     let old: Vec<&Manifest> = [deployed.older(release), deployed.begun.as_ref()].into_iter().flatten().collect();
     let to = root(placement.to)?;
-    let names = std::iter::once(release).chain(old.iter().copied()).flat_map(Manifest::names);
+    let gone: Vec<&String> = deployed.older(release).into_iter().flat_map(|older| older.files_beyond(release)).collect();
+    let begun = deployed.begun.iter().flat_map(|begun| begun.files.keys());
+    let names = release.names().chain(gone.iter().copied()).chain(begun).chain(old.iter().flat_map(|old| &old.folders));
     let links = Links::above(to.as_ref(), names, &release.folders);
     let mut changes = Changes { moves: placement.moves(job, to.as_ref(), &links)?, ..Changes::default() };
     changes.folders = release.folders.iter().filter(|name| !links.folder_is_there(name)).cloned().collect();
-    changes.deletes = placement.obsolete(job, to.as_ref(), deployed, &links)?;
+    changes.deletes = placement.obsolete(job, to.as_ref(), deployed, gone, &links)?;
     changes.deletes = placement.orphans(to.as_ref(), &changes)?.into_iter().chain(std::mem::take(&mut changes.deletes)).collect();
     let stays = |name: &str| release.folders.contains(name) || placement.exclude.covers(name, true) || links.lead_to(name);
-    let gone = old.iter().flat_map(|old| &old.folders).filter(|name| !stays(name));
-    changes.old_folders = gone.cloned().collect::<BTreeSet<_>>().into_iter().rev().collect();
+    let old_folders = old.iter().flat_map(|old| &old.folders).filter(|name| !stays(name));
+    changes.old_folders = old_folders.cloned().collect::<BTreeSet<_>>().into_iter().rev().collect();
     placement.check_way(to.as_ref(), &changes)?;
     changes.whole = placement.whole_folders(&changes)?;
     Ok(changes)
@@ -165,14 +167,18 @@ impl Placement<'_> {
 
     fn moves(&self, job: &Job, to: Option<&Root>, links: &Links<'_>) -> Result<Vec<String>, FileError> {
         let noted = self.note.filter(|note| note.target == self.to).map_or(&[][..], |note| &note.deployed);
-        let files: Vec<_> = self.release.files.iter().zip(noted.iter().copied().chain(std::iter::repeat(None))).collect();
+        let files: Vec<_> = self.release.files.iter().zip(noted.iter().map(Some).chain(std::iter::repeat(None))).collect();
         let target = Known::nothing(self.to);
         let moves = map_each(&files, |((name, item), noted)| {
             job.check()?;
-            if self.exclude.covers(name, false) || (!links.lead_to(name) && is_in_place(job, to, &target, *noted, name, item)?) {
+            let is_staged = LazyCell::new(|| staged_at(self.staged, name).is_some());
+            // What was another file when this was staged need not be read to learn that.
+            let differs = matches!(noted, Some(None)) && *is_staged;
+            let is_there = || is_in_place(job, to, &target, noted.copied().flatten(), name, item);
+            if self.exclude.covers(name, false) || (!differs && !links.lead_to(name) && is_there()?) {
                 return Ok(None);
             }
-            if staged_at(self.staged, name).is_some() {
+            if *is_staged {
                 return Ok(Some((*name).clone()));
             }
             let staged = inside(self.staged, name);
@@ -219,14 +225,21 @@ impl Placement<'_> {
         Hashes::append(self.to, &known);
     }
 
-    fn obsolete(&self, job: &Job, to: Option<&Root>, deployed: &Deployed, links: &Links<'_>) -> Result<Vec<String>, FileError> {
+    /// Which files to delete; `gone` are those of the release before that this one has not got.
+    fn obsolete(
+        &self,
+        job: &Job,
+        to: Option<&Root>,
+        deployed: &Deployed,
+        gone: Vec<&String>,
+        links: &Links<'_>,
+    ) -> Result<Vec<String>, FileError> {
         let folded = LazyCell::new(|| self.release.files.keys().map(|name| name.to_lowercase()).collect::<HashSet<_>>());
         let is_released =
             |name: &str| self.release.files.contains_key(name) || (platform::IGNORES_CASE && folded.contains(&name.to_lowercase()));
         let stays = |name: &str| is_released(name) || self.exclude.covers(name, false) || links.lead_to(name);
         let is_file = |name: &str| to.is_some_and(|to| to.look(name).is_ok_and(|meta| meta.kind != Kind::Folder));
-        let old = deployed.older(self.release).into_iter().flat_map(|old| old.files.keys());
-        let mut obsolete: BTreeSet<String> = old.filter(|name| !stays(name) && is_file(name)).cloned().collect();
+        let mut obsolete: BTreeSet<String> = gone.into_iter().filter(|name| !stays(name) && is_file(name)).cloned().collect();
         let target = Known::nothing(self.to);
         // A release that was begun may not have come to this file: then it is somebody else's.
         for (name, item) in deployed.begun.iter().flat_map(|begun| &begun.files) {

@@ -64,11 +64,45 @@ impl StagedNote {
     }
 }
 
+/// A staged release.
+pub(crate) struct StagedRelease {
+    /// What it consists of.
+    pub manifest: Manifest,
+    /// What was known when it was staged.
+    pub note: Option<StagedNote>,
+    /// What it was compared with.
+    deployed: Option<Seen>,
+}
+
+/// A manifest that was read, and how its file looked before.
+pub(super) type Seen = (Option<Fingerprint>, Manifest);
+
+/// The manifest in `folder`, where there is one.
+///
+/// # Errors
+/// It cannot be read or understood.
+pub(super) fn see(folder: &Path) -> Result<Option<Seen>, FileError> {
+    let looked = identity(&folder.join(MANIFEST));
+    Ok(Manifest::load(folder, MANIFEST)?.map(|manifest| (looked, manifest)))
+}
+
+impl StagedRelease {
+    /// The release that `to` holds; not read again where it is what this one was compared with.
+    ///
+    /// # Errors
+    /// It cannot be read or understood.
+    pub fn deployed(&mut self, to: &Path) -> Result<Option<Manifest>, FileError> {
+        match self.deployed.take() {
+            Some((Some(looked), manifest)) if identity(&to.join(MANIFEST)) == Some(looked) => Ok(Some(manifest)),
+            _ => Manifest::load(to, MANIFEST),
+        }
+    }
+}
+
 /// A release that this process staged, and how its manifest and note looked then: whoever puts it in place at once need not read them.
 struct Fresh {
     files: [Fingerprint; 2],
-    manifest: Manifest,
-    note: StagedNote,
+    release: StagedRelease,
 }
 
 /// Those that are not put in place yet, by their folders.
@@ -77,10 +111,11 @@ fn fresh() -> MutexGuard<'static, BTreeMap<PathBuf, Fresh>> {
     FRESH.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps what was just staged in `dir` for whoever puts it in place.
-pub(super) fn remember(dir: &Path, manifest: Manifest, note: StagedNote) {
+/// Keeps what was just staged in `dir`, and what it was compared with, for whoever puts it in place.
+pub(super) fn remember(dir: &Path, manifest: Manifest, note: StagedNote, deployed: Option<Seen>) {
     if let Some(files) = files_in(dir) {
-        fresh().insert(dir.to_owned(), Fresh { files, manifest, note });
+        let release = StagedRelease { manifest, note: Some(note), deployed };
+        fresh().insert(dir.to_owned(), Fresh { files, release });
     }
 }
 
@@ -89,19 +124,20 @@ fn files_in(dir: &Path) -> Option<[Fingerprint; 2]> {
     Some([identity(&dir.join(MANIFEST))?, identity(&dir.join(StagedNote::NAME))?])
 }
 
-/// The release that is staged in `dir`, and what was known then; `None` where none is.
+/// The release that is staged in `dir`; `None` where none is.
 ///
 /// # Errors
 /// It cannot be read or understood.
-pub(crate) fn staged_release(dir: &Path) -> Result<Option<(Manifest, Option<StagedNote>)>, FileError> {
+pub(crate) fn staged_release(dir: &Path) -> Result<Option<StagedRelease>, FileError> {
     let fresh = fresh().remove(dir);
     if let Some(fresh) = fresh.filter(|fresh| files_in(dir) == Some(fresh.files)) {
-        return Ok(Some((fresh.manifest, Some(fresh.note))));
+        return Ok(Some(fresh.release));
     }
     thread::scope(|scope| {
         let note = scope.spawn(|| StagedNote::load(dir));
         let manifest = Manifest::load(dir, MANIFEST)?;
-        Ok(manifest.map(|manifest| (manifest, note.join().expect("reading a file does not panic"))))
+        let note = note.join().expect("reading a file does not panic");
+        Ok(manifest.map(|manifest| StagedRelease { manifest, note, deployed: None }))
     })
 }
 

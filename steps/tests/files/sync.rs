@@ -193,6 +193,18 @@ async fn what_is_put_in_place_is_what_the_staged_folder_says_now() {
     assert!(world.read("app/app.py") == "v2, longer" && !world.has("app/new/deep/file.py"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deployed_since_it_was_staged_is_replaced_too() {
+    let world = deployed().await;
+    let staged = stage(&world, "r2").await;
+    world.write("other/app.py", "v3, longer still");
+    world.write("other/of_v3.py", "of v3 alone");
+    world.run::<Sync>("r3", "sync", json!({ "from": "other", "to": "app" })).await.unwrap();
+    let output = world.run::<Sync>("r2", "sync", json!({ "staged": staged.dir, "to": "app" })).await.unwrap();
+    assert_eq!(output.deleted, 1, "of_v3.py belonged to the release before");
+    check_deployed(&world);
+}
+
 // Whoever adds `*.db` to `exclude` wants the database of production to be safe, not deleted because the release has none.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_excluded_from_now_on_is_not_deleted() {
