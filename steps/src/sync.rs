@@ -13,9 +13,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::files::{
-    Deployed, FileError, Job, Kept, MANIFEST, Manifest, NEXT, Patterns, Placement, StagedNote, Staging, beside, blocking, copy_tree,
-    discard, io_error, is_own, is_same_file, may_stage, overlap, place, plan, present, real_target, stage, staged_release, sync_folder,
-    sync_tree, walk, write_atomically,
+    Deployed, FileError, Job, Kept, MANIFEST, Manifest, NEXT, Patterns, Placement, StagedNote, StagedRelease, Staging, beside, blocking,
+    copy_tree, discard, io_error, is_own, is_same_file, may_stage, overlap, place, plan, present, real_target, stage, staged_release,
+    sync_folder, sync_tree, walk, write_atomically,
 };
 use crate::stage::check_source;
 
@@ -123,9 +123,15 @@ impl Work {
         let missing = || FileError::Refused(format!("{} holds no staged release; run `stage` again", staged.display()));
         // `stage` puts the deployed one there where it is the same.
         let is_linked = is_same_file(&staged.join(MANIFEST), &self.to.join(MANIFEST));
-        let mut staged_release = staged_release(staged)?.ok_or_else(missing)?;
-        let old = if is_linked { None } else { staged_release.deployed(&self.to)?.map(Arc::new) };
-        let (mut release, mut note) = (Arc::new(staged_release.manifest), staged_release.note);
+        let StagedRelease { manifest, mut note, compared } = staged_release(staged)?.ok_or_else(missing)?;
+        let compared = compared.filter(|compared| compared.is_deployed(&self.to));
+        let as_compared = compared.is_some();
+        let old = match compared {
+            Some(compared) => Some(compared.release),
+            None if is_linked => None,
+            None => Manifest::load(&self.to, MANIFEST)?,
+        };
+        let (mut release, old) = (Arc::new(manifest), old.map(Arc::new));
         let is_same = is_linked || old.as_ref() == Some(&release);
         let old = if is_same { Some(Arc::clone(&release)) } else { old };
         let deployed = Deployed { old, begun: Manifest::load(&self.to, NEXT)? };
@@ -136,7 +142,7 @@ impl Work {
         let exclude = self.exclude.with(note.as_ref().map_or(&[], |note| &note.exclude))?;
         let left_out = !exclude.texts().is_empty() && StagedNote::leave_out(note.as_mut(), &mut release, &exclude);
         let (to, note, as_staged) = (self.to.as_path(), note.as_ref(), !is_same && !left_out);
-        let changes = plan(job, &Placement { staged, to, release: &release, as_staged, note, exclude: &exclude }, &deployed)?;
+        let changes = plan(job, &Placement { staged, to, release: &release, as_staged, note, as_compared, exclude: &exclude }, &deployed)?;
         let changed = found_first(job, "changed", changes.moves.len())?;
         let deleted = found_first(job, "deleted", changes.deletes.len())?;
         let kept = self.keep_data.as_ref().map(|dir| self.keep(job, dir, &deployed, &release)).transpose()?;
@@ -145,7 +151,7 @@ impl Work {
             Arc::make_mut(&mut release).kept = kept;
         }
         if !changes.is_nothing() || deployed.begun.is_some() || deployed.old.as_ref() != Some(&release) {
-            place(job, &Placement { staged, to, release: &release, as_staged, note, exclude: &exclude }, &changes)?;
+            place(job, &Placement { staged, to, release: &release, as_staged, note, as_compared, exclude: &exclude }, &changes)?;
         }
         Ok(SyncOutput { changed, deleted, manifest: self.to.join(MANIFEST) })
     }

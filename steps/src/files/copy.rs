@@ -46,19 +46,19 @@ pub(super) fn copy_opened(
 ) -> Result<(Copied, Meta), FileError> {
     let mut copy = platform::create_file(to, dress.mode).map_err(io_error("create", to))?;
     let shared = job.share_content(&source, &copy);
-    let mut whole = None;
+    let mut content = None;
     let copied = if shared {
         pump(job, &mut copy, to, now.len, |_| Ok(()))?
     } else {
         pump(job, &mut source, from, now.len, |chunk| {
-            whole = (chunk.len() as u64 == now.len).then(|| chunk.to_vec());
+            content = (chunk.len() as u64 == now.len).then(|| chunk.to_vec());
             copy.write_all(chunk).map_err(io_error("write", to))
         })?
     };
     let meta = dress_file(&copy, to, dress.modified, dress.mode)?;
     if !shared {
         job.wrote(copied.len);
-        if !reads_back(job, &mut copy, to, meta.len, &copied, whole.as_deref())? {
+        if !reads_back(job, &mut copy, to, meta.len, &copied, content.as_deref())? {
             return Err(FileError::BadCopy { from: from.to_owned(), to: to.to_owned() });
         }
     }
@@ -66,12 +66,12 @@ pub(super) fn copy_opened(
     Ok((copied, meta))
 }
 
-/// Whether a copy of length `len` holds what was read: by hash, or quicker, where that was read in one piece and is here.
-fn reads_back(job: &Job, copy: &mut File, path: &Path, len: u64, read: &Copied, whole: Option<&[u8]>) -> Result<bool, FileError> {
-    if let Some(whole) = whole.filter(|whole| whole.len() as u64 == len) {
-        let mut content = vec![0; whole.len()];
-        job.patiently("read", path, || platform::read_exact_at(copy, &mut content, 0))?;
-        return Ok(content == whole);
+/// Whether a copy of length `len` holds what was read: by its hash, or quicker, where its content is at hand.
+fn reads_back(job: &Job, copy: &mut File, path: &Path, len: u64, read: &Copied, content: Option<&[u8]>) -> Result<bool, FileError> {
+    if let Some(content) = content.filter(|content| content.len() as u64 == len) {
+        let mut copied = vec![0; content.len()];
+        job.patiently("read", path, || platform::read_exact_at(copy, &mut copied, 0))?;
+        return Ok(copied == content);
     }
     copy.rewind().map_err(io_error("read", path))?;
     Ok(pump(job, copy, path, len, |_| Ok(()))? == *read)
@@ -319,8 +319,7 @@ mod tests {
         let cx = Context::standalone(folder.path(), Arc::new(|_| {}));
         let reads_back = move |job: &Job, content: &[u8], is_here: bool| {
             let read = Copied { hash: blake3::hash(content), len: content.len() as u64 };
-            let whole = is_here.then_some(content);
-            reads_back(job, &mut File::open(&path).unwrap(), &path, 7, &read, whole).unwrap()
+            reads_back(job, &mut File::open(&path).unwrap(), &path, 7, &read, is_here.then_some(content)).unwrap()
         };
         let told = blocking(&cx, move |job| {
             let of = |content: &[u8]| [true, false].map(|is_here| reads_back(job, content, is_here));

@@ -58,7 +58,7 @@ pub(crate) use self::prune::{prune, same_shape};
 pub(crate) use self::remove::{discard, remove_file, remove_tree};
 pub(crate) use self::room::{Room, Taken};
 pub(crate) use self::stage::{Staged, Staging, may_stage, stage};
-pub(crate) use self::staged::{StagedNote, staged_release};
+pub(crate) use self::staged::{StagedNote, StagedRelease, staged_release};
 pub(crate) use self::swap::{beside, overlap, real_target};
 pub(crate) use self::text::is_byte_name;
 use self::walk::Fingerprint;

@@ -32,6 +32,8 @@ pub(crate) struct Placement<'a> {
     pub as_staged: bool,
     /// What was known when it was staged.
     pub note: Option<&'a StagedNote>,
+    /// Whether nothing was deployed since then.
+    pub as_compared: bool,
     /// What is neither replaced nor deleted.
     pub exclude: &'a Patterns,
 }
@@ -133,7 +135,7 @@ pub(crate) fn place(job: &Job, placement: &Placement<'_>, changes: &Changes) -> 
     for name in changes.folders.iter().filter(|name| !is_placed(name)) {
         make_folder(placement, name, &mut touched)?;
     }
-    let mut replaced = Replaced::new();
+    let mut replaced = Replaced::new(placement.staged, to);
     for (number, name) in changes.moves.iter().enumerate() {
         job.file(changes.deletes.len() + number, total)?;
         if is_placed(name) {
@@ -172,8 +174,8 @@ impl Placement<'_> {
         let moves = map_each(&files, |((name, item), noted)| {
             job.check()?;
             let is_staged = LazyCell::new(|| staged_at(self.staged, name).is_some());
-            // What was another file when this was staged need not be read to learn that.
-            let differs = matches!(noted, Some(None)) && *is_staged;
+            // What differed, or was missing, when this was staged need not be read to learn that.
+            let differs = self.as_compared && matches!(noted, Some(None)) && *is_staged;
             let is_there = || is_in_place(job, to, &target, noted.copied().flatten(), name, item);
             if self.exclude.covers(name, false) || (!differs && !links.lead_to(name) && is_there()?) {
                 return Ok(None);

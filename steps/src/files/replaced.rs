@@ -2,9 +2,10 @@
 //! as long as the rename, and can wait.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::platform::{self, Pin};
+use super::platform;
 
 /// What was replaced, and takes its space until this is dropped.
 #[derive(Debug)]
@@ -14,14 +15,18 @@ pub(super) struct Replaced {
 }
 
 impl Replaced {
-    pub fn new() -> Self {
-        Self { pins: Vec::new(), most: platform::most_pins() }
+    /// For files of `to` that are replaced by some of `from`.
+    pub fn new(from: &Path, to: &Path) -> Self {
+        Self { pins: Vec::new(), most: platform::most_pins(from, to) }
     }
 
     /// Keeps the space of the file at `path`, which is to be replaced; as far as there are handles for it.
     pub fn pin(&mut self, path: &Path) {
-        if self.pins.len() < self.most {
-            self.pins.extend(platform::pin(path));
+        if PINS.load(Ordering::Relaxed) < self.most
+            && let Some(_file) = platform::pin(path)
+        {
+            PINS.fetch_add(1, Ordering::Relaxed);
+            self.pins.push(Pin { _file });
         }
     }
 }
@@ -34,6 +39,20 @@ impl Drop for Replaced {
             // Without a thread it is given back here and now.
             let _ = thread::Builder::new().spawn(move || drop(pins));
         }
+    }
+}
+
+/// How many there are in this process.
+static PINS: AtomicUsize = AtomicUsize::new(0);
+
+#[derive(Debug)]
+struct Pin {
+    _file: platform::Pin,
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        PINS.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

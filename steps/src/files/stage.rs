@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::copy::{Copied, copy_opened, dress_folders, folders, hash_found, make_folders, sync_counted, while_syncing};
 use super::manifest::Item;
-use super::staged::{self, Seen, StagedNote, see};
+use super::staged::{self, Compared, StagedNote, StagedRelease};
 use super::walk::{Fingerprint, Meta};
 use super::{
     FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, NEXT, Patterns, Root, discard, each, hash_file, inside,
@@ -110,8 +110,8 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
         Ok::<_, FileError>(is_deployed)
     })?;
     written += note.staged_files.iter().flatten().count() + manifest.files.values().filter(|item| item.link.is_some()).count();
-    let deployed;
-    (staged.deleted, deployed) = thread::scope(|scope| {
+    let compared;
+    (staged.deleted, compared) = thread::scope(|scope| {
         let deleted = scope.spawn(|| deleted(staging, &manifest, is_deployed));
         scope.spawn(|| hashes.get().expect("it was read above").save([&source, &target]));
         sync_counted(staging.dir, written)?;
@@ -119,7 +119,7 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
         sync_folder(parent).map_err(io_error("sync", parent))?;
         deleted.join().expect("reading files does not panic")
     })?;
-    staged::remember(staging.dir, manifest, note, deployed);
+    staged::remember(staging.dir, StagedRelease { manifest, note: Some(note), compared });
     Ok(staged)
 }
 
@@ -138,10 +138,10 @@ fn save_manifest(staging: &Staging<'_>, manifest: &Manifest) -> Result<bool, Fil
 ///
 /// # Errors
 /// What is deployed cannot be understood: better told now than when the service is down.
-fn deleted(staging: &Staging<'_>, release: &Manifest, is_deployed: bool) -> Result<(u64, Option<Seen>), FileError> {
+fn deleted(staging: &Staging<'_>, release: &Manifest, is_deployed: bool) -> Result<(u64, Option<Compared>), FileError> {
     Manifest::load(staging.to, NEXT)?;
-    let old = if is_deployed { None } else { see(staging.to)? };
-    let gone = old.iter().flat_map(|(_, old)| old.files_beyond(release));
+    let old = if is_deployed { None } else { Compared::load(staging.to)? };
+    let gone = old.iter().flat_map(|old| old.release.files_beyond(release));
     let deleted = gone.filter(|name| !staging.exclude.covers(name, false) && present(&inside(staging.to, name))).count();
     Ok((deleted as u64, old))
 }

@@ -18,7 +18,8 @@ use super::{FileError, MANIFEST, Manifest, Patterns, identity, io_error, read_fi
 pub(crate) struct StagedNote {
     /// What the release was compared with.
     pub target: PathBuf,
-    /// For each file of the manifest, in its order: the deployed file as it was, where that is the same.
+    /// For each file of the manifest, in its order: the deployed file as it was, where that is the same; nothing where it is another, or
+    /// missing.
     #[serde(default)]
     pub deployed: Vec<Option<Fingerprint>>,
     /// The same of each staged file, when it had been read back.
@@ -70,32 +71,30 @@ pub(crate) struct StagedRelease {
     pub manifest: Manifest,
     /// What was known when it was staged.
     pub note: Option<StagedNote>,
-    /// What it was compared with.
-    deployed: Option<Seen>,
+    /// What it was compared with, where this process did that.
+    pub compared: Option<Compared>,
 }
 
-/// A manifest that was read, and how its file looked before.
-pub(super) type Seen = (Option<Fingerprint>, Manifest);
-
-/// The manifest in `folder`, where there is one.
-///
-/// # Errors
-/// It cannot be read or understood.
-pub(super) fn see(folder: &Path) -> Result<Option<Seen>, FileError> {
-    let looked = identity(&folder.join(MANIFEST));
-    Ok(Manifest::load(folder, MANIFEST)?.map(|manifest| (looked, manifest)))
+/// A release that was deployed, and how its manifest looked before that was read.
+pub(crate) struct Compared {
+    looked: Option<Fingerprint>,
+    /// The release.
+    pub release: Manifest,
 }
 
-impl StagedRelease {
-    /// The release that `to` holds; not read again where it is what this one was compared with.
+impl Compared {
+    /// What is deployed in `to`, if anything is.
     ///
     /// # Errors
     /// It cannot be read or understood.
-    pub fn deployed(&mut self, to: &Path) -> Result<Option<Manifest>, FileError> {
-        match self.deployed.take() {
-            Some((Some(looked), manifest)) if identity(&to.join(MANIFEST)) == Some(looked) => Ok(Some(manifest)),
-            _ => Manifest::load(to, MANIFEST),
-        }
+    pub fn load(to: &Path) -> Result<Option<Self>, FileError> {
+        let looked = identity(&to.join(MANIFEST));
+        Ok(Manifest::load(to, MANIFEST)?.map(|release| Self { looked, release }))
+    }
+
+    /// Whether that is what is deployed in `to` now.
+    pub fn is_deployed(&self, to: &Path) -> bool {
+        self.looked.is_some() && identity(&to.join(MANIFEST)) == self.looked
     }
 }
 
@@ -111,10 +110,9 @@ fn fresh() -> MutexGuard<'static, BTreeMap<PathBuf, Fresh>> {
     FRESH.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps what was just staged in `dir`, and what it was compared with, for whoever puts it in place.
-pub(super) fn remember(dir: &Path, manifest: Manifest, note: StagedNote, deployed: Option<Seen>) {
+/// Keeps what was just staged in `dir` for whoever puts it in place.
+pub(super) fn remember(dir: &Path, release: StagedRelease) {
     if let Some(files) = files_in(dir) {
-        let release = StagedRelease { manifest, note: Some(note), deployed };
         fresh().insert(dir.to_owned(), Fresh { files, release });
     }
 }
@@ -137,7 +135,7 @@ pub(crate) fn staged_release(dir: &Path) -> Result<Option<StagedRelease>, FileEr
         let note = scope.spawn(|| StagedNote::load(dir));
         let manifest = Manifest::load(dir, MANIFEST)?;
         let note = note.join().expect("reading a file does not panic");
-        Ok(manifest.map(|manifest| StagedRelease { manifest, note, deployed: None }))
+        Ok(manifest.map(|manifest| StagedRelease { manifest, note, compared: None }))
     })
 }
 

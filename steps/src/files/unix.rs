@@ -292,9 +292,23 @@ pub(crate) fn pin(_: &Path) -> Option<Pin> {
     None
 }
 
-/// Pins that leave others enough of the handles that this process may have, of which each is one.
-pub(crate) fn most_pins() -> usize {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.map_or(1024, |handles| handles as usize) / 4
+/// How many pins this process may have, each of which is one of its handles, where files of `from` are renamed to replace some in `to`.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn most_pins(from: &Path, to: &Path) -> usize {
+    use rustix::process::{Resource, getrlimit};
+    /// ext2 to ext4. Others free the blocks later anyway; NFS would give the file another name beside the new one.
+    const EXT: u64 = 0xEF53;
+    let is_ext = rustix::fs::statfs(to).is_ok_and(|volume| volume.f_type as u64 == EXT);
+    // A copy from another volume needs the space.
+    let volume = |path: &Path| path.metadata().map_or(0, |meta| meta.dev());
+    let are_renamed = volume(from) == volume(to);
+    if is_ext && are_renamed { getrlimit(Resource::Nofile).current.map_or(1024, |handles| handles.min(1024) as usize) / 4 } else { 0 }
+}
+
+/// None: see [`pin`].
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn most_pins(_: &Path, _: &Path) -> usize {
+    0
 }
 
 /// Removes a file or a link.
@@ -321,7 +335,8 @@ pub(crate) fn cannot_be_renamed(error: &io::Error) -> bool {
 pub(crate) fn holders(path: &Path) -> Vec<String> {
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
     let folders = processes.flatten().filter(|entry| entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()));
-    folders.filter(|process| holds(&process.path(), path)).map(|process| describe(&process.path())).take(5).collect()
+    let others = folders.filter(|process| process.file_name() != *std::process::id().to_string());
+    others.filter(|process| holds(&process.path(), path)).map(|process| describe(&process.path())).take(5).collect()
 }
 
 fn holds(process: &Path, path: &Path) -> bool {

@@ -230,7 +230,7 @@ pub(crate) fn pin(_: &Path) -> Option<Pin> {
 }
 
 /// See [`Pin`].
-pub(crate) fn most_pins() -> usize {
+pub(crate) fn most_pins(_: &Path, _: &Path) -> usize {
     0
 }
 

@@ -280,17 +280,30 @@ async fn data_in_the_way_of_the_release_is_refused_clean() {
     assert_eq!(tree(&world.path("app")), before);
 }
 
+fn make_database(path: std::path::PathBuf, value: u32) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let database = rusqlite::Connection::open(path).unwrap();
+    database.execute_batch(&format!("CREATE TABLE t (n); INSERT INTO t VALUES ({value})")).unwrap();
+}
+
+// Its rows are in its journal.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_deployed_since_it_was_staged_is_left_alone() {
+    let world = deployed().await;
+    make_database(world.path("dev/seed.sqlite"), 2);
+    let staged = stage(&world, "r2").await;
+    world.run::<Sync>("r3", "sync", json!({ "from": "dev", "to": "app", "exclude": ["*.db"] })).await.unwrap();
+    world.write("app/seed.sqlite-wal", "what the service wrote");
+    let output = world.run::<Sync>("r2", "sync", json!({ "staged": staged.dir, "to": "app" })).await.unwrap();
+    assert_eq!((output.changed, output.deleted, world.has("app/seed.sqlite-wal")), (0, 0, true));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_the_release_never_meets_the_journal_of_another() {
     let world = World::new();
-    let make = |path: std::path::PathBuf, value: u32| {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let database = rusqlite::Connection::open(path).unwrap();
-        database.execute_batch(&format!("CREATE TABLE t (n); INSERT INTO t VALUES ({value})")).unwrap();
-    };
     world.write("dev/app.py", "v1");
-    make(world.path("dev/seed.db"), 2);
-    make(world.path("app/seed.db"), 1);
+    make_database(world.path("dev/seed.db"), 2);
+    make_database(world.path("app/seed.db"), 1);
     world.write("app/seed.db-wal", "of the old one");
     world.run::<Sync>("r", "sync", json!({ "from": "dev", "to": "app" })).await.unwrap();
     assert!(!world.has("app/seed.db-wal"));
