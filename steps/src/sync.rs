@@ -125,7 +125,7 @@ impl Work {
         let is_linked = is_same_file(&staged.join(MANIFEST), &self.to.join(MANIFEST));
         let StagedRelease { manifest, mut note, compared } = staged_release(staged)?.ok_or_else(missing)?;
         let compared = compared.filter(|compared| compared.is_deployed(&self.to));
-        let as_compared = compared.is_some();
+        let is_compared = compared.is_some();
         let old = match compared {
             Some(compared) => Some(compared.release),
             None if is_linked => None,
@@ -135,6 +135,7 @@ impl Work {
         let is_same = is_linked || old.as_ref() == Some(&release);
         let old = if is_same { Some(Arc::clone(&release)) } else { old };
         let deployed = Deployed { old, begun: Manifest::load(&self.to, NEXT)? };
+        let as_compared = is_compared && deployed.begun.is_none();
         if let (Some(note), true, Origin::Staged(_)) = (&mut note, self.checksum, &self.origin) {
             note.deployed.clear();
         }
