@@ -124,8 +124,9 @@ impl Work {
         // `stage` puts the deployed one there where it is the same.
         let is_linked = is_same_file(&staged.join(MANIFEST), &self.to.join(MANIFEST));
         let StagedRelease { manifest, mut note, compared } = staged_release(staged)?.ok_or_else(missing)?;
-        let compared = compared.filter(|compared| compared.is_deployed(&self.to));
-        let is_compared = compared.is_some();
+        let begun = Manifest::load(&self.to, NEXT)?;
+        let compared = compared.filter(|compared| begun.is_none() && compared.is_deployed(&self.to));
+        let as_compared = compared.is_some();
         let old = match compared {
             Some(compared) => Some(compared.release),
             None if is_linked => None,
@@ -134,8 +135,7 @@ impl Work {
         let (mut release, old) = (Arc::new(manifest), old.map(Arc::new));
         let is_same = is_linked || old.as_ref() == Some(&release);
         let old = if is_same { Some(Arc::clone(&release)) } else { old };
-        let deployed = Deployed { old, begun: Manifest::load(&self.to, NEXT)? };
-        let as_compared = is_compared && deployed.begun.is_none();
+        let deployed = Deployed { old, begun };
         if let (Some(note), true, Origin::Staged(_)) = (&mut note, self.checksum, &self.origin) {
             note.deployed.clear();
         }

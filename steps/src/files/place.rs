@@ -32,7 +32,7 @@ pub(crate) struct Placement<'a> {
     pub as_staged: bool,
     /// What was known when it was staged.
     pub note: Option<&'a StagedNote>,
-    /// Whether nothing was deployed since then.
+    /// Whether nothing was deployed, or begun, since then.
     pub as_compared: bool,
     /// What is neither replaced nor deleted.
     pub exclude: &'a Patterns,

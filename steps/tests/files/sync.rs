@@ -71,7 +71,7 @@ async fn a_release_is_synced_without_being_staged_too() {
     assert_eq!((again.changed, again.deleted), (0, 0));
 }
 
-// What is replaced is kept until the service may run again, which takes a handle for each file.
+// What is replaced is kept until all are, which takes a handle for each file.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn more_files_than_handles_are_replaced() {
