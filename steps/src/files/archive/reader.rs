@@ -8,6 +8,7 @@
 //!  (header  name  fields  content  [descriptor])…  directory  [zip64 end  locator]  end  comment
 //! ```
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -115,7 +116,7 @@ impl Archive {
     /// # Errors
     /// It is missing, damaged, or holds anything that must not be made on disk.
     pub fn open(path: &Path, limits: &Limits) -> Result<Self, ArchiveError> {
-        let mut reader = Reader::open(path)?;
+        let reader = Reader::open(path)?;
         let directory = reader.directory(limits)?;
         let mut entries = reader.entries(&directory, limits)?;
         reader.check_names(&entries, limits.windows)?;
@@ -243,7 +244,7 @@ fn drain<E: From<ArchiveError>>(
 }
 
 struct Reader {
-    file: BufReader<File>,
+    file: File,
     len: u64,
     path: PathBuf,
 }
@@ -260,10 +261,10 @@ impl Reader {
         }
         let file = File::open(path).map_err(failed)?;
         let len = file.metadata().map_err(failed)?.len();
-        Ok(Self { file: BufReader::with_capacity(64 << 10, file), len, path: path.to_owned() })
+        Ok(Self { file, len, path: path.to_owned() })
     }
 
-    fn directory(&mut self, limits: &Limits) -> Result<Directory, ArchiveError> {
+    fn directory(&self, limits: &Limits) -> Result<Directory, ArchiveError> {
         let tail_len = self.len.min((END_LEN + 0xFFFF) as u64);
         let tail = self.at(self.len - tail_len, tail_len)?;
         let mut ends = (0..=tail.len().saturating_sub(END_LEN)).filter(|&at| is_end(&tail[at..]));
@@ -292,7 +293,7 @@ impl Reader {
     }
 
     /// What the zip64 end says, where there is one right before the end, and where that is.
-    fn end64(&mut self, end_at: u64) -> Result<Option<(End, u64)>, ArchiveError> {
+    fn end64(&self, end_at: u64) -> Result<Option<(End, u64)>, ArchiveError> {
         let Some(locator_at) = end_at.checked_sub(LOCATOR64_LEN as u64) else { return Ok(None) };
         let locator = self.at(locator_at, LOCATOR64_LEN as u64)?;
         let mut locator = Take(&locator);
@@ -310,7 +311,7 @@ impl Reader {
         Ok(Some((end, at)))
     }
 
-    fn entries(&mut self, directory: &Directory, limits: &Limits) -> Result<Vec<Entry>, ArchiveError> {
+    fn entries(&self, directory: &Directory, limits: &Limits) -> Result<Vec<Entry>, ArchiveError> {
         let bytes = self.at(directory.offset, directory.len)?;
         self.check_sum(&directory.comment, &bytes)?;
         let zone = local_zone();
@@ -410,7 +411,7 @@ impl Reader {
 
     fn check_names(&self, entries: &[Entry], windows: bool) -> Result<(), ArchiveError> {
         let mut kinds = HashMap::with_capacity(entries.len());
-        let folded = |name: &str| if windows { name.to_lowercase() } else { name.to_owned() };
+        let folded = |name| if windows { Cow::Owned(str::to_lowercase(name)) } else { Cow::Borrowed(name) };
         for entry in entries {
             if let Some(reason) = complaint(&entry.name, windows) {
                 return Err(self.hostile(&entry.name, reason));
@@ -420,10 +421,10 @@ impl Reader {
             }
         }
         // Whatever is inside `a` comes right after `a` in this order.
-        let mut order: Vec<(String, &Entry)> = entries.iter().map(|entry| (folded(&entry.name), entry)).collect();
-        order.sort_by(|(a, _), (b, _)| a.split('/').cmp(b.split('/')));
+        let mut order: Vec<(Cow<'_, str>, &Entry)> = entries.iter().map(|entry| (folded(&entry.name), entry)).collect();
+        order.sort_by(|(a, _), (b, _)| slash_first(a).cmp(slash_first(b)));
         for [(outer, outer_entry), (inner, entry)] in order.array_windows() {
-            if outer_entry.kind != Kind::Folder && inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/')) {
+            if outer_entry.kind != Kind::Folder && inner.strip_prefix(&**outer).is_some_and(|rest| rest.starts_with('/')) {
                 return Err(self.hostile(&entry.name, &format!("is inside `{}`, which is no folder", shown(outer))));
             }
         }
@@ -431,7 +432,7 @@ impl Reader {
     }
 
     /// Looks at each local header, and that the entries lie one after the other, with nothing between them that belongs to none.
-    fn locate(&mut self, entries: &mut [Entry], directory_at: u64) -> Result<(), ArchiveError> {
+    fn locate(&self, entries: &mut [Entry], directory_at: u64) -> Result<(), ArchiveError> {
         let mut order: Vec<usize> = (0..entries.len()).collect();
         order.sort_by_key(|&index| entries[index].offset);
         let mut free_from = 0;
@@ -456,20 +457,26 @@ impl Reader {
         Ok(())
     }
 
-    fn content_start(&mut self, entry: &Entry) -> Result<u64, ArchiveError> {
-        let bytes = self.at(entry.offset, LOCAL_LEN as u64)?;
+    fn content_start(&self, entry: &Entry) -> Result<u64, ArchiveError> {
+        /// Fields that follow the name are seldom longer.
+        const EXTRA_LEN: usize = 64;
+        let usual = (LOCAL_LEN + entry.name.len() + EXTRA_LEN) as u64;
+        let mut bytes = self.at(entry.offset, usual.min(self.len.saturating_sub(entry.offset)))?;
         let local = Local::parse(&bytes).ok_or_else(|| self.hostile(&entry.name, "has no header where it says"))?;
-        let names = self.at(entry.offset + LOCAL_LEN as u64, (local.name_len + local.extra_len) as u64)?;
-        let (name, extra) = names.split_at(local.name_len);
+        let len = LOCAL_LEN + local.name_len + local.extra_len;
+        if len > bytes.len() {
+            bytes = self.at(entry.offset, len as u64)?;
+        }
+        let (name, extra) = bytes[LOCAL_LEN..len].split_at(local.name_len);
         let same_name = name.strip_suffix(if entry.kind == Kind::Folder { b"/".as_slice() } else { b"" }) == Some(entry.name.as_bytes());
         if !same_name || !is_same(&local, extra, entry) {
             return Err(self.hostile(&entry.name, "is another thing in its own header than in the directory"));
         }
-        Ok(entry.offset + (LOCAL_LEN + names.len()) as u64)
+        Ok(entry.offset + len as u64)
     }
 
     /// Where the checksum and the lengths end that follow a content which ends at `end`; the next thing begins at `next`.
-    fn after_descriptor(&mut self, entry: &Entry, end: u64, next: u64) -> Result<u64, ArchiveError> {
+    fn after_descriptor(&self, entry: &Entry, end: u64, next: u64) -> Result<u64, ArchiveError> {
         let len = next.saturating_sub(end);
         let wide = matches!(len, 20 | 24);
         let bytes = if matches!(len, 12 | 16 | 20 | 24) { self.at(end, len)? } else { Vec::new() };
@@ -483,14 +490,16 @@ impl Reader {
         Ok(next)
     }
 
-    fn at(&mut self, offset: u64, len: u64) -> Result<Vec<u8>, ArchiveError> {
+    fn at(&self, offset: u64, len: u64) -> Result<Vec<u8>, ArchiveError> {
         if offset.checked_add(len).is_none_or(|end| end > self.len) {
             return Err(self.damaged("it was cut off, or points outside itself"));
         }
         let mut bytes = vec![0; usize::try_from(len).map_err(|_| self.damaged("its directory is too large for this machine"))?];
-        let relative = i64::try_from(offset).unwrap_or(i64::MAX) - i64::try_from(self.file.stream_position().unwrap_or(0)).unwrap_or(0);
-        let read = self.file.seek_relative(relative).and_then(|()| self.file.read_exact(&mut bytes));
-        read.map_err(|source| ArchiveError::Io { doing: "read", path: self.path.clone(), source })?;
+        platform::read_exact_at(&self.file, &mut bytes, offset).map_err(|source| ArchiveError::Io {
+            doing: "read",
+            path: self.path.clone(),
+            source,
+        })?;
         Ok(bytes)
     }
 
@@ -505,6 +514,11 @@ impl Reader {
 
 fn hostile(path: &Path, entry: &str, reason: &str) -> ArchiveError {
     ArchiveError::Hostile { path: path.to_owned(), entry: shown(entry), reason: reason.to_owned() }
+}
+
+/// A name as what is compared so that whatever is inside a folder comes right after it: no name has a zero.
+fn slash_first(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes().map(|byte| if byte == b'/' { 0 } else { byte })
 }
 
 /// A name that an enemy chose, as a person can read it: on one line, and not the whole of a very long one.
