@@ -233,23 +233,31 @@ pub(super) fn sync_counted(root: &Path, count: usize) -> Result<(), FileError> {
 }
 
 /// Does `work`, which writes below `root`, and lets what it has written so far go to the disk meanwhile: what is synced at its end is little.
-pub(super) fn while_syncing<T>(job: &Job, root: &Path, work: impl FnOnce() -> T) -> T {
+///
+/// # Errors
+/// Those of `work`; or the system could not write something. It says so once only, and not to the sync at the end.
+pub(super) fn while_syncing<T>(job: &Job, root: &Path, work: impl FnOnce() -> Result<T, FileError>) -> Result<T, FileError> {
     /// Bytes that are worth a sync.
     const MANY: u64 = 32 << 20;
     thread::scope(|scope| {
         // Dropped when `work` ends, whatever way: nobody syncs any more then.
-        let (_working, ended) = mpsc::channel::<()>();
-        scope.spawn(move || {
-            let mut synced = job.written();
-            while ended.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
+        let (working, ended) = mpsc::channel::<()>();
+        let mut synced = job.written();
+        let syncing = scope.spawn(move || {
+            loop {
+                let has_ended = ended.recv_timeout(Duration::from_millis(20)) != Err(RecvTimeoutError::Timeout);
                 if job.written() - synced >= MANY {
                     synced = job.written();
-                    // Whatever it could not do, the sync at the end tells.
-                    let _ = platform::sync_volume(root);
+                    platform::sync_volume(root).map_err(io_error("sync", root))?;
+                }
+                if has_ended {
+                    return Ok(());
                 }
             }
         });
-        work()
+        let done = work()?;
+        drop(working);
+        syncing.join().expect("syncing does not panic").map(|()| done)
     })
 }
 
@@ -309,6 +317,21 @@ mod tests {
         let ended = blocking(&cx, move |job| while_syncing(job, &root, || -> Result<(), FileError> { panic!("a bug") }));
         let message = tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap_err().message;
         assert!(message.contains("a bug in this kind"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_synced_beside_the_work_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let cx = Context::standalone(folder.path(), Arc::new(|_| {}));
+        let root = folder.path().join("missing");
+        let work = move |job: &Job, bytes| {
+            while_syncing(job, &root, || {
+                job.wrote(bytes);
+                Ok(())
+            })
+        };
+        let told = blocking(&cx, move |job| Ok::<_, FileError>([1, 32 << 20].map(|bytes| work(job, bytes).is_err()))).await.unwrap();
+        assert_eq!(told, [false, true]);
     }
 
     #[tokio::test]
