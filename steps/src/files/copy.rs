@@ -204,9 +204,22 @@ pub(crate) fn sync_tree(root: &Path) -> Result<(), FileError> {
     sync_counted(root, usize::MAX)
 }
 
+/// Files and folders that are sooner synced one by one than with the whole volume.
+const FEW: usize = 16;
+
+/// Begins what [`sync_counted`] ends, where that syncs the volume.
+///
+/// # Errors
+/// As of [`while_syncing`].
+pub(super) fn sync_early(root: &Path, count: usize) -> Result<(), FileError> {
+    if count > FEW {
+        platform::sync_volume(root).map_err(io_error("sync", root))?;
+    }
+    Ok(())
+}
+
 /// As [`sync_tree`], of so many files and folders: a few are synced by themselves, and nobody waits for what others write to this volume.
 pub(super) fn sync_counted(root: &Path, count: usize) -> Result<(), FileError> {
-    const FEW: usize = 16;
     let sync_volume = || platform::sync_volume(root).map_err(io_error("sync", root));
     if count > FEW && sync_volume()? {
         return Ok(());

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
-use super::copy::{Copied, copy_opened, dress_folders, folders, hash_found, make_folders, sync_counted, while_syncing};
+use super::copy::{Copied, copy_opened, dress_folders, folders, hash_found, make_folders, sync_counted, sync_early, while_syncing};
 use super::manifest::Item;
 use super::staged::{self, Compared, StagedNote, StagedRelease};
 use super::walk::{Fingerprint, Meta};
@@ -102,18 +102,22 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
     dress_folders(staging.dir, made.into_iter())?;
     let (mut staged, manifest) = Staged::of(found, outcomes, &mut note);
     staged.read = source.read() + target.read();
-    let is_deployed = thread::scope(|scope| {
-        // Both are durable with everything else.
-        let noted = scope.spawn(|| note.save(staging.dir, |at, bytes| std::fs::write(at, bytes)));
-        let is_deployed = save_manifest(staging, &manifest)?;
-        noted.join().expect("writing a file does not panic")?;
-        Ok::<_, FileError>(is_deployed)
-    })?;
     written += note.staged_files.iter().flatten().count() + manifest.files.values().filter(|item| item.link.is_some()).count();
     let compared;
     (staged.deleted, compared) = thread::scope(|scope| {
-        let deleted = scope.spawn(|| deleted(staging, &manifest, is_deployed));
+        // What was copied goes to the disk while the rest is written, which becomes durable with it at the end.
+        let early = scope.spawn(|| sync_early(staging.dir, written));
+        let noted = scope.spawn(|| note.save(staging.dir, |at, bytes| std::fs::write(at, bytes)));
+        let deleted = |is_deployed| {
+            let manifest = &manifest;
+            scope.spawn(move || deleted(staging, manifest, is_deployed))
+        };
+        let beside = (staged.added + staged.changed > 0).then(|| deleted(false));
+        let is_deployed = save_manifest(staging, &manifest)?;
+        noted.join().expect("writing a file does not panic")?;
+        let deleted = beside.unwrap_or_else(|| deleted(is_deployed));
         scope.spawn(|| hashes.get().expect("it was read above").save([&source, &target]));
+        early.join().expect("syncing does not panic")?;
         sync_counted(staging.dir, written)?;
         let parent = staging.dir.parent().unwrap_or(staging.dir);
         sync_folder(parent).map_err(io_error("sync", parent))?;
