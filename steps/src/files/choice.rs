@@ -6,12 +6,9 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::archive::{Archive, Entry, Handle};
-use super::copy::{dress_file, dress_folders, folders, make_folders, needed, while_syncing};
+use super::copy::{GROUP, dress_file, dress_folders, folders, make_folders, needed, while_syncing};
 use super::platform::create_file;
 use super::{FileError, Found, Job, Kind, Listing, copy_files, each, free_space, inside, io_error, make_link, size, sync_tree};
-
-/// How many files of one folder a thread makes before another may go on with it.
-const GROUP: usize = 32;
 
 /// What the restored folder will have.
 pub(crate) struct Choice<'a> {
@@ -24,6 +21,9 @@ pub(crate) struct Choice<'a> {
 impl Choice<'_> {
     /// Data that is where a file of the old release was a folder, or the other way round, stays in the failed folder only.
     pub fn settle_conflicts(&mut self, job: &Job) {
+        if self.current.is_empty() {
+            return;
+        }
         let mut taken: Listing = self.archived.iter().map(|entry| (entry.name.clone(), entry.kind)).collect();
         self.current.retain(|found| {
             let above = || {

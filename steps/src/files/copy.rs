@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime};
 use super::walk::Meta;
 use super::{FileError, Found, Job, Kind, Patterns, each, inside, io_error, platform, walk};
 
+/// How many things of one folder a thread makes before another may go on with it.
+pub(super) const GROUP: usize = 32;
 /// Bytes read at once.
 pub(super) const CHUNK: usize = 256 << 10;
 
@@ -92,11 +94,13 @@ pub(crate) fn make_link(target: &Path, path: &Path, modified_s: i64, to_folder: 
 
 /// Makes folders in `root`, whose names have `/`, and those above them.
 pub(super) fn make_folders(root: &Path, names: &[&str]) -> Result<(), FileError> {
-    let make = |(): &mut (), name: &&str| {
+    let make = |name: &&str| {
         let at = inside(root, name);
         std::fs::create_dir_all(&at).map_err(io_error("create", &at))
     };
-    each(names, || Ok(()), make)
+    // Who makes a folder in another keeps all others out of that for so long, and they are mostly neighbours.
+    let groups: Vec<_> = names.chunks(GROUP).collect();
+    each(&groups, || Ok(()), |(): &mut (), group| group.iter().try_for_each(make))
 }
 
 /// Gives a folder a mode and a time, after everything is in it.
