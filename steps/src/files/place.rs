@@ -376,9 +376,9 @@ fn sync_touched(to: &Path, touched: &BTreeSet<PathBuf>) -> Result<(), FileError>
     if touched.len() > 64 && platform::sync_volume(to).map_err(io_error("sync", to))? {
         return Ok(());
     }
-    for folder in touched.iter().filter(|folder| folder.is_dir()) {
-        sync_folder(folder).map_err(io_error("sync", folder))?;
-    }
+    // Two at once share what the disk does for each.
+    let folders: Vec<_> = touched.iter().filter(|folder| folder.is_dir()).collect();
+    each(&folders, || Ok(()), |(): &mut (), folder| sync_folder(folder).map_err(io_error("sync", folder)))?;
     let parent = to.parent().unwrap_or(to);
     sync_folder(parent).map_err(io_error("sync", parent))
 }
