@@ -159,8 +159,7 @@ fn by(holders: &[String]) -> String {
 
 /// Makes the error of one operation with `path`; for `map_err`.
 pub(crate) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
-    let path = path.to_owned();
-    move |source| FileError::Io { doing, path, source }
+    move |source| FileError::Io { doing, path: path.to_owned(), source }
 }
 
 /// The whole of a file of ours: neither of what a link leads to, nor of a pipe.
