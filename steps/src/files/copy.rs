@@ -208,24 +208,19 @@ pub(crate) fn sync_tree(root: &Path) -> Result<(), FileError> {
     sync_counted(root, usize::MAX)
 }
 
-/// Files and folders that are sooner synced one by one than with the whole volume.
-const FEW: usize = 16;
-
-/// Begins what [`sync_counted`] ends, where that syncs the volume.
+/// Syncs the volume of `root` in one call, where the system has one and so many files and folders are not sooner synced one by one.
+/// Whether it did.
 ///
 /// # Errors
-/// As of [`while_syncing`].
-pub(super) fn sync_early(root: &Path, count: usize) -> Result<(), FileError> {
-    if count > FEW {
-        platform::sync_volume(root).map_err(io_error("sync", root))?;
-    }
-    Ok(())
+/// The system could not write something. It says so once only, and not to whoever syncs later.
+pub(super) fn sync_many(root: &Path, count: usize) -> Result<bool, FileError> {
+    const FEW: usize = 16;
+    Ok(count > FEW && platform::sync_volume(root).map_err(io_error("sync", root))?)
 }
 
 /// As [`sync_tree`], of so many files and folders: a few are synced by themselves, and nobody waits for what others write to this volume.
 pub(super) fn sync_counted(root: &Path, count: usize) -> Result<(), FileError> {
-    let sync_volume = || platform::sync_volume(root).map_err(io_error("sync", root));
-    if count > FEW && sync_volume()? {
+    if sync_many(root, count)? {
         return Ok(());
     }
     let found = walk(root, &Patterns::default())?;
@@ -237,7 +232,7 @@ pub(super) fn sync_counted(root: &Path, count: usize) -> Result<(), FileError> {
                 let file = OpenOptions::new().write(true).open(&path).or_else(|_| File::open(&path));
                 match file.and_then(|file| file.sync_all()) {
                     // What this process may not open is synced with everything else, where the system can.
-                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => sync_volume().map(|_| ()),
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => sync_many(root, usize::MAX).map(|_| ()),
                     synced => synced.map_err(io_error("sync", &path)),
                 }
             }
@@ -252,20 +247,23 @@ pub(super) fn sync_counted(root: &Path, count: usize) -> Result<(), FileError> {
 /// Does `work`, which writes below `root`, and lets what it has written so far go to the disk meanwhile: what is synced at its end is little.
 ///
 /// # Errors
-/// Those of `work`; or the system could not write something. It says so once only, and not to the sync at the end.
+/// Those of `work`, or of [`sync_many`].
 pub(super) fn while_syncing<T>(job: &Job, root: &Path, work: impl FnOnce() -> Result<T, FileError>) -> Result<T, FileError> {
     /// Bytes that are worth a sync.
     const MANY: u64 = 32 << 20;
     thread::scope(|scope| {
-        // Dropped when `work` ends, whatever way: nobody syncs any more then.
-        let (working, ended) = mpsc::channel::<()>();
+        // Dropped where `work` fails, whatever way: nobody waits for a sync any more then.
+        let (working, ended) = mpsc::channel();
         let mut synced = job.written();
         let syncing = scope.spawn(move || {
             loop {
-                let has_ended = ended.recv_timeout(Duration::from_millis(20)) != Err(RecvTimeoutError::Timeout);
+                let has_ended = match ended.recv_timeout(Duration::from_millis(20)) {
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                    received => received.is_ok(),
+                };
                 if job.written() - synced >= MANY {
                     synced = job.written();
-                    platform::sync_volume(root).map_err(io_error("sync", root))?;
+                    sync_many(root, usize::MAX)?;
                 }
                 if has_ended {
                     return Ok(());
@@ -273,7 +271,8 @@ pub(super) fn while_syncing<T>(job: &Job, root: &Path, work: impl FnOnce() -> Re
             }
         });
         let done = work()?;
-        drop(working);
+        // Where that has failed, it listens no more.
+        let _ = working.send(());
         syncing.join().expect("syncing does not panic").map(|()| done)
     })
 }

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
-use super::copy::{Copied, copy_opened, dress_folders, folders, hash_found, make_folders, sync_counted, sync_early, while_syncing};
+use super::copy::{Copied, copy_opened, dress_folders, folders, hash_found, make_folders, sync_counted, sync_many, while_syncing};
 use super::manifest::Item;
 use super::staged::{self, Compared, StagedNote, StagedRelease};
 use super::walk::{Fingerprint, Meta};
@@ -106,7 +106,7 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
     let compared;
     (staged.deleted, compared) = thread::scope(|scope| {
         // What was copied goes to the disk while the rest is written, which becomes durable with it at the end.
-        let early = scope.spawn(|| sync_early(staging.dir, written));
+        let early = scope.spawn(|| sync_many(staging.dir, written));
         let noted = scope.spawn(|| note.save(staging.dir, |at, bytes| std::fs::write(at, bytes)));
         let deleted = |is_deployed| {
             let manifest = &manifest;
