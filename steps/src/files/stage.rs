@@ -96,32 +96,33 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
     let made: Vec<_> = folders(&found).filter(|(name, ..)| staging.whole || !links.folder_is_there(name)).collect();
     let names: Vec<&str> = made.iter().map(|(name, ..)| *name).collect();
     make_folders(staging.dir, &names)?;
-    let mut written = names.len();
+    let made_folders = names.len();
     let work = Work { job, staging, folders: names.into_iter().collect(), links: &links, to, source: &source, target: &target };
     let outcomes = while_syncing(job, staging.dir, || map_each(&found, |found| work.one(found)))?;
     dress_folders(staging.dir, made.into_iter())?;
-    let (mut staged, manifest) = Staged::of(found, outcomes, &mut note);
-    staged.read = source.read() + target.read();
-    written += note.staged_files.iter().flatten().count() + manifest.files.values().filter(|item| item.link.is_some()).count();
-    let compared;
-    (staged.deleted, compared) = thread::scope(|scope| {
+    let written = made_folders + outcomes.iter().flatten().filter(|one| one.staged.is_some() || one.item.link.is_some()).count();
+    let is_other = outcomes.iter().flatten().any(|one| !matches!(one.state, State::Same(_)));
+    let (staged, manifest, compared) = thread::scope(|scope| {
         // What was copied goes to the disk while the rest is written, which becomes durable with it at the end.
         let early = scope.spawn(|| sync_many(staging.dir, written));
+        let old = |is_deployed| scope.spawn(move || old(staging.to, is_deployed));
+        let beside = is_other.then(|| old(false));
+        let (mut staged, manifest) = Staged::of(found, outcomes, &mut note);
+        staged.read = source.read() + target.read();
         let noted = scope.spawn(|| note.save(staging.dir, |at, bytes| std::fs::write(at, bytes)));
-        let deleted = |is_deployed| {
-            let manifest = &manifest;
-            scope.spawn(move || deleted(staging, manifest, is_deployed))
-        };
-        let beside = (staged.added + staged.changed > 0).then(|| deleted(false));
         let is_deployed = save_manifest(staging, &manifest)?;
         noted.join().expect("writing a file does not panic")?;
-        let deleted = beside.unwrap_or_else(|| deleted(is_deployed));
+        let compared = beside.unwrap_or_else(|| old(is_deployed));
         scope.spawn(|| hashes.get().expect("it was read above").save([&source, &target]));
         early.join().expect("syncing does not panic")?;
         sync_counted(staging.dir, written)?;
         let parent = staging.dir.parent().unwrap_or(staging.dir);
         sync_folder(parent).map_err(io_error("sync", parent))?;
-        deleted.join().expect("reading files does not panic")
+        let compared = compared.join().expect("reading files does not panic")?;
+        let gone = compared.iter().flat_map(|old| old.release.files_beyond(&manifest));
+        let is_there = |name: &&String| !staging.exclude.covers(name, false) && present(&inside(staging.to, name));
+        staged.deleted = gone.filter(is_there).count() as u64;
+        Ok::<_, FileError>((staged, manifest, compared))
     })?;
     staged::remember(staging.dir, StagedRelease { manifest, note: Some(note), compared });
     Ok(staged)
@@ -138,16 +139,13 @@ fn save_manifest(staging: &Staging<'_>, manifest: &Manifest) -> Result<bool, Fil
     Ok(is_deployed)
 }
 
-/// How many files of what is deployed are not in this release; and that, where it is another one.
+/// The release before in `to`, where this is another one.
 ///
 /// # Errors
 /// What is deployed cannot be understood: better told now than when the service is down.
-fn deleted(staging: &Staging<'_>, release: &Manifest, is_deployed: bool) -> Result<(u64, Option<Compared>), FileError> {
-    Manifest::load(staging.to, NEXT)?;
-    let old = if is_deployed { None } else { Compared::load(staging.to)? };
-    let gone = old.iter().flat_map(|old| old.release.files_beyond(release));
-    let deleted = gone.filter(|name| !staging.exclude.covers(name, false) && present(&inside(staging.to, name))).count();
-    Ok((deleted as u64, old))
+fn old(to: &Path, is_deployed: bool) -> Result<Option<Compared>, FileError> {
+    Manifest::load(to, NEXT)?;
+    if is_deployed { Ok(None) } else { Compared::load(to) }
 }
 
 fn source(job: &Job, staging: &Staging<'_>) -> Result<Vec<Found>, FileError> {
@@ -196,14 +194,12 @@ impl Staged {
                 State::Changed => (all.changed, all.bytes) = (all.changed + 1, all.bytes + one.item.size),
                 State::Added => (all.added, all.bytes) = (all.added + 1, all.bytes + one.item.size),
             }
-            files.push((found.name, one));
+            // Files were found in the order that the manifest has them in.
+            note.deployed.push(if let State::Same(at) = one.state { Some(at) } else { None });
+            note.staged_files.push(one.staged);
+            files.push((found.name, one.item));
         }
-        // As in the manifest; they nearly are.
-        files.sort_by(|a, b| a.0.cmp(&b.0));
-        note.deployed = files.iter().map(|(_, one)| if let State::Same(at) = one.state { Some(at) } else { None }).collect();
-        note.staged_files = files.iter().map(|(_, one)| one.staged).collect();
-        let files = files.into_iter().map(|(name, one)| (name, one.item));
-        (all, Manifest { version: 1, files: files.collect(), folders: folders.into_iter().collect(), kept: None })
+        (all, Manifest { version: 1, files: files.into_iter().collect(), folders: folders.into_iter().collect(), kept: None })
     }
 }
 
