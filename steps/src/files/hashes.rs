@@ -18,16 +18,16 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use blake3::Hash;
 
 use super::copy::Copied;
-use super::walk::{Fingerprint, Meta};
+use super::walk::{Fingerprint, Meta, nanoseconds, since_1970};
 use super::{FileError, beside, inside, platform, read_file};
 
 /// A file whose content is younger than this may be written once more without its times showing it, on any file system.
-const YOUNG: Duration = Duration::from_secs(2);
+const YOUNG_NS: i64 = 2_000_000_000;
 const PART: &str = "almaplan-hashes-2";
 /// With so many parts the record is written anew.
 const PARTS: usize = 32;
@@ -47,7 +47,7 @@ pub(crate) struct Known<'a> {
     before: HashMap<&'a str, Before<'a>>,
     learned: Mutex<BTreeMap<String, (Fingerprint, Hash)>>,
     read: AtomicU64,
-    began: SystemTime,
+    began_ns: i64,
 }
 
 /// What the record says of a file: the hash of its content and how it looked when that was read; and whether that still holds.
@@ -118,7 +118,9 @@ fn append(record: &Path, known: &Known<'_>) {
 impl<'a> Known<'a> {
     /// Of a folder of which nothing is known.
     pub fn nothing(root: &'a Path) -> Self {
-        Self { root, before: HashMap::new(), learned: Mutex::default(), read: AtomicU64::new(0), began: SystemTime::now() }
+        let (seconds, nanos) = since_1970(SystemTime::now());
+        let began_ns = nanoseconds(seconds, nanos.into());
+        Self { root, before: HashMap::new(), learned: Mutex::default(), read: AtomicU64::new(0), began_ns }
     }
 
     /// The hash of the file `name`, which looks like `meta`: as it is known, else as `read` finds it.
@@ -135,15 +137,14 @@ impl<'a> Known<'a> {
         let hash = read()?.hash;
         self.count();
         if platform::look(&self.path(name)).is_ok_and(|after| self.fingerprint(name, &after) == fingerprint) {
-            self.learn(name, meta, hash);
+            self.learn(name, fingerprint, hash);
         }
         Ok(hash)
     }
 
-    /// The file `name` that looked like `meta` before and after it was read has this hash.
-    pub fn learn(&self, name: &str, meta: &Meta, hash: Hash) {
-        if self.began.duration_since(meta.modified).is_ok_and(|age| age > YOUNG) {
-            let at = self.fingerprint(name, meta);
+    /// The file `name` that looked so before and after it was read has this hash.
+    pub fn learn(&self, name: &str, at: Fingerprint, hash: Hash) {
+        if self.began_ns.saturating_sub(at.modified_ns) > YOUNG_NS {
             let before = self.before.get(name).filter(|before| (before.hash, before.looks) == (hash.as_bytes(), &looks(name, &at)));
             if let Some(before) = before {
                 before.holds.store(true, Ordering::Relaxed);

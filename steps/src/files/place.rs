@@ -2,6 +2,7 @@
 //!
 //! Only what the manifest of the release before names is ever deleted; files that belong to no release stay.
 
+use std::borrow::Borrow;
 use std::cell::LazyCell;
 use std::collections::{BTreeSet, HashSet};
 use std::fs::OpenOptions;
@@ -90,15 +91,16 @@ pub(crate) fn plan(job: &Job, placement: &Placement<'_>, deployed: &Deployed) ->
     let begun = deployed.begun.iter().flat_map(|begun| begun.files.keys());
     let names = release.names().chain(gone.iter().copied()).chain(begun).chain(old.iter().flat_map(|old| &old.folders));
     let links = Links::above(to.as_ref(), names, &release.folders);
-    let mut changes = Changes { moves: placement.moves(job, to.as_ref(), &links)?, ..Changes::default() };
-    changes.folders = release.folders.iter().filter(|name| !links.folder_is_there(name)).cloned().collect();
+    let folders: Vec<String> = release.folders.iter().filter(|name| !links.folder_is_there(name)).cloned().collect();
+    let whole = placement.whole_folders(&folders)?;
+    let moves = placement.moves(job, to.as_ref(), &links, &whole)?;
+    let mut changes = Changes { moves, folders, whole, ..Changes::default() };
     changes.deletes = placement.obsolete(job, to.as_ref(), deployed, gone, &links)?;
     changes.deletes = placement.orphans(to.as_ref(), &changes)?.into_iter().chain(std::mem::take(&mut changes.deletes)).collect();
     let stays = |name: &str| release.folders.contains(name) || placement.exclude.covers(name, true) || links.lead_to(name);
     let old_folders = old.iter().flat_map(|old| &old.folders).filter(|name| !stays(name));
     changes.old_folders = old_folders.cloned().collect::<BTreeSet<_>>().into_iter().rev().collect();
     placement.check_way(to.as_ref(), &changes)?;
-    changes.whole = placement.whole_folders(&changes)?;
     Ok(changes)
 }
 
@@ -148,7 +150,7 @@ pub(crate) fn place(job: &Job, placement: &Placement<'_>, changes: &Changes) -> 
         touched.extend(path.parent().map(Path::to_owned));
     }
     sync_touched(to, &touched)?;
-    placement.keep_hashes(&changes.moves);
+    placement.keep_hashes(&changes.moves, is_placed);
     let (next, manifest) = (to.join(NEXT), to.join(MANIFEST));
     replaced.pin(&manifest);
     job.patiently("replace", &manifest, || platform::rename(&next, &manifest))?;
@@ -167,13 +169,13 @@ impl Placement<'_> {
         self.release.save(self.to, NEXT)
     }
 
-    fn moves(&self, job: &Job, to: Option<&Root>, links: &Links<'_>) -> Result<Vec<String>, FileError> {
+    fn moves(&self, job: &Job, to: Option<&Root>, links: &Links<'_>, whole: &BTreeSet<String>) -> Result<Vec<String>, FileError> {
         let noted = self.note.filter(|note| note.target == self.to).map_or(&[][..], |note| &note.deployed);
         let files: Vec<_> = self.release.files.iter().zip(noted.iter().map(Some).chain(std::iter::repeat(None))).collect();
         let target = Known::nothing(self.to);
         let moves = map_each(&files, |((name, item), noted)| {
             job.check()?;
-            let is_staged = LazyCell::new(|| staged_at(self.staged, name).is_some());
+            let is_staged = LazyCell::new(|| is_in_any(whole, name) || staged_at(self.staged, name).is_some());
             // What differed, or was missing, when this was staged need not be read to learn that.
             let differs = self.as_compared && matches!(noted, Some(None)) && *is_staged;
             let is_there = || is_in_place(job, to, &target, noted.copied().flatten(), name, item);
@@ -189,18 +191,26 @@ impl Placement<'_> {
         Ok(moves.into_iter().flatten().collect())
     }
 
-    /// The outermost of the folders that the target has not got, where what is staged there is of the release and nothing else.
-    fn whole_folders(&self, changes: &Changes) -> Result<BTreeSet<String>, FileError> {
-        let missing: BTreeSet<&str> = changes.folders.iter().map(String::as_str).collect();
+    /// The outermost of the folders that the target has not got, where what is staged there is all that the release has, and nothing else.
+    fn whole_folders(&self, missing: &[String]) -> Result<BTreeSet<String>, FileError> {
+        let missing: BTreeSet<&str> = missing.iter().map(String::as_str).collect();
         let outermost = missing.iter().filter(|name| !is_in_any(&missing, name.rsplit_once('/').map_or("", |(above, _)| above)));
         let mut whole = BTreeSet::new();
         for name in outermost {
             let staged = inside(self.staged, name);
-            if is_real_folder(&staged) && walk(&staged, &Patterns::default())?.iter().all(|found| self.is_released(name, found)) {
+            if is_real_folder(&staged) && self.is_all_released(name, &walk(&staged, &Patterns::default())?) {
                 whole.insert((*name).to_owned());
             }
         }
         Ok(whole)
+    }
+
+    /// Whether what was found in `folder` is what the release has there.
+    fn is_all_released(&self, folder: &str, found: &[Found]) -> bool {
+        // What begins with the name and a slash; what follows a slash is a zero.
+        let below = format!("{folder}/")..format!("{folder}0");
+        let (files, folders) = (self.release.files.range(below.clone()).count(), self.release.folders.range(below).count());
+        found.len() == files + folders && found.iter().all(|found| self.is_released(folder, found))
     }
 
     fn is_released(&self, folder: &str, found: &Found) -> bool {
@@ -209,17 +219,17 @@ impl Placement<'_> {
     }
 
     /// Tells the next staging what was put in place, where it is what was read back when it was staged.
-    fn keep_hashes(&self, moves: &[String]) {
+    fn keep_hashes(&self, moves: &[String], is_placed: impl Fn(&str) -> bool + Sync) {
         let Some(note) = self.note else { return };
         let (known, mut moves) = (Known::nothing(self.to), moves.iter().peekable());
         let staged = self.release.files.iter().zip(&note.staged_files).filter(|((name, _), _)| moves.next_if_eq(name).is_some());
         let staged: Vec<_> = staged.filter_map(|((name, item), staged)| Some((name, item, staged.as_ref()?))).collect();
         let learn = |(): &mut (), (name, item, staged): &(&String, &Item, &Fingerprint)| {
-            if let Ok(meta) = look(&known.path(name))
-                // A rename changes the last of its times.
-                && (Fingerprint { changed_ns: staged.changed_ns, ..known.fingerprint(name, &meta) }) == **staged
-            {
-                known.learn(name, &meta, item.hash);
+            // Of a file that is renamed itself, the last of its times changes.
+            let is_moved = |now: &Fingerprint| Fingerprint { changed_ns: staged.changed_ns, ..*now } == **staged;
+            let looks = || look(&known.path(name)).ok().map(|meta| known.fingerprint(name, &meta)).filter(is_moved);
+            if let Some(at) = if is_placed(name) { Some(**staged) } else { looks() } {
+                known.learn(name, at, item.hash);
             }
             Ok::<_, FileError>(())
         };
@@ -315,7 +325,7 @@ fn in_the_way(path: &Path, name: &str) -> FileError {
 }
 
 /// Whether `name` is one of `folders`, or in one.
-fn is_in_any(folders: &BTreeSet<&str>, name: &str) -> bool {
+fn is_in_any(folders: &BTreeSet<impl Borrow<str> + Ord>, name: &str) -> bool {
     !folders.is_empty() && name.match_indices('/').map(|(slash, _)| &name[..slash]).chain([name]).any(|part| folders.contains(part))
 }
 

@@ -256,7 +256,7 @@ impl Work<'_> {
         let (copied, meta, copy) = copy_still(self.job, found, &at)?;
         let item = file_item(copied, meta.mode);
         self.source.count();
-        self.source.learn(&found.name, &meta, item.hash);
+        self.source.learn(&found.name, self.source.fingerprint(&found.name, &meta), item.hash);
         let staged = Some(platform::fingerprint(|| &at, &copy));
         let state = self.compare(found, deployed.as_ref(), &item)?;
         Ok(One { item, state, staged })

@@ -194,6 +194,16 @@ async fn what_is_put_in_place_is_what_the_staged_folder_says_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_from_a_new_folder_since_it_was_staged_is_missed() {
+    let world = deployed().await;
+    let staged = stage(&world, "r2").await;
+    std::fs::remove_file(staged.dir.join("new/deep/file.py")).unwrap();
+    let failure = world.run::<Sync>("r2", "sync", json!({ "staged": staged.dir, "to": "app" })).await.unwrap_err();
+    assert!(failure.clean && failure.message.contains("file.py is missing; stage again"), "{failure}");
+    assert!(world.read("app/app.py") == "v1" && !world.has("app/new"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_deployed_since_it_was_staged_is_replaced_too() {
     let world = deployed().await;
     let staged = stage(&world, "r2").await;
