@@ -196,11 +196,14 @@ async fn what_is_put_in_place_is_what_the_staged_folder_says_now() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_gone_from_a_new_folder_since_it_was_staged_is_missed() {
     let world = deployed().await;
-    let staged = stage(&world, "r2").await;
-    std::fs::remove_file(staged.dir.join("new/deep/file.py")).unwrap();
-    let failure = world.run::<Sync>("r2", "sync", json!({ "staged": staged.dir, "to": "app" })).await.unwrap_err();
-    assert!(failure.clean && failure.message.contains("file.py is missing; stage again"), "{failure}");
-    assert!(world.read("app/app.py") == "v1" && !world.has("app/new"));
+    for other in [None, Some("other.py")] {
+        let folder = stage(&world, "r2").await.dir.join("new/deep");
+        let lost = folder.join("file.py");
+        other.map_or_else(|| std::fs::remove_file(&lost), |other| std::fs::rename(&lost, folder.join(other))).unwrap();
+        let failure = world.run::<Sync>("r2", "sync", json!({ "staged": "app.almaplan-staged", "to": "app" })).await.unwrap_err();
+        assert!(failure.clean && failure.message.contains("file.py is missing; stage again"), "{failure}");
+        assert!(world.read("app/app.py") == "v1" && !world.has("app/new"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
