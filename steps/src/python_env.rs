@@ -16,7 +16,7 @@ use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, Step, Traits}
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::files::{FileError, Job, blocking, io_error, present, remove_file, remove_tree, sync_tree, write_atomically};
+use crate::files::{FileError, Job, Unsynced, blocking, io_error, present, remove_file, remove_tree, write_atomically};
 use crate::process::is_used;
 use crate::python::{Interpreter, Python, PythonError, Requirement, requirements};
 
@@ -105,12 +105,13 @@ impl PythonEnv {
     /// Builds `env`; when that fails it is gone again.
     async fn make(&self, cx: &Context, base: &Python, env: &Path, file: &Path) -> Result<Python, Failure> {
         let half = env.to_owned();
-        blocking(cx, move |job| {
+        let tree = blocking(cx, move |job| {
             remove(job, &half)?;
-            fs::create_dir_all(&half).map_err(io_error("create", &half))
+            fs::create_dir_all(&half).map_err(io_error("create", &half))?;
+            Unsynced::new(&half)
         })
         .await?;
-        let built = self.build(cx, base, env, file).await;
+        let built = self.build(cx, base, env, tree, file).await;
         if built.is_ok() || cx.is_cancelled() {
             return built;
         }
@@ -119,7 +120,7 @@ impl PythonEnv {
         built.map_err(|failure| Failure { clean: gone, ..failure })
     }
 
-    async fn build(&self, cx: &Context, base: &Python, env: &Path, file: &Path) -> Result<Python, Failure> {
+    async fn build(&self, cx: &Context, base: &Python, env: &Path, tree: Unsynced, file: &Path) -> Result<Python, Failure> {
         let dirty = |error: PythonError| error.failure(false);
         base.make_env(cx, env).await.map_err(dirty)?;
         let python = Python::of(env).map_err(dirty)?;
@@ -127,7 +128,7 @@ impl PythonEnv {
         python.install(cx, file, wheels.as_deref(), &[]).await.map_err(dirty)?;
         python.pip(cx, "install a set that fits together", &["check"], None).await.map_err(dirty)?;
         let complete = env.to_owned();
-        blocking(cx, move |_| seal(&complete)).await?;
+        blocking(cx, move |_| seal(&complete, &tree)).await?;
         Ok(python)
     }
 
@@ -159,8 +160,8 @@ fn key(requirements: &[Requirement], interpreter: &Interpreter) -> String {
 }
 
 /// Marks `env` as complete, once everything in it is on the disk: the marker must not survive a power cut that they do not.
-fn seal(env: &Path) -> Result<(), FileError> {
-    sync_tree(env)?;
+fn seal(env: &Path, tree: &Unsynced) -> Result<(), FileError> {
+    tree.sync()?;
     let marker = env.join(MARKER);
     write_atomically(&marker, b"complete\n").map_err(io_error("write", &marker))
 }

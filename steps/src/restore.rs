@@ -21,9 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::archive::{Archive, Limits};
 use crate::files::{
-    Carry, Choice, FileError, Job, Keep, Kind, Listing, MANIFEST, Manifest, NEXT, Patterns, beside, blocking, cannot_be_renamed, copy_tree,
-    discard, dress_folder, inside, io_error, is_database, is_own, look, move_in, overlap, present, read_file, real_target, remove_file,
-    remove_tree, sync_folder, sync_tree, walk, write_atomically,
+    Carry, Choice, FileError, Job, Keep, Kind, Listing, MANIFEST, Manifest, NEXT, Patterns, Unsynced, beside, blocking, cannot_be_renamed,
+    copy_tree, discard, dress_folder, inside, io_error, is_database, is_own, look, move_in, overlap, present, read_file, real_target,
+    remove_file, remove_tree, sync_folder, walk, write_atomically,
 };
 
 /// Puts an archive back in place of a folder, which is kept beside it.
@@ -264,7 +264,6 @@ impl Work {
         let partial = beside(failed, ".partial");
         discard(job, &partial)?;
         copy_tree(job, &walk(&self.to, &Patterns::default())?, &partial)?;
-        sync_tree(&partial)?;
         job.patiently("rename", &partial, || std::fs::rename(&partial, failed))
     }
 
@@ -286,7 +285,7 @@ impl Work {
 
     /// Where the folder itself had to stay: its files are replaced one by one. A copy of all of them is in the failed folder.
     fn replace_contents(&self, job: &Job) -> Result<(), FileError> {
-        let contents = self.contents()?;
+        let (contents, tree) = (self.contents()?, Unsynced::new(&self.to)?);
         let mut there = walk(&self.to, &Patterns::default())?;
         there.reverse();
         let total = there.len() + contents.len();
@@ -312,7 +311,7 @@ impl Work {
                 dress_folder(&inside(&self.to, name), meta.mode, Some(meta.modified))?;
             }
         }
-        sync_tree(&self.to)?;
+        tree.sync()?;
         discard(job, &self.built)
     }
 

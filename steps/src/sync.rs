@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::{
     Deployed, FileError, Job, Kept, MANIFEST, Manifest, NEXT, Patterns, Placement, StagedNote, StagedRelease, Staging, beside, blocking,
     copy_tree, discard, io_error, is_own, is_same_file, may_stage, overlap, place, plan, present, real_target, stage, staged_release,
-    sync_folder, sync_tree, walk, write_atomically,
+    sync_folder, walk, write_atomically,
 };
 use crate::stage::check_source;
 
@@ -177,7 +177,6 @@ impl Work {
         copy_data(job, &self.to, &partial, |name| !is_own(name) && !deployed.has(name) && !release.has(name))?;
         let marker = partial.join(KEPT);
         write_atomically(&marker, run.as_bytes()).map_err(io_error("write", &marker))?;
-        sync_tree(&partial)?;
         job.patiently("rename", &partial, || std::fs::rename(&partial, dir))?;
         sync_folder(parent).map_err(io_error("sync", parent))?;
         Ok(Kept { run, dir: dir.to_owned() })

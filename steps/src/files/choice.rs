@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::archive::{Archive, Entry, Handle};
-use super::copy::{GROUP, dress_file, dress_folders, folders, make_folders, needed, while_syncing};
+use super::copy::{GROUP, dress_file, dress_folders, folders, make_folders, needed};
 use super::platform::create_file;
-use super::{FileError, Found, Job, Kind, Listing, copy_files, each, free_space, inside, io_error, make_link, size, sync_tree};
+use super::{FileError, Found, Job, Kind, Listing, Unsynced, copy_files, each, free_space, inside, io_error, make_link, size};
 
 /// What the restored folder will have.
 pub(crate) struct Choice<'a> {
@@ -68,6 +68,7 @@ impl Choice<'_> {
     /// A content is damaged, or something cannot be copied.
     pub fn build(&self, job: &Job, archive: &Archive, at: &Path) -> Result<u64, FileError> {
         std::fs::create_dir_all(at).map_err(io_error("create", at))?;
+        let tree = Unsynced::new(at)?;
         let archived = self.archived.iter().map(|entry| (entry.name.as_str(), entry.kind));
         let current = self.current.iter().map(|found| (found.name.as_str(), found.meta.kind));
         make_folders(at, &needed(archived.chain(current)))?;
@@ -87,7 +88,7 @@ impl Choice<'_> {
                 |handle: &mut Handle, group| group.iter().try_for_each(|entry| extract(job, archive, handle, entry, at)),
             )
         };
-        while_syncing(job, at, || {
+        tree.while_writing(job, || {
             extract_all(files)?;
             extract_all(links)?;
             copy_files(job, &self.current, at)
@@ -95,7 +96,7 @@ impl Choice<'_> {
         let archived = self.archived.iter().filter(|entry| entry.kind == Kind::Folder);
         let archived = archived.map(|folder| (folder.name.as_str(), folder.mode, time(folder.modified_s)));
         dress_folders(at, folders(&self.current).chain(archived))?;
-        sync_tree(at)?;
+        tree.sync()?;
         let archived = self.archived.iter().filter(|entry| entry.kind != Kind::Folder).count();
         let current = self.current.iter().filter(|found| found.meta.kind != Kind::Folder).count();
         Ok((archived + current) as u64)

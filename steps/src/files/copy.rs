@@ -1,15 +1,13 @@
 //! Copies that keep times, permissions and links, and are read back.
 
 use std::cmp::Reverse;
-use std::fs::{File, FileTimes, OpenOptions};
+use std::fs::{File, FileTimes};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::walk::Meta;
-use super::{FileError, Found, Job, Kind, Patterns, each, inside, io_error, platform, walk};
+use super::{FileError, Found, Job, Kind, Unsynced, each, inside, io_error, platform};
 
 /// How many things of one folder a thread makes before another may go on with it.
 pub(super) const GROUP: usize = 32;
@@ -149,16 +147,18 @@ pub(super) fn hash_found(job: &Job, found: &Found) -> Result<Copied, FileError> 
     pump(job, &mut file, &path, meta.len, |_| Ok(()))
 }
 
-/// Copies `found` to the folder `to`, which is created. Not synced.
+/// Copies `found` to the folder `to`, which is created. Durable when it returns.
 ///
 /// # Errors
 /// Something cannot be copied; `to` is then to be removed.
 pub(crate) fn copy_tree(job: &Job, found: &[Found], to: &Path) -> Result<(), FileError> {
     std::fs::create_dir_all(to).map_err(io_error("create", to))?;
+    let tree = Unsynced::new(to)?;
     make_folders(to, &needed(found.iter().map(|found| (found.name.as_str(), found.meta.kind))))?;
     job.expect_bytes(size(found));
     copy_files(job, found, to)?;
-    dress_folders(to, folders(found))
+    dress_folders(to, folders(found))?;
+    tree.sync()
 }
 
 /// The folders that have to be there for things of these names and kinds: the one above a thing need not be among them.
@@ -198,83 +198,6 @@ fn copy_if_there(job: &Job, found: &Found, to: &Path) -> Result<bool, FileError>
 /// The bytes of the files among `found`.
 pub(crate) fn size(found: &[Found]) -> u64 {
     found.iter().filter(|found| found.meta.kind == Kind::File).map(|file| file.meta.len).sum()
-}
-
-/// Makes a whole tree that was just written durable: by one call where the system has it, else file by file.
-///
-/// # Errors
-/// The system could not.
-pub(crate) fn sync_tree(root: &Path) -> Result<(), FileError> {
-    sync_counted(root, usize::MAX)
-}
-
-/// Syncs the volume of `root` in one call, where the system has one and so many files and folders are not sooner synced one by one.
-/// Whether it did.
-///
-/// # Errors
-/// The system could not write something. It says so once only, and not to whoever syncs later.
-pub(super) fn sync_many(root: &Path, count: usize) -> Result<bool, FileError> {
-    const FEW: usize = 16;
-    Ok(count > FEW && platform::sync_volume(root).map_err(io_error("sync", root))?)
-}
-
-/// As [`sync_tree`], of so many files and folders: a few are synced by themselves, and nobody waits for what others write to this volume.
-pub(super) fn sync_counted(root: &Path, count: usize) -> Result<(), FileError> {
-    if sync_many(root, count)? {
-        return Ok(());
-    }
-    let found = walk(root, &Patterns::default())?;
-    let sync = |(): &mut (), found: &Found| {
-        let path = found.path();
-        match found.meta.kind {
-            Kind::File => {
-                // Syncing needs a handle that may write, which a read-only file does not give.
-                let file = OpenOptions::new().write(true).open(&path).or_else(|_| File::open(&path));
-                match file.and_then(|file| file.sync_all()) {
-                    // What this process may not open is synced with everything else, where the system can.
-                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => sync_many(root, usize::MAX).map(|_| ()),
-                    synced => synced.map_err(io_error("sync", &path)),
-                }
-            }
-            Kind::Folder => platform::sync_folder(&path).map_err(io_error("sync", &path)),
-            Kind::Link | Kind::Other => Ok(()),
-        }
-    };
-    each(&found, || Ok(()), sync)?;
-    platform::sync_folder(root).map_err(io_error("sync", root))
-}
-
-/// Does `work`, which writes below `root`, and lets what it has written so far go to the disk meanwhile: what is synced at its end is little.
-///
-/// # Errors
-/// Those of `work`, or of [`sync_many`].
-pub(super) fn while_syncing<T>(job: &Job, root: &Path, work: impl FnOnce() -> Result<T, FileError>) -> Result<T, FileError> {
-    /// Bytes that are worth a sync.
-    const MANY: u64 = 32 << 20;
-    thread::scope(|scope| {
-        // Dropped where `work` fails, whatever way: nobody waits for a sync any more then.
-        let (working, ended) = mpsc::channel();
-        let mut synced = job.written();
-        let syncing = scope.spawn(move || {
-            loop {
-                let has_ended = match ended.recv_timeout(Duration::from_millis(20)) {
-                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                    received => received.is_ok(),
-                };
-                if job.written() - synced >= MANY {
-                    synced = job.written();
-                    sync_many(root, usize::MAX)?;
-                }
-                if has_ended {
-                    return Ok(());
-                }
-            }
-        });
-        let done = work()?;
-        // Where that has failed, it listens no more.
-        let _ = working.send(());
-        syncing.join().expect("syncing does not panic").map(|()| done)
-    })
 }
 
 /// Gives a file that was just made its time and its permission bits; and what the system says about it then.
@@ -317,6 +240,7 @@ fn pump(
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs::OpenOptions;
     use std::os::unix::fs::FileExt;
     use std::sync::Arc;
 
@@ -324,31 +248,6 @@ mod tests {
 
     use super::*;
     use crate::files::blocking;
-
-    #[tokio::test]
-    async fn work_that_panics_is_not_synced_for_ever() {
-        let folder = tempfile::tempdir().unwrap();
-        let cx = Context::standalone(folder.path(), Arc::new(|_| {}));
-        let root = folder.path().to_owned();
-        let ended = blocking(&cx, move |job| while_syncing(job, &root, || -> Result<(), FileError> { panic!("a bug") }));
-        let message = tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap_err().message;
-        assert!(message.contains("a bug in this kind"), "{message}");
-    }
-
-    #[tokio::test]
-    async fn what_could_not_be_synced_beside_the_work_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let cx = Context::standalone(folder.path(), Arc::new(|_| {}));
-        let root = folder.path().join("missing");
-        let work = move |job: &Job, bytes| {
-            while_syncing(job, &root, || {
-                job.wrote(bytes);
-                Ok(())
-            })
-        };
-        let told = blocking(&cx, move |job| Ok::<_, FileError>([1, 32 << 20].map(|bytes| work(job, bytes).is_err()))).await.unwrap();
-        assert_eq!(told, [false, true]);
-    }
 
     #[tokio::test]
     async fn one_bit_is_enough_not_to_read_back_however_the_content_is_known() {

@@ -27,6 +27,7 @@ mod stage;
 mod staged;
 mod swap;
 mod text;
+mod unsynced;
 mod walk;
 
 #[cfg(unix)]
@@ -46,7 +47,7 @@ pub use self::walk::tree_size;
 pub(crate) use self::atomic::{link_atomically, sync_folder};
 pub(crate) use self::carry::{Carry, Keep, Listing};
 pub(crate) use self::choice::Choice;
-pub(crate) use self::copy::{copy_file, copy_files, copy_link, copy_tree, dress_folder, hash_file, make_link, size, sync_tree};
+pub(crate) use self::copy::{copy_file, copy_files, copy_link, copy_tree, dress_folder, hash_file, make_link, size};
 pub(crate) use self::hashes::{Hashes, Known};
 pub(crate) use self::job::{Job, blocking, each, map_each, threads};
 pub(crate) use self::links::Links;
@@ -61,6 +62,7 @@ pub(crate) use self::stage::{Staged, Staging, may_stage, stage};
 pub(crate) use self::staged::{StagedNote, StagedRelease, staged_release};
 pub(crate) use self::swap::{beside, overlap, real_target};
 pub(crate) use self::text::is_byte_name;
+pub(crate) use self::unsynced::Unsynced;
 use self::walk::Fingerprint;
 pub(crate) use self::walk::{Found, Kind, walk};
 

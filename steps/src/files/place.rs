@@ -16,9 +16,9 @@ use super::replaced::Replaced;
 use super::stage::{is_same, staged_at};
 use super::walk::Fingerprint;
 use super::{
-    FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, NEXT, Patterns, Root, StagedNote, copy_file, copy_link,
-    dress_folder, each, inside, io_error, is_real_folder, link_atomically, look, map_each, platform, present, remove_file, remove_tree,
-    root, sync_folder, walk,
+    FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, NEXT, Patterns, Root, StagedNote, Unsynced, copy_file,
+    copy_link, dress_folder, each, inside, io_error, is_real_folder, link_atomically, look, map_each, platform, present, remove_file,
+    remove_tree, root, sync_folder, walk,
 };
 
 /// A release and where it goes.
@@ -112,6 +112,7 @@ pub(crate) fn place(job: &Job, placement: &Placement<'_>, changes: &Changes) -> 
     let to = placement.to;
     job.touch();
     std::fs::create_dir_all(to).map_err(io_error("create", to))?;
+    let tree = Unsynced::new(to)?;
     placement.begin()?;
     let mut touched = BTreeSet::from([to.to_owned()]);
     let total = changes.deletes.len() + changes.moves.len();
@@ -149,7 +150,7 @@ pub(crate) fn place(job: &Job, placement: &Placement<'_>, changes: &Changes) -> 
         move_in(job, &staged, &path)?;
         touched.extend(path.parent().map(Path::to_owned));
     }
-    sync_touched(to, &touched)?;
+    sync_touched(&tree, to, &touched)?;
     placement.keep_hashes(&changes.moves, is_placed);
     let (next, manifest) = (to.join(NEXT), to.join(MANIFEST));
     replaced.pin(&manifest);
@@ -382,8 +383,8 @@ pub(crate) fn move_in(job: &Job, staged: &Path, path: &Path) -> Result<(), FileE
 }
 
 /// Makes renames durable: each folder, or where they are many, the whole volume at once.
-fn sync_touched(to: &Path, touched: &BTreeSet<PathBuf>) -> Result<(), FileError> {
-    if touched.len() > 64 && platform::sync_volume(to).map_err(io_error("sync", to))? {
+fn sync_touched(tree: &Unsynced, to: &Path, touched: &BTreeSet<PathBuf>) -> Result<(), FileError> {
+    if touched.len() > 64 && tree.sync_many(touched.len())? {
         return Ok(());
     }
     // Two at once share what the disk does for each.

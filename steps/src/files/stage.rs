@@ -9,13 +9,13 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
-use super::copy::{Copied, copy_opened, dress_folders, folders, hash_found, make_folders, sync_counted, sync_many, while_syncing};
+use super::copy::{Copied, copy_opened, dress_folders, folders, hash_found, make_folders};
 use super::manifest::Item;
 use super::staged::{self, Compared, StagedNote, StagedRelease};
 use super::walk::{Fingerprint, Meta};
 use super::{
-    FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, NEXT, Patterns, Root, discard, each, hash_file, inside,
-    io_error, is_own, look, make_link, map_each, platform, present, read_file, root, size, sync_folder, walk, write_atomically,
+    FileError, Found, Hashes, Job, Kind, Known, Links, MANIFEST, Manifest, NEXT, Patterns, Root, Unsynced, discard, each, hash_file,
+    inside, io_error, is_own, look, make_link, map_each, platform, present, read_file, root, size, sync_folder, walk, write_atomically,
 };
 
 /// What is to be staged.
@@ -95,16 +95,17 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
     // Where not the whole release is staged, only those that the target has not got.
     let made: Vec<_> = folders(&found).filter(|(name, ..)| staging.whole || !links.folder_is_there(name)).collect();
     let names: Vec<&str> = made.iter().map(|(name, ..)| *name).collect();
+    let tree = Unsynced::new(staging.dir)?;
     make_folders(staging.dir, &names)?;
     let made_folders = names.len();
     let work = Work { job, staging, folders: names.into_iter().collect(), links: &links, to, source: &source, target: &target };
-    let outcomes = while_syncing(job, staging.dir, || map_each(&found, |found| work.one(found)))?;
+    let outcomes = tree.while_writing(job, || map_each(&found, |found| work.one(found)))?;
     dress_folders(staging.dir, made.into_iter())?;
     let written = made_folders + outcomes.iter().flatten().filter(|one| one.staged.is_some() || one.item.link.is_some()).count();
     let is_other = outcomes.iter().flatten().any(|one| !matches!(one.state, State::Same(_)));
     let (staged, manifest, compared) = thread::scope(|scope| {
         // What was copied goes to the disk while the rest is written, which becomes durable with it at the end.
-        let early = scope.spawn(|| sync_many(staging.dir, written));
+        let early = scope.spawn(|| tree.sync_many(written));
         let old = |is_deployed| scope.spawn(move || old(staging.to, is_deployed));
         let beside = is_other.then(|| old(false));
         let (mut staged, manifest) = Staged::of(found, outcomes, &mut note);
@@ -115,7 +116,7 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
         let compared = beside.unwrap_or_else(|| old(is_deployed));
         scope.spawn(|| hashes.get().expect("it was read above").save([&source, &target]));
         early.join().expect("syncing does not panic")?;
-        sync_counted(staging.dir, written)?;
+        tree.sync_counted(written)?;
         let parent = staging.dir.parent().unwrap_or(staging.dir);
         sync_folder(parent).map_err(io_error("sync", parent))?;
         let compared = compared.join().expect("reading files does not panic")?;

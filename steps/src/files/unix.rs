@@ -228,16 +228,34 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Makes everything on the volume of `path` durable: one call instead of one a file.
+/// A volume that is open.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn sync_volume(path: &Path) -> io::Result<bool> {
-    rustix::fs::syncfs(File::open(path)?)?;
+pub(crate) type Volume = File;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) type Volume = ();
+
+/// The volume on which the folder `path` is.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn volume(path: &Path) -> io::Result<Volume> {
+    File::open(path)
+}
+
+/// Nothing is done with it.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn volume(_: &Path) -> io::Result<Volume> {
+    Ok(())
+}
+
+/// Makes everything on a volume durable: one call instead of one a file. Fails where a write was lost since it was opened.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn sync_volume(volume: &Volume) -> io::Result<bool> {
+    rustix::fs::syncfs(volume)?;
     Ok(true)
 }
 
 /// There is no such call: each file has to be synced.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn sync_volume(_: &Path) -> io::Result<bool> {
+pub(crate) fn sync_volume(_: &Volume) -> io::Result<bool> {
     Ok(false)
 }
 

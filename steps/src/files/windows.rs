@@ -176,8 +176,16 @@ pub(crate) fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// A volume; nothing is done with it.
+pub(crate) type Volume = ();
+
+/// The volume on which the folder `path` is.
+pub(crate) fn volume(_: &Path) -> io::Result<Volume> {
+    Ok(())
+}
+
 /// There is no such call for ordinary users: each file has to be synced.
-pub(crate) fn sync_volume(_: &Path) -> io::Result<bool> {
+pub(crate) fn sync_volume(_: &Volume) -> io::Result<bool> {
     Ok(false)
 }
 

@@ -1,0 +1,152 @@
+//! A folder that is being written, until what is in it is durable.
+//!
+//! Of a write that the disk refused, Linux tells whoever syncs the volume next, and each who had it open before that; whoever opens it
+//! later, because another program was told already, hears nothing. So it is opened before the first write.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use super::{FileError, Found, Job, Kind, Patterns, each, io_error, platform, walk};
+
+/// A folder in which something is not durable yet.
+#[derive(Debug)]
+pub(crate) struct Unsynced {
+    root: PathBuf,
+    volume: platform::Volume,
+}
+
+impl Unsynced {
+    /// The folder `root`, which is there. To be taken before anything is written into it.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn new(root: &Path) -> Result<Self, FileError> {
+        let volume = platform::volume(root).map_err(io_error("open the folder", root))?;
+        Ok(Self { root: root.to_owned(), volume })
+    }
+
+    /// Makes all that is in it durable: by one call where the system has it, else file by file.
+    ///
+    /// # Errors
+    /// The system could not.
+    pub fn sync(&self) -> Result<(), FileError> {
+        self.sync_counted(usize::MAX)
+    }
+
+    /// Syncs its volume in one call, where the system has one and so many files and folders are more than are sooner synced one by one.
+    /// Whether it did.
+    ///
+    /// # Errors
+    /// The system could not write something.
+    pub fn sync_many(&self, count: usize) -> Result<bool, FileError> {
+        const FEW: usize = 16;
+        Ok(count > FEW && platform::sync_volume(&self.volume).map_err(io_error("sync", &self.root))?)
+    }
+
+    /// As [`Unsynced::sync`], where so many files and folders were written: a few are synced by themselves, and nobody waits for what
+    /// others write to this volume.
+    ///
+    /// # Errors
+    /// The system could not.
+    pub fn sync_counted(&self, count: usize) -> Result<(), FileError> {
+        if self.sync_many(count)? {
+            return Ok(());
+        }
+        each(&walk(&self.root, &Patterns::default())?, || Ok(()), |(): &mut (), found| self.sync_one(found))?;
+        platform::sync_folder(&self.root).map_err(io_error("sync", &self.root))
+    }
+
+    fn sync_one(&self, found: &Found) -> Result<(), FileError> {
+        let path = found.path();
+        match found.meta.kind {
+            Kind::File => {
+                // Syncing needs a handle that may write, which a read-only file does not give.
+                let file = OpenOptions::new().write(true).open(&path).or_else(|_| File::open(&path));
+                match file.and_then(|file| file.sync_all()) {
+                    // What this process may not open is synced with everything else, where the system can.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.sync_many(usize::MAX).map(|_| ()),
+                    synced => synced.map_err(io_error("sync", &path)),
+                }
+            }
+            Kind::Folder => platform::sync_folder(&path).map_err(io_error("sync", &path)),
+            Kind::Link | Kind::Other => Ok(()),
+        }
+    }
+
+    /// Does `work`, which writes into the folder, and lets what it has written so far go to the disk meanwhile: what is synced at its end
+    /// is little.
+    ///
+    /// # Errors
+    /// Those of `work`, or of [`Unsynced::sync_many`].
+    pub fn while_writing<T>(&self, job: &Job, work: impl FnOnce() -> Result<T, FileError>) -> Result<T, FileError> {
+        /// Bytes that are worth a sync.
+        const MANY: u64 = 32 << 20;
+        thread::scope(|scope| {
+            // Dropped where `work` fails, whatever way: nobody waits for a sync any more then.
+            let (working, ended) = mpsc::channel();
+            let mut synced = job.written();
+            let syncing = scope.spawn(move || {
+                loop {
+                    let has_ended = match ended.recv_timeout(Duration::from_millis(20)) {
+                        Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                        received => received.is_ok(),
+                    };
+                    if job.written() - synced >= MANY {
+                        synced = job.written();
+                        self.sync_many(usize::MAX)?;
+                    }
+                    if has_ended {
+                        return Ok(());
+                    }
+                }
+            });
+            let done = work()?;
+            // Where that has failed, it listens no more.
+            let _ = working.send(());
+            syncing.join().expect("syncing does not panic").map(|()| done)
+        })
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use almaplan_engine::step::Context;
+    use rustix::fs::{Mode, OFlags};
+
+    use super::*;
+    use crate::files::blocking;
+
+    #[tokio::test]
+    async fn work_that_panics_is_not_synced_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let cx = Context::standalone(folder.path(), Arc::new(|_| {}));
+        let root = folder.path().to_owned();
+        let ended = blocking(&cx, move |job| Unsynced::new(&root)?.while_writing(job, || -> Result<(), FileError> { panic!("a bug") }));
+        let message = tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap_err().message;
+        assert!(message.contains("a bug in this kind"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_synced_beside_the_work_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let cx = Context::standalone(folder.path(), Arc::new(|_| {}));
+        // Such a handle cannot be synced.
+        let volume = rustix::fs::open(folder.path(), OFlags::PATH, Mode::empty()).unwrap().into();
+        let tree = Unsynced { root: folder.path().to_owned(), volume };
+        let write = move |job: &Job, bytes| {
+            tree.while_writing(job, || {
+                job.wrote(bytes);
+                Ok(())
+            })
+        };
+        let told = blocking(&cx, move |job| Ok::<_, FileError>([1, 32 << 20].map(|bytes| write(job, bytes).is_err()))).await.unwrap();
+        assert_eq!(told, [false, true]);
+    }
+}
