@@ -231,8 +231,10 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 /// A volume that is open.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) type Volume = File;
+/// Nothing is done with it.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) type Volume = ();
+#[derive(Debug)]
+pub(crate) struct Volume;
 
 /// The volume on which the folder `path` is.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -240,10 +242,10 @@ pub(crate) fn volume(path: &Path) -> io::Result<Volume> {
     File::open(path)
 }
 
-/// Nothing is done with it.
+/// See [`Volume`].
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn volume(_: &Path) -> io::Result<Volume> {
-    Ok(())
+    Ok(Volume)
 }
 
 /// Makes everything on a volume durable: one call instead of one a file. Fails where a write was lost since it was opened.

@@ -177,11 +177,12 @@ pub(crate) fn sync_folder(_: &Path) -> io::Result<()> {
 }
 
 /// A volume; nothing is done with it.
-pub(crate) type Volume = ();
+#[derive(Debug)]
+pub(crate) struct Volume;
 
-/// The volume on which the folder `path` is.
+/// See [`Volume`].
 pub(crate) fn volume(_: &Path) -> io::Result<Volume> {
-    Ok(())
+    Ok(Volume)
 }
 
 /// There is no such call for ordinary users: each file has to be synced.
