@@ -64,29 +64,36 @@ impl Live {
     /// A file cannot be read, or a database stays locked.
     pub fn new(job: &Job, found: &[Found], folder: &Path, strict: bool) -> Result<Self, FileError> {
         std::fs::create_dir_all(folder).map_err(io_error("create", folder))?;
-        let snapshots = Mutex::new(BTreeMap::new());
         let root = found.first().map(|found| real_path(&found.root.path)).transpose()?;
-        let numbered: Vec<(usize, &Found)> = found.iter().filter(|found| found.meta.kind == Kind::File).enumerate().collect();
-        each(
-            &numbered,
-            || Ok(()),
-            |(): &mut (), (number, found)| -> Result<(), FileError> {
-                job.check()?;
-                let copy = folder.join(format!("{number}.db"));
-                let real = || inside(root.as_deref().expect("something was found"), &found.name);
-                if found.meta.len >= 512 && begins_like_a_database(&found.path(), found.open())? && snapshot(job, &real(), &copy)? {
-                    snapshots.lock().expect("no code panics while it holds this lock").insert(found.name.clone(), copy);
-                }
-                Ok(())
-            },
-        )?;
-        let snapshots = snapshots.into_inner().expect("no code panics while it holds this lock");
-        Ok(Self { strict, snapshots, unsteady: Mutex::default() })
+        let take = |files: &[(usize, &Found)]| {
+            let snapshots = Mutex::new(BTreeMap::new());
+            each(
+                files,
+                || Ok(()),
+                |(): &mut (), (number, found)| -> Result<(), FileError> {
+                    job.check()?;
+                    let copy = folder.join(format!("{number}.db"));
+                    let real = || inside(root.as_deref().expect("something was found"), &found.name);
+                    if found.meta.len >= 512 && begins_like_a_database(&found.path(), found.open())? && snapshot(job, &real(), &copy)? {
+                        snapshots.lock().expect("no code panics while it holds this lock").insert(found.name.clone(), copy);
+                    }
+                    Ok(())
+                },
+            )?;
+            Ok::<_, FileError>(snapshots.into_inner().expect("no code panics while it holds this lock"))
+        };
+        let numbered = found.iter().filter(|found| found.meta.kind == Kind::File).enumerate();
+        let (mut beside, databases): (Vec<_>, Vec<_>) = numbered.partition(|(_, found)| database_of(&found.name).is_some());
+        let mut live = Self { strict, snapshots: take(&databases)?, unsteady: Mutex::default() };
+        // Who deletes a journal that somebody has open has its name back only when that one closes it.
+        beside.retain(|(_, found)| !live.is_spent(&found.name));
+        live.snapshots.extend(take(&beside)?);
+        Ok(live)
     }
 
     /// Whether `name` is a `-wal`, `-shm` or `-journal` whose content is in the snapshot of its database already.
     pub fn is_spent(&self, name: &str) -> bool {
-        ["-wal", "-shm", "-journal"].iter().any(|end| name.strip_suffix(end).is_some_and(|base| self.snapshots.contains_key(base)))
+        database_of(name).is_some_and(|database| self.snapshots.contains_key(database))
     }
 
     /// What never stood still, by name.
@@ -210,6 +217,11 @@ impl Live {
     fn note(&self, found: &Found) {
         self.unsteady.lock().expect("no code panics while it holds this lock").push(found.name.clone());
     }
+}
+
+/// The database whose file `name` would be, by its end.
+fn database_of(name: &str) -> Option<&str> {
+    ["-wal", "-shm", "-journal"].iter().find_map(|end| name.strip_suffix(end))
 }
 
 /// Whether the file begins like a SQLite database. One that is gone does not.
