@@ -107,8 +107,7 @@ impl PythonEnv {
         let half = env.to_owned();
         let tree = blocking(cx, move |job| {
             remove(job, &half)?;
-            fs::create_dir_all(&half).map_err(io_error("create", &half))?;
-            Unsynced::new(&half)
+            Unsynced::create(&half)
         })
         .await?;
         let built = self.build(cx, base, env, tree, file).await;

@@ -67,8 +67,7 @@ impl Choice<'_> {
     /// # Errors
     /// A content is damaged, or something cannot be copied.
     pub fn build(&self, job: &Job, archive: &Archive, at: &Path) -> Result<u64, FileError> {
-        std::fs::create_dir_all(at).map_err(io_error("create", at))?;
-        let tree = Unsynced::new(at)?;
+        let tree = Unsynced::create(at)?;
         let archived = self.archived.iter().map(|entry| (entry.name.as_str(), entry.kind));
         let current = self.current.iter().map(|found| (found.name.as_str(), found.meta.kind));
         make_folders(at, &needed(archived.chain(current)))?;

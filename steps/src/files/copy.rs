@@ -152,8 +152,7 @@ pub(super) fn hash_found(job: &Job, found: &Found) -> Result<Copied, FileError> 
 /// # Errors
 /// Something cannot be copied; `to` is then to be removed.
 pub(crate) fn copy_tree(job: &Job, found: &[Found], to: &Path) -> Result<(), FileError> {
-    std::fs::create_dir_all(to).map_err(io_error("create", to))?;
-    let tree = Unsynced::new(to)?;
+    let tree = Unsynced::create(to)?;
     make_folders(to, &needed(found.iter().map(|found| (found.name.as_str(), found.meta.kind))))?;
     job.expect_bytes(size(found));
     copy_files(job, found, to)?;

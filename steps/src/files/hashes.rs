@@ -23,7 +23,7 @@ use std::time::SystemTime;
 use blake3::Hash;
 
 use super::copy::Copied;
-use super::walk::{Fingerprint, Meta, nanoseconds, since_1970};
+use super::walk::{Fingerprint, Meta, time_ns};
 use super::{FileError, beside, inside, platform, read_file};
 
 /// A file whose content is younger than this may be written once more without its times showing it, on any file system.
@@ -118,8 +118,7 @@ fn append(record: &Path, known: &Known<'_>) {
 impl<'a> Known<'a> {
     /// Of a folder of which nothing is known.
     pub fn nothing(root: &'a Path) -> Self {
-        let (seconds, nanos) = since_1970(SystemTime::now());
-        let began_ns = nanoseconds(seconds, nanos.into());
+        let began_ns = time_ns(SystemTime::now());
         Self { root, before: HashMap::new(), learned: Mutex::default(), read: AtomicU64::new(0), began_ns }
     }
 

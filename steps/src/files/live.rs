@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::archive::sampled;
 use super::copy::CHUNK;
 use super::walk::{Fingerprint, Meta};
-use super::{FileError, Found, Job, Kind, Room, Taken, each, inside, io_error, platform};
+use super::{FileError, Found, Job, Kind, Room, Taken, inside, io_error, map_each, platform};
 
 /// How every SQLite database begins.
 const SQLITE: &[u8; 16] = b"SQLite format 3\0";
@@ -66,28 +66,21 @@ impl Live {
         std::fs::create_dir_all(folder).map_err(io_error("create", folder))?;
         let root = found.first().map(|found| real_path(&found.root.path)).transpose()?;
         let take = |files: &[(usize, &Found)]| {
-            let snapshots = Mutex::new(BTreeMap::new());
-            each(
-                files,
-                || Ok(()),
-                |(): &mut (), (number, found)| -> Result<(), FileError> {
-                    job.check()?;
-                    let copy = folder.join(format!("{number}.db"));
-                    let real = || inside(root.as_deref().expect("something was found"), &found.name);
-                    if found.meta.len >= 512 && begins_like_a_database(&found.path(), found.open())? && snapshot(job, &real(), &copy)? {
-                        snapshots.lock().expect("no code panics while it holds this lock").insert(found.name.clone(), copy);
-                    }
-                    Ok(())
-                },
-            )?;
-            Ok::<_, FileError>(snapshots.into_inner().expect("no code panics while it holds this lock"))
+            map_each(files, |(number, found)| -> Result<_, FileError> {
+                job.check()?;
+                let copy = folder.join(format!("{number}.db"));
+                let real = || inside(root.as_deref().expect("something was found"), &found.name);
+                let is_taken =
+                    found.meta.len >= 512 && begins_like_a_database(&found.path(), found.open())? && snapshot(job, &real(), &copy)?;
+                Ok(is_taken.then(|| (found.name.clone(), copy)))
+            })
         };
         let numbered = found.iter().filter(|found| found.meta.kind == Kind::File).enumerate();
         let (mut beside, databases): (Vec<_>, Vec<_>) = numbered.partition(|(_, found)| database_of(&found.name).is_some());
-        let mut live = Self { strict, snapshots: take(&databases)?, unsteady: Mutex::default() };
+        let mut live = Self { strict, snapshots: take(&databases)?.into_iter().flatten().collect(), unsteady: Mutex::default() };
         // Who deletes a journal that somebody has open has its name back only when that one closes it.
         beside.retain(|(_, found)| !live.is_spent(&found.name));
-        live.snapshots.extend(take(&beside)?);
+        live.snapshots.extend(take(&beside)?.into_iter().flatten());
         Ok(live)
     }
 

@@ -111,8 +111,7 @@ pub(crate) fn plan(job: &Job, placement: &Placement<'_>, deployed: &Deployed) ->
 pub(crate) fn place(job: &Job, placement: &Placement<'_>, changes: &Changes) -> Result<(), FileError> {
     let to = placement.to;
     job.touch();
-    std::fs::create_dir_all(to).map_err(io_error("create", to))?;
-    let tree = Unsynced::new(to)?;
+    let tree = Unsynced::create(to)?;
     placement.begin()?;
     let mut touched = BTreeSet::from([to.to_owned()]);
     let total = changes.deletes.len() + changes.moves.len();
@@ -229,8 +228,9 @@ impl Placement<'_> {
             // Of a file that is renamed itself, the last of its times changes.
             let is_moved = |now: &Fingerprint| Fingerprint { changed_ns: staged.changed_ns, ..*now } == **staged;
             let looks = || look(&known.path(name)).ok().map(|meta| known.fingerprint(name, &meta)).filter(is_moved);
-            if let Some(at) = if is_placed(name) { Some(**staged) } else { looks() } {
-                known.learn(name, at, item.hash);
+            let now = if is_placed(name) { Some(**staged) } else { looks() };
+            if let Some(now) = now {
+                known.learn(name, now, item.hash);
             }
             Ok::<_, FileError>(())
         };
@@ -384,7 +384,7 @@ pub(crate) fn move_in(job: &Job, staged: &Path, path: &Path) -> Result<(), FileE
 
 /// Makes renames durable: each folder, or where they are many, the whole volume at once.
 fn sync_touched(tree: &Unsynced, to: &Path, touched: &BTreeSet<PathBuf>) -> Result<(), FileError> {
-    if touched.len() > 64 && tree.sync_many(touched.len())? {
+    if touched.len() > 64 && tree.sync_volume()? {
         return Ok(());
     }
     // Two at once share what the disk does for each.

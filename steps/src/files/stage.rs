@@ -106,14 +106,14 @@ pub(crate) fn stage(job: &Job, staging: &Staging<'_>) -> Result<Staged, FileErro
     let (staged, manifest, compared) = thread::scope(|scope| {
         // What was copied goes to the disk while the rest is written, which becomes durable with it at the end.
         let early = scope.spawn(|| tree.sync_many(written));
-        let old = |is_deployed| scope.spawn(move || old(staging.to, is_deployed));
-        let beside = is_other.then(|| old(false));
+        let before = |is_deployed| scope.spawn(move || release_before(staging.to, is_deployed));
+        let beside = is_other.then(|| before(false));
         let (mut staged, manifest) = Staged::of(found, outcomes, &mut note);
         staged.read = source.read() + target.read();
         let noted = scope.spawn(|| note.save(staging.dir, |at, bytes| std::fs::write(at, bytes)));
         let is_deployed = save_manifest(staging, &manifest)?;
         noted.join().expect("writing a file does not panic")?;
-        let compared = beside.unwrap_or_else(|| old(is_deployed));
+        let compared = beside.unwrap_or_else(|| before(is_deployed));
         scope.spawn(|| hashes.get().expect("it was read above").save([&source, &target]));
         early.join().expect("syncing does not panic")?;
         tree.sync_counted(written)?;
@@ -144,7 +144,7 @@ fn save_manifest(staging: &Staging<'_>, manifest: &Manifest) -> Result<bool, Fil
 ///
 /// # Errors
 /// What is deployed cannot be understood: better told now than when the service is down.
-fn old(to: &Path, is_deployed: bool) -> Result<Option<Compared>, FileError> {
+fn release_before(to: &Path, is_deployed: bool) -> Result<Option<Compared>, FileError> {
     Manifest::load(to, NEXT)?;
     if is_deployed { Ok(None) } else { Compared::load(to) }
 }

@@ -29,6 +29,15 @@ impl Unsynced {
         Ok(Self { root: root.to_owned(), volume })
     }
 
+    /// As [`Unsynced::new`], of a folder that is made where it is missing.
+    ///
+    /// # Errors
+    /// It cannot be made or opened.
+    pub fn create(root: &Path) -> Result<Self, FileError> {
+        std::fs::create_dir_all(root).map_err(io_error("create", root))?;
+        Self::new(root)
+    }
+
     /// Makes all that is in it durable: by one call where the system has it, else file by file.
     ///
     /// # Errors
@@ -44,7 +53,15 @@ impl Unsynced {
     /// The system could not write something.
     pub fn sync_many(&self, count: usize) -> Result<bool, FileError> {
         const FEW: usize = 16;
-        Ok(count > FEW && platform::sync_volume(&self.volume).map_err(io_error("sync", &self.root))?)
+        Ok(count > FEW && self.sync_volume()?)
+    }
+
+    /// As [`Unsynced::sync_many`], however many they are.
+    ///
+    /// # Errors
+    /// The system could not write something.
+    pub fn sync_volume(&self) -> Result<bool, FileError> {
+        platform::sync_volume(&self.volume).map_err(io_error("sync", &self.root))
     }
 
     /// As [`Unsynced::sync`], where so many files and folders were written: a few are synced by themselves, and nobody waits for what
@@ -68,7 +85,7 @@ impl Unsynced {
                 let file = OpenOptions::new().write(true).open(&path).or_else(|_| File::open(&path));
                 match file.and_then(|file| file.sync_all()) {
                     // What this process may not open is synced with everything else, where the system can.
-                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.sync_many(usize::MAX).map(|_| ()),
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.sync_volume().map(|_| ()),
                     synced => synced.map_err(io_error("sync", &path)),
                 }
             }
@@ -81,7 +98,7 @@ impl Unsynced {
     /// is little.
     ///
     /// # Errors
-    /// Those of `work`, or of [`Unsynced::sync_many`].
+    /// Those of `work`, or of [`Unsynced::sync_volume`].
     pub fn while_writing<T>(&self, job: &Job, work: impl FnOnce() -> Result<T, FileError>) -> Result<T, FileError> {
         /// Bytes that are worth a sync.
         const MANY: u64 = 32 << 20;
@@ -97,7 +114,7 @@ impl Unsynced {
                     };
                     if job.written() - synced >= MANY {
                         synced = job.written();
-                        self.sync_many(usize::MAX)?;
+                        self.sync_volume()?;
                     }
                     if has_ended {
                         return Ok(());

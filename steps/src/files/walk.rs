@@ -91,9 +91,14 @@ impl From<Numbers> for Fingerprint {
 impl Meta {
     /// When its content was modified, in nanoseconds since 1970; only compared for equality.
     pub(super) fn modified_ns(&self) -> i64 {
-        let (seconds, nanos) = since_1970(self.modified);
-        nanoseconds(seconds, nanos.into())
+        time_ns(self.modified)
     }
+}
+
+/// A time in nanoseconds since 1970; wraps centuries from then.
+pub(super) fn time_ns(time: SystemTime) -> i64 {
+    let (seconds, nanos) = since_1970(time);
+    nanoseconds(seconds, nanos.into())
 }
 
 /// Both as nanoseconds; only compared for equality.
