@@ -1,5 +1,7 @@
 //! An input or output error at every call: the run is left resumable, or compensated, or the call was one of those that may fail.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::inject::{Call, Fault, Trace, at_every_call};
@@ -143,4 +145,29 @@ fn a_rollback_whose_every_call_fails_once_with_an_error_of_the_disk_is_never_lef
 #[test]
 fn a_rollback_whose_every_call_fails_once_for_want_of_space_is_never_left_half_done() {
     failing_at_every_call(&FAILING, Fault::NoSpace);
+}
+
+/// What a kill does not show: of what was not synced, a machine that stops may keep the name alone.
+#[test]
+fn what_is_written_is_on_the_disk_before_it_is_put_in_place() {
+    let mut folders = BTreeSet::new();
+    for plan in [&WHOLE, &FAILING] {
+        let calls = Reference::of(plan).trace.calls;
+        // Who loses it reads files again.
+        let is_record = |call: &Call| call.path.starts_with("app.almaplan-hashes");
+        let written = |call: &Call| call.name == "write" && call.path.starts_with("app") && !is_record(call);
+        for (at, write) in calls.iter().enumerate().filter(|(_, call)| written(call)) {
+            let folder = write.path.split('/').next().unwrap();
+            let stays = |call: &Call| call.path.strip_prefix(folder).is_some_and(|below| below.starts_with('/'));
+            let is_sync = |call: &Call| match call.name.as_str() {
+                "fsync" => call.path == write.path,
+                "syncfs" => call.path == folder,
+                _ => false,
+            };
+            let mut before = calls[at..].iter().take_while(|call| call.name != "rename" || stays(call) || is_record(call));
+            assert!(before.any(is_sync), "{} is put in place, and {write} was not synced", plan.name);
+            folders.insert(folder.to_owned());
+        }
+    }
+    assert!(folders.iter().map(String::as_str).eq(["app", "app.almaplan-staged", "app.restoring-RUN.partial"]), "{folders:?}");
 }
