@@ -1,13 +1,14 @@
 //! What a person types: every command and option, and nothing of what they do.
 //!
-//! The doc comments here are the English help. The Portuguese one is laid over them from `lang/help.pt-BR.ftl`
-//! (see [`command`]); a test proves that it leaves nothing out.
+//! The doc comments here are the English help. Those of other languages are laid over them from `lang/help.pt-BR.ftl` and its like
+//! (see [`command`]); a test proves that they leave nothing out.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use almaplan_engine::event::{RunId, StepId};
+use almaplan_engine::plan::MOST_DURATION;
 use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
@@ -41,8 +42,12 @@ pub struct GlobalArgs {
     #[arg(long, global = true, display_order = 103, value_enum, default_value = "auto", value_name = "WHEN")]
     pub color: ColorWhen,
 
+    /// Show also the steps that are switched off
+    #[arg(short, long, global = true, display_order = 105)]
+    pub verbose: bool,
+
     /// Language of what is shown [env: ALMAPLAN_LANG] [default: the system's]
-    #[arg(long, global = true, display_order = 104, value_name = "LANG", value_parser = ["pt-BR", "en"], ignore_case = true)]
+    #[arg(long, global = true, display_order = 104, value_name = "LANG", value_parser = almaplan_engine::plan::LANGUAGES, ignore_case = true)]
     pub lang: Option<String>,
 }
 
@@ -85,8 +90,10 @@ pub enum Action {
     Abort(UndoArgs),
     /// Undo a finished run: the last successful one of its plan
     Rollback(UndoArgs),
-    /// Say what became of an unknown step, or answer an approval
+    /// Say what became of an unknown step or of what a step owes, or answer an approval
     Resolve(ResolveArgs),
+    /// Free a target whose run nobody can go on with: its state is lost, or cannot be read
+    Unlock(UnlockArgs),
     /// Where a run stands, what is owed, and the exact next command
     Status(StatusArgs),
     /// History
@@ -105,12 +112,38 @@ pub enum Action {
     Completions(CompletionsArgs),
 }
 
+impl Action {
+    /// As it is typed.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Check(_) => "check",
+            Self::Apply(_) => "apply",
+            Self::Resume(_) => "resume",
+            Self::Abort(_) => "abort",
+            Self::Rollback(_) => "rollback",
+            Self::Resolve(_) => "resolve",
+            Self::Unlock(_) => "unlock",
+            Self::Status(_) => "status",
+            Self::Runs(_) => "runs",
+            Self::Logs(_) => "logs",
+            Self::Report(_) => "report",
+            Self::Graph(_) => "graph",
+            Self::Steps(_) => "steps",
+            Self::Schema => "schema",
+            Self::Completions(_) => "completions",
+        }
+    }
+}
+
 /// `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// The plan file
     #[arg(value_name = "PLAN", value_hint = ValueHint::FilePath)]
     pub plan: PathBuf,
+    /// Values of variables.
+    #[command(flatten)]
+    pub vars: VarArgs,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -136,6 +169,9 @@ pub struct ApplyArgs {
     /// Values of variables.
     #[command(flatten)]
     pub vars: VarArgs,
+    /// Id of the run, for scripts: where there is one with this id already, it is shown and its exit code given, and nothing is begun
+    #[arg(long, value_name = "ID", value_parser = new_run_id)]
+    pub run: Option<RunId>,
     /// How long to wait for another run that holds the lock, like 30s or 5m
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub lock_timeout: Duration,
@@ -175,6 +211,9 @@ pub struct ResolveArgs {
     /// An output of the step, where it was done; may be repeated
     #[arg(long = "output", value_name = "NAME=VALUE", value_parser = assignment)]
     pub output: Vec<Assignment>,
+    /// Why, for everybody who looks at the run later
+    #[arg(long, value_name = "TEXT")]
+    pub because: Option<String>,
 }
 
 /// What a person says of a step.
@@ -184,6 +223,24 @@ pub enum Became {
     Done,
     /// Its work was not done
     NotDone,
+    /// What it owes was done by hand
+    Undone,
+    /// What it owes is left as it is, for good
+    GiveUp,
+}
+
+/// `unlock`.
+#[derive(Debug, Args)]
+pub struct UnlockArgs {
+    /// The plan file, or what its run locks
+    #[arg(value_name = "PLAN|LOCK", value_hint = ValueHint::FilePath)]
+    pub target: String,
+    /// Values of variables.
+    #[command(flatten)]
+    pub vars: VarArgs,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
 }
 
 /// `status`.
@@ -287,12 +344,17 @@ fn assignment(text: &str) -> Result<Assignment, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 30s or 5m"))
+    // Clocks end somewhere; whoever asks for longer waits until then.
+    humantime::parse_duration(text).map(|duration| duration.min(MOST_DURATION)).map_err(|error| format!("{error}; write it like 30s or 5m"))
 }
 
 // Ids become names of files below the state folder, so nothing that could lead out of it gets further than this.
 fn run_id(text: &str) -> Result<RunId, String> {
     plain_name(text).map(RunId::new)
+}
+
+fn new_run_id(text: &str) -> Result<RunId, String> {
+    almaplan_engine::runs::chosen_id(text).map_err(|error| error.to_string())
 }
 
 fn step_id(text: &str) -> Result<StepId, String> {
@@ -377,7 +439,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, lang: &Lang) -> Result<Cl
     let matches = command.try_get_matches_from_mut(args)?;
     let cli = Cli::from_arg_matches(&matches)?;
     if let Action::Resolve(resolve) = &cli.action
-        && resolve.answer == Became::NotDone
+        && resolve.answer != Became::Done
         && !resolve.output.is_empty()
     {
         return Err(command.error(ErrorKind::ArgumentConflict, "--output is for a step that was done: what was not done left nothing"));
@@ -406,22 +468,21 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::lang::Tongue;
+    use crate::lang::Language;
 
     fn read(line: &str) -> Result<Cli, clap::Error> {
-        parse(line.split(' ').map(OsString::from), &Lang::new(Tongue::En))
+        parse(line.split(' ').map(OsString::from), &Lang::new(Language::En))
     }
 
     #[test]
     fn clap_finds_no_contradiction_in_either_language() {
-        for tongue in Tongue::ALL {
-            command(&Lang::new(tongue)).debug_assert();
+        for language in Language::ALL {
+            command(&Lang::new(language)).debug_assert();
         }
     }
 
     #[test]
-    fn every_command_and_option_has_a_portuguese_help() {
-        let lang = Lang::new(Tongue::PtBr);
+    fn every_command_and_option_has_a_help_in_every_language() {
         let mut wanted = vec!["help-almaplan".to_owned()];
         let mut english = Cli::command();
         english.build();
@@ -431,13 +492,16 @@ mod tests {
             let own = sub.get_arguments().filter(|arg| !arg.is_global_set() && !["help", "version"].contains(&arg.get_id().as_str()));
             wanted.extend(own.map(|arg| format!("help-{}-{}", sub.get_name(), arg.get_id())));
         }
-        let missing: Vec<_> = wanted.iter().filter(|key| !lang.has_help(key)).collect();
-        assert!(missing.is_empty(), "without Portuguese help: {missing:?}");
+        for language in Language::ALL {
+            let lang = Lang::new(language);
+            let missing: Vec<_> = wanted.iter().filter(|key| !lang.is_source() && !lang.has_help(key)).collect();
+            assert!(missing.is_empty(), "without help in {}: {missing:?}", language.tag());
+        }
     }
 
     #[test]
     fn portuguese_help_is_portuguese_throughout() {
-        let mut command = command(&Lang::new(Tongue::PtBr));
+        let mut command = command(&Lang::new(Language::PtBr));
         let top = command.render_help().to_string();
         let apply = command.find_subcommand_mut("apply").unwrap().render_help().to_string();
         let resolve = command.find_subcommand_mut("resolve").unwrap().render_help().to_string();

@@ -10,44 +10,63 @@
 pub mod cli;
 pub mod commands;
 pub mod diagnose;
+mod down_question;
+pub mod exit;
 pub mod lang;
 mod machine;
-mod session;
+pub mod models;
+pub mod page;
 mod signals;
+pub mod terminal;
 pub mod view;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::commands::Globals;
-use crate::diagnose::{Exit, Reason, Refusal};
+use crate::diagnose::Refusal;
+use crate::exit::Exit;
+use crate::terminal::Terminal;
 
 /// The whole program: reads the command line, does what it says, and tells how it went.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
-    if let Some(done) = almaplan_steps::process::errand(args.get(1..).unwrap_or_default()) {
+    if let Some(done) = almaplan_steps::process::helper_process(args.get(1..).unwrap_or_default()) {
         return done;
     }
-    let lang = commands::language(&args);
+    let lang = language(&args);
     let cli = match cli::parse(args.clone(), &lang) {
         Ok(cli) => cli,
         Err(error) => return misunderstood(&error, &args, &lang),
     };
     log_to_stderr();
-    let globals = Globals::new(&cli.global, lang);
-    match commands::dispatch(&cli.action, &globals) {
-        Ok(exit) => exit.into(),
+    let terminal = Terminal::new(&cli.global, lang);
+    let _command = tracing::info_span!("command", name = cli.action.name(), pid = std::process::id()).entered();
+    match commands::dispatch(&cli.action, cli.global.state_dir.as_deref(), &terminal) {
+        Ok(exit) => {
+            tracing::info!(exit = exit as u8, "done");
+            exit.into()
+        }
         Err(refusal) => {
-            globals.refuse(&refusal);
-            refusal.exit.into()
+            tracing::info!(exit = refusal.exit() as u8, code = refusal.reason().code(), "refused");
+            terminal.refuse(&refusal);
+            refusal.exit().into()
         }
     }
 }
 
-/// `ALMAPLAN_LOG=debug`: for those who debug almaplan itself.
+/// The language, known before the command line is understood: its mistakes are told in it too.
+fn language(args: &[OsString]) -> lang::Lang {
+    let system = sys_locale::get_locale();
+    let env = std::env::var("ALMAPLAN_LANG").ok();
+    lang::Lang::choose(cli::peek(args, "lang").as_deref(), env.as_deref(), system.as_deref())
+}
+
+/// `ALMAPLAN_LOG=debug`: the story of a run, for those who debug almaplan itself. Its fields are names, numbers and paths, never values of
+/// a plan: those may be secrets.
 fn log_to_stderr() {
     if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("ALMAPLAN_LOG") {
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        let color = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(color).with_writer(std::io::stderr).init();
     }
 }
 
@@ -62,8 +81,7 @@ fn misunderstood(error: &clap::Error, args: &[OsString], lang: &lang::Lang) -> E
         // Its first paragraph: what is missing may be listed below the first line.
         let said: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
         let said = said.join(" ").trim_start_matches("error: ").to_owned();
-        let refusal = Refusal::new(lang, Reason::Usage, &[("error", said.into())]);
-        commands::print(&format!("{}\n", refusal.json(jiff::Timestamp::now())));
+        terminal::print(&format!("{}\n", Refusal::Usage(said).json(jiff::Timestamp::now(), lang)));
     }
     Exit::Usage.into()
 }

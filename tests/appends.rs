@@ -1,25 +1,24 @@
 //! A run is killed at every append, and whatever goes on with it is killed at every append again: it always ends as the one that was
 //! not killed: the files, the service, the log for people, and the journal itself. In between nothing false is told.
 //!
-//! The kinds are real, on a real folder and a real service; the plan is as small as can be, so that every pair of appends is tried.
-
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! The kinds are real, on a real folder and a real service; the plan is as small as can be, so that every pair of appends can be tried.
+//! By default a sample of the pairs is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use almaplan_engine::event::{Event, Fact, Part, RunFact, RunId, StepId};
 use almaplan_engine::sqlite::Store;
 use almaplan_steps::process;
 use serde_json::Value;
-use support::example::example;
-use support::place::Place;
-use support::{CRASHED, Said, http, run, tree};
+
+use crate::support::programs::fake_python;
+use crate::support::sample;
+use crate::support::workspace::Workspace;
+use crate::support::{self, CRASHED, Said, http, run, tree};
 
 /// One step at a time: what a crash finds done is then the same each time.
 const PLAN: &str = r#"
@@ -81,7 +80,7 @@ uses = "command"
 needs = ["health"]
 pivot = true
 compensate = "none"
-with = { program = "hand", args = ["missing", "live/fault"], idempotent = true }
+with = { program = "test_program", args = ["missing", "live/fault"], idempotent = true }
 [finally.record]
 uses = "deploy-log"
 with = { file = "live/deploy_log.txt" }
@@ -89,20 +88,20 @@ with = { file = "live/deploy_log.txt" }
 
 /// A folder with the plan on which version `v000` serves.
 struct Site {
-    place: Place,
+    workspace: Workspace,
     port: u16,
     version: u32,
 }
 
 impl Site {
     fn new() -> Self {
-        let place = Place::new();
+        let workspace = Workspace::new();
         for folder in ["dev", "live", "backups", "logs"] {
-            fs::create_dir(place.path(folder)).unwrap();
+            fs::create_dir(workspace.path(folder)).unwrap();
         }
-        place.write("plan.toml", PLAN);
-        place.write("dev/serve.py", "");
-        let mut site = Self { place, port: support::free_port(), version: 0 };
+        workspace.write("plan.toml", PLAN);
+        workspace.write("dev/serve.py", "");
+        let mut site = Self { workspace, port: support::free_port(), version: 0 };
         site.release(false);
         site.apply(None).expect(0);
         site
@@ -112,22 +111,22 @@ impl Site {
     fn release(&mut self, fault: bool) -> String {
         self.version += 1;
         let version = format!("v{:04}", self.version);
-        for entry in fs::read_dir(self.place.path("dev")).unwrap().map(|entry| entry.unwrap().path()) {
+        for entry in fs::read_dir(self.workspace.path("dev")).unwrap().map(|entry| entry.unwrap().path()) {
             if !entry.ends_with("serve.py") {
                 fs::remove_file(entry).unwrap();
             }
         }
-        self.place.write("dev/VERSION", &version);
-        self.place.write(&format!("dev/only_in_{version}"), &version);
+        self.workspace.write("dev/VERSION", &version);
+        self.workspace.write(&format!("dev/only_in_{version}"), &version);
         if fault {
-            self.place.write("dev/fault", "");
+            self.workspace.write("dev/fault", "");
         }
         version
     }
 
     fn apply(&self, crash: Option<u32>) -> Said {
         let port = format!("port={}", self.port);
-        let service = format!("service={}", example("stand_in").display());
+        let service = format!("service={}", fake_python().display());
         // Wine lets no Ctrl+C through to a service whose starter has ended.
         let grace = if cfg!(windows) { "grace=100ms" } else { "grace=10s" };
         self.say(&["apply", "plan.toml", "--var", &port, "--var", &service, "--var", grace], crash)
@@ -135,13 +134,13 @@ impl Site {
 
     /// `almaplan ARGS`, killed after so many appends of its own.
     fn say(&self, args: &[&str], crash: Option<u32>) -> Said {
-        let mut command = self.place.almaplan(args);
+        let mut command = self.workspace.almaplan(args);
         command.args(["--progress", "json"]).envs(crash.map(|appends| ("ALMAPLAN_CRASH_AFTER_APPEND", appends.to_string())));
         run(&mut command)
     }
 
     fn store(&self) -> Store {
-        Store::open(&self.place.path(".almaplan")).unwrap()
+        Store::open(&self.workspace.path(".almaplan")).unwrap()
     }
 
     /// The newest run.
@@ -161,16 +160,16 @@ impl Site {
 
     /// They alone work where the logs are.
     fn services(&self) -> Vec<u32> {
-        process::users_of(&self.place.path("logs"))
+        process::users_of(&self.workspace.path("logs"))
     }
 
     fn files(&self) -> BTreeMap<PathBuf, String> {
-        tree(&self.place.path("live"), &|path| is_ours(path))
+        tree(&self.workspace.path("live"), &|path| is_ours(path))
     }
 
     /// The headlines of the entries that `run` has in the log for people.
     fn entries(&self, run: &RunId) -> Vec<String> {
-        let log = fs::read_to_string(self.place.path("live/deploy_log.txt")).unwrap_or_default();
+        let log = fs::read_to_string(self.workspace.path("live/deploy_log.txt")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let of_run = |pair: &&[&str]| pair[1].trim() == format!("Run: {run}");
         let status = |pair: &[&str]| pair[0].split("] ").nth(1).unwrap().split(':').next().unwrap().to_owned();
@@ -198,7 +197,8 @@ fn story(site: &Site, run: &RunId) -> Vec<String> {
     let mut recorded = BTreeSet::new();
     let told = site.events(run).into_iter().filter(|event| match event {
         Event::Run(RunFact::Opened(_) | RunFact::Aborted { .. } | RunFact::Settled(_)) => true,
-        Event::Run(RunFact::Resumed { .. } | RunFact::Rebooted { .. } | RunFact::Unreachable | RunFact::Reachable(_)) => false,
+        Event::Run(RunFact::Resumed { .. } | RunFact::Rebooted { .. }) => false,
+        Event::Run(RunFact::Unreachable | RunFact::Reachable(_) | RunFact::Asked(_)) => false,
         Event::Step(step, Fact::Recorded { part, name, .. }) => recorded.insert(format!("{step} {part:?} {name}")),
         Event::Step(_, Fact::Started { .. } | Fact::Spawned { .. } | Fact::UndoStarted { .. } | Fact::Unknown) => false,
         Event::Step(..) => true,
@@ -214,7 +214,7 @@ fn timeless(site: &Site, run: &RunId, event: Event) -> String {
     forget(&mut value);
     let version = format!("v{:04}", site.version);
     // As it is written in JSON.
-    let folder = serde_json::to_string(site.place.path("live").parent().unwrap()).unwrap();
+    let folder = serde_json::to_string(site.workspace.path("live").parent().unwrap()).unwrap();
     let port = site.port.to_string();
     let names = [(run.as_str(), "RUN"), (folder.trim_matches('"'), "SITE"), (&version, "VERSION"), (&port, "PORT")];
     names.into_iter().fold(value.to_string(), |text, (name, instead)| text.replace(name, instead))
@@ -262,7 +262,9 @@ fn state_after(step: &str, fact: Option<&Fact>) -> &'static str {
         Some(Fact::NotRun) => "not-run",
         Some(Fact::Undone { part }) if *part == last_part => "undone",
         Some(Fact::Undone { .. } | Fact::UndoStarted { .. } | Fact::Recorded { .. } | Fact::Spawned { .. }) => "undo-started",
-        Some(fact @ (Fact::Unknown | Fact::Resolved(_) | Fact::UndoFailed { .. })) => panic!("this does not happen here: {fact:?}"),
+        Some(fact @ (Fact::Unknown | Fact::Lost { .. } | Fact::Resolved(_) | Fact::UndoFailed { .. })) => {
+            panic!("this does not happen here: {fact:?}")
+        }
     }
 }
 
@@ -270,7 +272,7 @@ fn state_after(step: &str, fact: Option<&Fact>) -> &'static str {
 fn nothing_false_is_told(site: &Site, what: &str) {
     let run = site.run();
     let events = site.events(&run);
-    let said = |command: &str| -> Value { serde_json::from_str(&site.place.say(&[command, "--json"]).expect(0).stdout).unwrap() };
+    let said = |command: &str| -> Value { serde_json::from_str(&site.workspace.say(&[command, "--json"]).expect(0).stdout).unwrap() };
     let (status, runs) = (said("status"), said("runs"));
 
     for step in status["steps"].as_array().unwrap() {
@@ -318,7 +320,7 @@ impl End {
     fn of(site: &Site, version: &str, before: &Before) -> Self {
         let (run, files, serves) = (site.run(), site.files(), site.serves());
         let files = match &files {
-            files if *files == tree(&site.place.path("dev"), &is_ours) => "new",
+            files if *files == tree(&site.workspace.path("dev"), &is_ours) => "new",
             files if *files == before.files => "old",
             _ => "neither",
         };
@@ -349,8 +351,15 @@ const MOST_APPENDS: u32 = 100;
 /// Sites at work at the same time: most of a run is waiting.
 const SITES: usize = 3;
 
-/// Of all first and second appends one in so many: under Wine a pair takes seconds.
-const ONE_IN: u32 = if cfg!(windows) { 10 } else { 1 };
+/// Of all first and of all second appends one in so many is tried: a pair takes a second, under Wine some.
+const FIRST_IN: u32 = if cfg!(windows) { 10 } else { 4 };
+const SECOND_IN: u32 = if cfg!(windows) { 10 } else { 6 };
+const PAIR_IN: usize = (FIRST_IN * SECOND_IN) as usize;
+
+/// Which second appends are tried after this first one. So many runs as pairs are one of try all of them.
+fn seconds(first: u32) -> impl Iterator<Item = u32> {
+    (1..MOST_APPENDS).filter(move |second| sample::has(PAIR_IN, (first % FIRST_IN + second % SECOND_IN * FIRST_IN) as usize))
+}
 
 /// A command, which may be killed.
 type Act = fn(&Site, Option<u32>) -> Said;
@@ -404,16 +413,16 @@ impl Trial {
         Some((End::of(site, &version, &before), killed))
     }
 
-    /// Every pair, by several sites at once; how many pairs.
-    fn at_every_append(&self, is_right: impl Fn(u32, u32, End) + Sync) -> u32 {
-        let (next, pairs) = (AtomicU32::new(1), AtomicU32::new(0));
+    /// Every pair of the sample, by several sites at once; how many pairs.
+    fn at_every_append(&self, is_right: impl Fn(u32, u32, End) + Sync) -> usize {
+        let (next, pairs) = (AtomicU32::new(1), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             for _ in 0..SITES {
                 scope.spawn(|| {
                     let mut site = Site::new();
                     loop {
-                        let first = next.fetch_add(ONE_IN, Ordering::Relaxed);
-                        for second in (1..MOST_APPENDS).step_by(ONE_IN as usize) {
+                        let first = next.fetch_add(1, Ordering::Relaxed);
+                        for second in seconds(first) {
                             let Some((end, killed)) = self.killed_at(&mut site, first, second) else { return };
                             is_right(first, second, end);
                             pairs.fetch_add(1, Ordering::Relaxed);
@@ -442,26 +451,29 @@ fn resume(site: &Site, crash: Option<u32>) -> Said {
 
 #[test]
 fn a_deploy_and_its_resume_killed_at_every_append_end_as_a_deploy() {
+    // More than 5 s: each pair of crashes is four commands and more, and a service that stops and boots.
     let trial = Trial { fault: false, prepare: |_| {}, begin: Site::apply, go_on: resume, finish: resume, exit: 0 };
     let undisturbed = trial.undisturbed();
     assert_eq!((undisturbed.files, undisturbed.serves.as_str(), undisturbed.services), ("new", "new", 1), "{undisturbed:#?}");
     assert_eq!(undisturbed.entries, ["Success"]);
     let pairs = trial.at_every_append(|first, second, end| end.is(&undisturbed, &format!("killed at {first}, then at {second}")));
-    assert!(pairs > 100 / (ONE_IN * ONE_IN), "{pairs}");
+    assert!(pairs > sample::share(PAIR_IN, 100), "{pairs}");
 }
 
 #[test]
 fn a_failing_deploy_and_its_resume_killed_at_every_append_end_as_a_rollback() {
+    // More than 5 s: each pair of crashes is four commands and more, and a service that stops and boots.
     let trial = Trial { fault: true, prepare: |_| {}, begin: Site::apply, go_on: resume, finish: resume, exit: 3 };
     let undisturbed = trial.undisturbed();
     assert_eq!((undisturbed.files, undisturbed.serves.as_str(), undisturbed.services), ("old", "old", 1), "{undisturbed:#?}");
     assert_eq!(undisturbed.entries, ["Rollback"]);
     let pairs = trial.at_every_append(|first, second, end| end.is(&undisturbed, &format!("killed at {first}, then at {second}")));
-    assert!(pairs > 300 / (ONE_IN * ONE_IN), "{pairs}");
+    assert!(pairs > sample::share(PAIR_IN, 300), "{pairs}");
 }
 
 #[test]
 fn a_rollback_and_its_resume_killed_at_every_append_end_as_a_rollback() {
+    // More than 5 s: each pair of crashes is four commands and more, and a service that stops and boots.
     let prepare = |site: &Site| drop(site.apply(None).expect(0));
     let begin = |site: &Site, crash| site.say(&["rollback", "--yes"], crash);
     let trial = Trial { fault: false, prepare, begin, go_on: resume, finish: resume, exit: 3 };
@@ -469,11 +481,12 @@ fn a_rollback_and_its_resume_killed_at_every_append_end_as_a_rollback() {
     assert_eq!((undisturbed.files, undisturbed.serves.as_str(), undisturbed.services), ("old", "old", 1), "{undisturbed:#?}");
     assert_eq!(undisturbed.entries, ["Success", "Rollback"]);
     let pairs = trial.at_every_append(|first, second, end| end.is(&undisturbed, &format!("killed at {first}, then at {second}")));
-    assert!(pairs > 80 / (ONE_IN * ONE_IN), "{pairs}");
+    assert!(pairs > sample::share(PAIR_IN, 80), "{pairs}");
 }
 
 #[test]
 fn an_abort_killed_at_every_append_of_a_deploy_killed_at_every_append_ends_as_one_that_was_not_killed() {
+    // More than 5 s: each pair of crashes is four commands and more, and a service that stops and boots.
     // A second abort settled a run again that the first one had settled.
     let abort: Act = |site, crash| site.say(&["abort", "--yes"], crash);
     let trial = Trial { fault: false, prepare: |_| {}, begin: Site::apply, go_on: abort, finish: abort, exit: 0 };
@@ -494,5 +507,5 @@ fn an_abort_killed_at_every_append_of_a_deploy_killed_at_every_append_ends_as_on
         assert_eq!(of_undoing.count(), usize::from(!over), "killed at {first}: {undisturbed:#?}");
         ends.iter().enumerate().for_each(|(at, end)| end.is(undisturbed, &format!("killed at {first}, then at {}", at + 1)));
     }
-    assert!(pairs > 100 / (ONE_IN * ONE_IN), "{pairs}");
+    assert!(pairs > sample::share(PAIR_IN, 100), "{pairs}");
 }

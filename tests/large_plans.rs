@@ -1,13 +1,10 @@
 //! What plans of many steps take of the machine's memory: a bounded part for each step, to check it and to run it.
 
-#![allow(clippy::unwrap_used)]
-#![cfg(unix)]
-
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use wait4::{ResUse, Wait4};
+use crate::support::command;
+use crate::support::process::peak_of;
 
 /// Enough that what almaplan takes by itself does not matter much.
 const STEPS: u64 = 10_000;
@@ -31,16 +28,16 @@ fn plan(folder: &Path, steps: u64) -> String {
 fn peak(folder: &Path, args: &[&str]) -> u64 {
     let said = folder.join("said");
     let file = fs::File::create(&said).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_almaplan"));
+    let mut command = command(env!("CARGO_BIN_EXE_almaplan"));
     command.args(["--lang", "en"]).args(args).current_dir(folder).env("ALMAPLAN_MACHINE_DIR", folder.join("machine"));
-    command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-    let ResUse { status, rusage } = command.spawn().unwrap().wait4().unwrap();
-    assert!(status.success(), "{args:?}: {}", fs::read_to_string(&said).unwrap());
-    rusage.maxrss
+    let (code, peak_bytes) = peak_of(&command, &file);
+    assert_eq!(code, 0, "{args:?}: {}", fs::read_to_string(&said).unwrap());
+    peak_bytes
 }
 
 #[test]
 fn each_step_takes_a_bounded_part_of_memory_to_check_and_to_run() {
+    // More than 5 s: ten thousand steps are run, each of which is synced to the disk.
     let folder = tempfile::tempdir().unwrap();
     let (small, large) = (plan(folder.path(), 1), plan(folder.path(), STEPS));
     let alone = peak(folder.path(), &["check", &small]);

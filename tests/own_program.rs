@@ -1,15 +1,11 @@
 //! almaplan lies in the folder that it deploys, and is deployed with it.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
 
-use support::place::Place;
-use support::{Said, run};
+use crate::support::process::copy_program;
+use crate::support::workspace::Workspace;
+use crate::support::{Said, run};
 
 const PROGRAM: &str = if cfg!(windows) { "almaplan.exe" } else { "almaplan" };
 
@@ -37,32 +33,32 @@ compensate = { uses = "restore", with = { archive = "{{ steps.backup.archive }}"
 uses = "command"
 needs = ["sync"]
 compensate = "none"
-with = { program = "hand", args = ["exit", "{{ vars.last }}"] }
+with = { program = "test_program", args = ["exit", "{{ vars.last }}"] }
 "#;
 
 struct Deployed {
-    place: Place,
+    workspace: Workspace,
 }
 
 impl Deployed {
     fn new() -> Self {
-        let place = Place::new();
-        fs::create_dir_all(place.path("app")).unwrap();
-        fs::create_dir_all(place.path("dev")).unwrap();
-        place.write("plan.toml", PLAN);
-        fs::copy(env!("CARGO_BIN_EXE_almaplan"), place.path("app").join(PROGRAM)).unwrap();
-        Self { place }
+        let workspace = Workspace::new();
+        fs::create_dir_all(workspace.path("app")).unwrap();
+        fs::create_dir_all(workspace.path("dev")).unwrap();
+        workspace.write("plan.toml", PLAN);
+        copy_program(Path::new(env!("CARGO_BIN_EXE_almaplan")), &workspace.path("app").join(PROGRAM));
+        Self { workspace }
     }
 
     fn program(&self) -> PathBuf {
-        self.place.path("app").join(PROGRAM)
+        self.workspace.path("app").join(PROGRAM)
     }
 
     /// The next release has the same program, which ends with its number.
     fn release(&self, number: u8) {
         let mut program = fs::read(env!("CARGO_BIN_EXE_almaplan")).unwrap();
         program.push(number);
-        let released = self.place.path("dev").join(PROGRAM);
+        let released = self.workspace.path("dev").join(PROGRAM);
         fs::copy(env!("CARGO_BIN_EXE_almaplan"), &released).unwrap();
         fs::write(released, program).unwrap();
     }
@@ -73,27 +69,20 @@ impl Deployed {
 
     /// The deployed program deploys.
     fn apply(&self, last: &str) -> Said {
-        let usual = self.place.almaplan(&["apply", "plan.toml", "--progress", "json", "--var", &format!("last={last}")]);
-        let mut own = Command::new(self.program());
-        own.args(usual.get_args()).current_dir(self.place.path("")).stdin(Stdio::null());
-        for (name, value) in usual.get_envs() {
-            match value {
-                Some(value) => own.env(name, value),
-                None => own.env_remove(name),
-            };
-        }
-        run(&mut own)
+        let last = format!("last={last}");
+        run(&mut self.workspace.program(&self.program(), &["apply", "plan.toml", "--progress", "json", "--var", &last]))
     }
 
     /// Programs that could not be removed because they ran.
     fn aside(&self) -> usize {
-        let names = fs::read_dir(self.place.path("app")).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = fs::read_dir(self.workspace.path("app")).unwrap().map(|entry| entry.unwrap().file_name());
         names.filter(|name| name.to_string_lossy().starts_with(".almaplan-replaced-")).count()
     }
 }
 
 #[test]
 fn a_program_that_replaces_itself_is_the_new_one_and_leaves_one_old_one_at_most() {
+    // More than 5 s: a binary that is not optimised, and is large, is compressed and read back.
     let deployed = Deployed::new();
     for number in 1..=3 {
         deployed.release(number);
@@ -105,6 +94,7 @@ fn a_program_that_replaces_itself_is_the_new_one_and_leaves_one_old_one_at_most(
 
 #[test]
 fn a_program_that_replaced_itself_puts_the_old_one_back() {
+    // More than 5 s: a binary that is not optimised, and is large, is compressed and read back.
     let deployed = Deployed::new();
     deployed.release(1);
     deployed.apply("0").expect(0);

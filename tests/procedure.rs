@@ -1,43 +1,37 @@
-//! The whole procedure of `plans/production.toml`, with a stand-in for Python and the application: on every system.
-
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! The whole procedure of `plans/production.toml`, with a fake of Python and of the application: on every system.
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use almaplan_steps::process;
 use serde_json::Value;
-use tempfile::TempDir;
+
+use crate::support::programs::fake_python;
+use crate::support::workspace::Workspace;
+use crate::support::{Said, free_port, inherited, run, sample, wait_until};
+#[cfg(windows)]
+use crate::support::{command, tool};
 
 /// A server below one temporary folder, with accents and blanks in its paths.
 struct Server {
-    root: TempDir,
+    workspace: Workspace,
     production: PathBuf,
     port: u16,
 }
 
-struct Said {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
 impl Server {
     fn new(port: u16) -> Self {
-        let root = tempfile::Builder::new().prefix("almareia ").tempdir().unwrap();
-        let production = root.path().join("produção");
-        Self::at(root, production, port)
+        let workspace = Workspace::called("almareia ");
+        let production = workspace.path("produção");
+        Self::at(workspace, production, port)
     }
 
     /// One whose application is to be deployed to `production`, as that is written.
-    fn at(root: TempDir, production: PathBuf, port: u16) -> Self {
-        let server = Self { root, production, port };
+    fn at(workspace: Workspace, production: PathBuf, port: u16) -> Self {
+        let server = Self { workspace, production, port };
         fs::create_dir(server.path("dev")).unwrap();
         fs::write(server.path("dev/requirements.txt"), "flask==3.1.0\n").unwrap();
         fs::write(server.path("dev/serve.py"), "").unwrap();
@@ -48,9 +42,11 @@ impl Server {
             ("backups", path("backups")),
             ("environments", path("environments")),
             ("logs", path("logs")),
-            ("python", format!("'{}'", stand_in().display())),
+            ("python", format!("'{}'", fake_python().display())),
             ("port", port.to_string()),
             ("tests", "[]".to_owned()),
+            ("dev_python", "\"\"".to_owned()),
+            ("packages", "[\"Flask\"]".to_owned()),
             ("watch_for", "\"200ms\"".to_owned()),
             ("health_deadline", "\"5s\"".to_owned()),
             ("stop_grace", "\"5s\"".to_owned()),
@@ -61,7 +57,7 @@ impl Server {
     }
 
     fn path(&self, below: &str) -> PathBuf {
-        self.root.path().join(below)
+        self.workspace.path(below)
     }
 
     /// The development folder holds this version, with these faults.
@@ -73,15 +69,10 @@ impl Server {
     }
 
     fn say(&self, args: &[&str], crash_after: Option<u32>) -> Said {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_almaplan"));
-        command.args(args).args(["--progress", "json", "--lang", "en"]).current_dir(self.root.path()).stdin(Stdio::null());
-        command.env("ALMAPLAN_MACHINE_DIR", self.path("machine")).env_remove("ALMAPLAN_STATE_DIR").env_remove("ALMA_SMOKE_PASSWORD");
-        if let Some(appends) = crash_after {
-            command.env("ALMAPLAN_CRASH_AFTER_APPEND", appends.to_string());
-        }
-        let output = command.output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        let mut command = self.workspace.almaplan(args);
+        command.args(["--progress", "json", "--lang", "en"]).env_remove("ALMAPLAN_LANG").env_remove("ALMA_SMOKE_PASSWORD");
+        command.envs(crash_after.map(|appends| ("ALMAPLAN_CRASH_AFTER_APPEND", appends.to_string())));
+        run(&mut command)
     }
 
     fn apply(&self, crash_after: Option<u32>) -> Said {
@@ -124,23 +115,9 @@ impl Drop for Server {
     }
 }
 
-impl Said {
-    fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
-        self
-    }
-}
-
-fn stand_in() -> PathBuf {
-    support::example::example("stand_in")
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
 #[test]
 fn a_deploy_an_update_and_a_rollback_on_port_5000() {
+    // More than 5 s: each version is deployed, watched, and brought back.
     let server = Server::new(5000);
     server.release("1", "");
     let said = server.apply(None).expect(0);
@@ -159,17 +136,17 @@ fn folders_on_drives_and_shares_are_deployed_to_however_they_are_written() {
     // A mapped drive with the very folder of the first server; the tests under Wine come with that drive.
     let drive = tempfile::tempdir().unwrap();
     if !Path::new(r"G:\").is_dir() {
-        assert!(Command::new("subst").arg("G:").arg(drive.path()).status().unwrap().success());
+        tool(command("subst").arg("G:").arg(drive.path()));
     }
     for on in ["drive", "drive, with slashes", "share"] {
-        let root = tempfile::Builder::new().prefix("almareia ").tempdir().unwrap();
-        let folder = format!("Almareia Mirapraia Sistema Producao {}", root.path().file_name().unwrap().display());
+        let workspace = Workspace::called("almareia ");
+        let folder = format!("Almareia Mirapraia Sistema Producao {}", workspace.folder().file_name().unwrap().display());
         let production = match on {
             "drive" => format!(r"G:\{folder}\produção"),
-            "share" => root.path().join("produção").to_str().unwrap().replacen("C:", r"\\localhost\C$", 1),
+            "share" => workspace.path("produção").to_str().unwrap().replacen("C:", r"\\localhost\C$", 1),
             _ => format!("G:/{folder}/produção"),
         };
-        let server = Server::at(root, production.into(), free_port());
+        let server = Server::at(workspace, production.into(), free_port());
         fs::create_dir_all(server.production.parent().unwrap()).unwrap();
         for version in ["1", "2"] {
             server.release(version, "");
@@ -189,6 +166,7 @@ fn folders_on_drives_and_shares_are_deployed_to_however_they_are_written() {
 
 #[test]
 fn a_faulty_version_is_rolled_back_although_the_old_one_does_not_obey() {
+    // More than 5 s: each version is deployed, watched, and brought back.
     for (old, new) in [("slow-stop", "no-start"), ("ignore-stop child", "login-500 child ignore-stop"), ("", "traceback")] {
         let server = Server::new(free_port());
         server.release("1", old);
@@ -205,16 +183,14 @@ fn a_faulty_version_is_rolled_back_although_the_old_one_does_not_obey() {
 /// services are killed there once their grace is over.
 #[tokio::test]
 async fn a_service_ends_in_order_when_asked_and_by_force_when_it_does_not_obey() {
-    // As almaplan does: what a test that was begun in the background ignores, its services would, too.
-    #[cfg(unix)]
-    let _heard = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap();
-    process::send_errands_to(env!("CARGO_BIN_EXE_almaplan").into());
+    inherited::heed_signals();
+    process::set_helper_program(env!("CARGO_BIN_EXE_almaplan").into());
     for (faults, forced) in [("", false), ("slow-stop child", false), ("ignore-stop child", true)] {
         let server = Server::new(free_port());
         server.release("1", faults);
         let log = fs::File::create(server.path("log")).unwrap();
         let gate = process::Gate::close(process::Launch {
-            program: stand_in(),
+            program: fake_python(),
             args: vec![server.path("dev/serve.py").display().to_string(), format!("--port={}", server.port)],
             verbatim: false,
             cwd: server.path(""),
@@ -222,14 +198,15 @@ async fn a_service_ends_in_order_when_asked_and_by_force_when_it_does_not_obey()
             stdout: log.try_clone().unwrap().into(),
             stderr: log.into(),
             outlives_us: true,
+            origin: None,
         });
         let gate = gate.unwrap();
         assert_eq!(server.version(), None, "it waits in its gate");
         let mut launched = gate.open().await.unwrap();
-        while server.version().is_none() {
+        wait_until("the service answers", || {
             assert!(launched.child.try_wait().unwrap().is_none(), "{}", fs::read_to_string(server.path("log")).unwrap());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+            server.version().is_some()
+        });
         let mut tree = process::Tree::of(&launched.identity);
         // Not what keeps its console on Windows: that is of nobody, and ends by itself.
         assert_eq!(tree.refresh().len(), 1 + usize::from(faults.contains("child")), "{faults}");
@@ -241,21 +218,24 @@ async fn a_service_ends_in_order_when_asked_and_by_force_when_it_does_not_obey()
     }
 }
 
+/// Of all appends one in so many is tried: under Wine each takes many seconds.
+const ONE_IN: usize = 8;
+
 /// Deploys version after version, each killed one append later than the one before and gone on with, until one is not killed any more.
 /// It `ends` with this exit code, and then this version answers.
 fn kill_at_every_append(faults: &str, ends: i32, answers: impl Fn(u32) -> String) {
     let server = Server::new(free_port());
     server.release("0", "");
     server.apply(None).expect(0);
-    for appends in 1..200 {
+    for (crashes, appends) in sample::every(ONE_IN, 1..200).enumerate() {
         server.release(&appends.to_string(), faults);
         let crashed = server.apply(Some(appends));
-        if crashed.code == Some(ends) {
-            assert!(appends > 20, "only {appends} appends");
+        if crashed.code == ends {
+            assert!(crashes >= sample::share(ONE_IN, 20), "only {crashes} crashes");
             return;
         }
         let said = server.say(&["resume"], None);
-        if said.code != Some(ends) {
+        if said.code != ends {
             // Killed behind its last event: there is nothing to go on with.
             assert!(said.stdout.contains("already-settled"), "after append {appends}: {}{}\n{}", said.stdout, said.stderr, crashed.stdout);
         }

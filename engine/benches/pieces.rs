@@ -10,13 +10,12 @@ mod ground;
 
 use std::sync::Arc;
 
-use almaplan_engine::event::{Event, Fact, RunFact, RunId};
+use almaplan_engine::event::{Event, Fact, Failure, HostId, OnInterrupt, RunFact, RunId};
 use almaplan_engine::graph::Graph;
 use almaplan_engine::journal::{Journal, MemoryJournal};
 use almaplan_engine::plan::Plan;
 use almaplan_engine::saga::{Saga, Shape, Task};
 use almaplan_engine::sqlite::Store;
-use almaplan_engine::step::{Failure, OnInterrupt};
 use almaplan_engine::update::Ending;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{AllocProfiler, Bencher};
@@ -41,7 +40,8 @@ fn load(bencher: Bencher<'_, '_>, steps: usize) {
 #[divan::bench(args = STEPS)]
 fn graph(bencher: Bencher<'_, '_>, steps: usize) {
     let plan = Form::Diamond.plan(steps);
-    bencher.counter(ItemsCount::new(steps)).bench(|| Graph::of(&plan));
+    let needs: Vec<Vec<usize>> = (0..steps).map(|step| plan.graph.needs(step).collect()).collect();
+    bencher.counter(ItemsCount::new(steps)).bench(|| Graph::new(&needs));
 }
 
 #[divan::bench(args = STEPS)]
@@ -56,7 +56,7 @@ fn saga_of_a_diamond_that_unwinds(bencher: Bencher<'_, '_>, steps: usize) {
 
 fn saga(bencher: Bencher<'_, '_>, form: Form, steps: usize) {
     let plan = form.plan(steps);
-    let shape = Shape::of(&plan, &Graph::of(&plan), &ground::registry());
+    let shape = Shape::of(&plan, &ground::registry());
     bencher.counter(ItemsCount::new(steps)).bench(|| fold(&plan, shape.clone()));
 }
 
@@ -76,7 +76,7 @@ fn fold(plan: &Plan, shape: Shape) -> Saga {
             let (i, facts) = match task {
                 Task::Run(i) if saga.shape().steps[i].id.as_str() == "last" => (i, [started(), Fact::Failed(Failure::dirty("it falls"))]),
                 Task::Run(i) => (i, [started(), Fact::Succeeded(serde_json::json!({}))]),
-                Task::Undo(i) => (i, [Fact::UndoStarted { part: 0, attempt: 1 }, Fact::Undone { part: 0 }]),
+                Task::Undo(i) => (i, [Fact::UndoStarted { part: 0, attempt: 1, host: HostId::local() }, Fact::Undone { part: 0 }]),
                 Task::Probe(_) | Task::Drop(_) => unreachable!("nothing is unknown, and nothing comes after what fails"),
             };
             let id = saga.shape().steps[i].id.clone();
@@ -86,7 +86,7 @@ fn fold(plan: &Plan, shape: Shape) -> Saga {
 }
 
 fn started() -> Fact {
-    Fact::Started { attempt: 1, on_interrupt: OnInterrupt::Rerun }
+    Fact::Started { attempt: 1, on_interrupt: OnInterrupt::Rerun, host: HostId::local() }
 }
 
 #[divan::bench(args = STEPS)]
@@ -151,9 +151,9 @@ fn replay(bencher: Bencher<'_, '_>, steps: usize) {
     let mut journal = MemoryJournal::new();
     journal.append(&[ground::opened(&plan)]).expect("there is room");
     settled(&ground::runtime(), &plan, journal.clone());
-    let (events, graph, registry) = (journal.events(), Graph::of(&plan), ground::registry());
+    let (events, registry) = (journal.events(), ground::registry());
     bencher.counter(ItemsCount::new(steps)).bench(|| {
-        let mut saga = Saga::new(Shape::of(&plan, &graph, &registry));
+        let mut saga = Saga::new(Shape::of(&plan, &registry));
         events.iter().for_each(|event| saga.apply(event).expect("it happened once"));
         saga
     });

@@ -11,9 +11,7 @@
 //! saga, and so in the journal.
 
 mod attempt;
-mod dress;
 mod launch;
-mod mask;
 mod meter;
 mod note;
 #[cfg(test)]
@@ -31,26 +29,27 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{Answer, Event, Fact, Part, RunFact, StepId};
-use crate::graph::Graph;
+use crate::event::{Answer, Direction, Effect, Event, Fact, Failure, HostId, Leftover, Part, ProcessIdentity, RunFact, StepId};
 use crate::journal::{Demand, Journal, JournalError, Record};
 
-use crate::plan::{Action, Plan, PlannedStep, Retry, Templates};
-use crate::saga::{IllegalEvent, Index, Phase, Saga, Shape, Task};
-use crate::step::{Failure, Host, Keep, Prepared, ProcessIdentity, Registry, Request, RunInfo};
+use crate::assignment::Start;
+use crate::context::{Keep, Request, RunInfo};
+use crate::host::{Host, ServiceCheck};
+use crate::plan::{Plan, Retry, Templates};
+use crate::redact::Mask;
+use crate::registry::Registry;
+use crate::saga::{IllegalEvent, Index, Saga, Shape, StepPhase, Task};
 use crate::update::{self, Ending, State, Update, Updates};
-use attempt::{Limits, Verdict};
-pub use mask::{MASKED, Mask};
+use attempt::Verdict;
+pub use meter::service_checks;
 
 /// How often the journal is asked for what other processes want of this run.
 const DEMANDS_EVERY: Duration = Duration::from_millis(100);
 
 /// A run, as data: everything the executor is given.
-pub struct Job {
+pub struct RunSpec {
     /// The plan.
     pub plan: Arc<Plan>,
-    /// Its edges.
-    pub graph: Graph,
     /// The kinds it uses.
     pub registry: Arc<Registry>,
     /// The machine.
@@ -64,18 +63,22 @@ pub struct Job {
     /// What must never be shown or kept.
     pub mask: Mask,
     /// Paths that others still need, for `prune`.
-    pub keep: Vec<PathBuf>,
-    /// How long work that was asked to stop may take.
+    pub keep: Retained,
+    /// How long live work may take to end by itself once the operator orders to stop, and as long again once it is asked to.
     pub grace: Duration,
+    /// Who has the run.
+    pub user: String,
 }
 
 /// What the operator orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Start nothing more, let live work stop, leave the run interrupted.
+    /// Start nothing more, let live work end or stop, leave the run interrupted.
     Stop,
     /// The same, without waiting for live work.
     Kill,
+    /// Undo everything, as `abort` does.
+    Undo,
 }
 
 /// What became of the run while this process had it.
@@ -95,7 +98,9 @@ pub struct Finished<J> {
 
 /// Executes one run in this process.
 pub struct Executor<J> {
-    job: Job,
+    spec: RunSpec,
+    /// Where all work is done.
+    host_id: HostId,
     journal: J,
     saga: Saga,
     /// Applied to the saga, not durable yet.
@@ -114,19 +119,29 @@ pub struct Executor<J> {
     advancing: usize,
     /// Steps whose probe cannot be asked: a person must say.
     unprobeable: HashSet<Index>,
+    /// What a person said of live compensations: recorded once these have stopped.
+    answered_for: BTreeMap<Index, Answer>,
     /// When a failed step may be tried again.
     pauses: BTreeMap<Index, (u32, Instant)>,
     undo_since: HashMap<Index, Instant>,
     requests: (mpsc::UnboundedSender<Request>, mpsc::UnboundedReceiver<Request>),
     kill: CancellationToken,
+    /// What has not begun its work yet, begins none any more: the operator said stop.
+    begin_nothing: CancellationToken,
+    /// When live work that was let go on is asked to stop.
+    stop_at: Option<Instant>,
     halted: bool,
     journal_error: Option<JournalError>,
+    /// What is measured; none where nothing is.
+    checks: Arc<[ServiceCheck]>,
     down_since: Option<Instant>,
     unreachable_at: Option<Timestamp>,
     needed: Arc<Mutex<Vec<PathBuf>>>,
-    met: Arc<Mutex<Vec<ProcessIdentity>>>,
+    retained: Arc<[PathBuf]>,
+    outputs: Arc<Mutex<Vec<Value>>>,
+    known_processes: Arc<Mutex<Vec<ProcessIdentity>>>,
     /// What attempts without a verdict spawned in earlier processes of this run.
-    left: Vec<(Index, Part, ProcessIdentity)>,
+    left: Vec<(Index, Part, Leftover)>,
     began: Instant,
     resumed: bool,
 }
@@ -135,9 +150,7 @@ pub struct Executor<J> {
 struct Launch {
     i: Index,
     part: Part,
-    attempt: u32,
-    work: Box<dyn Prepared>,
-    limits: Limits,
+    start: Start,
     stop: CancellationToken,
 }
 
@@ -154,13 +167,18 @@ impl<J: Journal> Executor<J> {
     ///
     /// # Errors
     /// The records do not belong to this plan.
-    pub fn new(mut job: Job, journal: J, records: &[Record]) -> Result<Self, IllegalEvent> {
-        job.updates = job.mask.over(job.updates);
-        let mut saga = Saga::new(Shape::of(&job.plan, &job.graph, &job.registry));
-        let (mut unreachable_at, mut met, mut left) = (None, Vec::new(), Vec::new());
+    pub fn new(spec: RunSpec, journal: J, records: &[Record]) -> Result<Self, IllegalEvent> {
+        let mut saga = Saga::new(Shape::of(&spec.plan, &spec.registry));
+        records.iter().try_for_each(|record| saga.apply(&record.event))?;
+        Ok(Self::continuing(spec, journal, saga, records))
+    }
+
+    /// The same, where the records were folded into `saga` already.
+    pub fn continuing(mut spec: RunSpec, journal: J, saga: Saga, records: &[Record]) -> Self {
+        spec.updates = spec.mask.wrap(spec.updates);
+        let (mut unreachable_at, mut known_processes, mut left) = (None, Vec::new(), Vec::new());
         for record in records {
-            saga.apply(&record.event)?;
-            met.extend(met_in(&record.event));
+            known_processes.extend(known_process_in(&record.event));
             if let Event::Step(step, fact) = &record.event
                 && let Some(i) = saga.find(step)
             {
@@ -170,9 +188,13 @@ impl<J: Journal> Executor<J> {
                 unreachable_at = Some(record.at);
             }
         }
-        let needed = Arc::new(Mutex::new([std::mem::take(&mut job.keep), paths_left(records)].concat()));
-        Ok(Self {
-            job,
+        let checks = service_checks(&spec.plan, &spec.templates).into();
+        let Retained { needed, to_undo } = std::mem::take(&mut spec.keep);
+        let needed = Arc::new(Mutex::new([needed, paths_left(records)].concat()));
+        let host_id = spec.host.id();
+        Self {
+            spec,
+            host_id,
             journal,
             saga,
             batch: Vec::new(),
@@ -184,20 +206,32 @@ impl<J: Journal> Executor<J> {
             busy: HashSet::new(),
             advancing: 0,
             unprobeable: HashSet::new(),
+            answered_for: BTreeMap::new(),
             pauses: BTreeMap::new(),
             undo_since: HashMap::new(),
             requests: mpsc::unbounded_channel(),
             kill: CancellationToken::new(),
+            begin_nothing: CancellationToken::new(),
+            stop_at: None,
             halted: false,
             journal_error: None,
+            checks,
             down_since: None,
             unreachable_at,
             needed,
-            met: Arc::new(Mutex::new(met)),
+            retained: to_undo.into(),
+            outputs: Arc::new(Mutex::new(outputs_of(records))),
+            known_processes: Arc::new(Mutex::new(known_processes)),
             left,
             began: Instant::now(),
             resumed: false,
-        })
+        }
+    }
+
+    /// The journal of the run.
+    #[cfg(debug_assertions)]
+    pub(crate) fn journal_mut(&mut self) -> &mut J {
+        &mut self.journal
     }
 
     /// The state of the run.
@@ -205,22 +239,23 @@ impl<J: Journal> Executor<J> {
         &self.saga
     }
 
-    /// This process takes over a run that another one left: what was live is unknown, and what a reboot took away is done again.
+    /// This process takes over a run that another one left: what was live is unknown (rule 6), and what a reboot took away is done again
+    /// (rule 19).
     ///
     /// # Errors
     /// None that a verified journal can cause.
     pub fn take_over(&mut self, pid: u32, user: &str) -> Result<(), IllegalEvent> {
         self.resumed = true;
-        let before: Vec<Phase> = self.saga.forward().map(|i| self.saga.step(i).phase).collect();
+        let before: Vec<StepPhase> = self.saga.forward().map(|i| self.saga.step(i).phase).collect();
         self.note(Event::Run(RunFact::Resumed { pid, user: user.to_owned() }))?;
         for i in self.saga.forward() {
-            if before[i] == Phase::Started {
-                self.shown.push(self.step_update(i, update::Phase::Forward, State::Unknown));
+            if before[i] == StepPhase::Started {
+                self.shown.push(self.step_update(i, Direction::Forward, State::Unknown));
             }
         }
-        let boot = self.job.host.boot();
-        if boot != self.saga.boot() && !(self.saga.finished()) {
-            self.note(Event::Run(RunFact::Rebooted { boot }))?;
+        let (host, boot) = (self.host_id.clone(), self.spec.host.boot());
+        if self.saga.boot(&host) != Some(&*boot) && !self.saga.finished() {
+            self.note(Event::Run(RunFact::Rebooted { host, boot }))?;
         }
         Ok(())
     }
@@ -257,11 +292,14 @@ impl<J: Journal> Executor<J> {
     pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Finished<J> {
         self.began = Instant::now();
         self.show(Update::Run {
-            run: self.job.info.id.clone(),
-            plan: self.job.plan.name.clone(),
+            run: self.spec.info.id.clone(),
+            plan: self.spec.plan.name.clone(),
             resumed: self.resumed,
-            steps: self.job.plan.steps.len(),
+            steps: self.spec.plan.steps.len(),
         });
+        if self.saga.outage() {
+            self.show(Update::Reachable(false));
+        }
         let (pulses, mut pulse) = mpsc::unbounded_channel();
         let meter = self.start_meter(pulses);
         let mut demands = tokio::time::interval(DEMANDS_EVERY);
@@ -270,7 +308,10 @@ impl<J: Journal> Executor<J> {
             self.launch();
             self.commit();
             if self.live.is_empty() && self.next_pause().is_none() {
-                match self.rest().await {
+                while let Ok(pulse) = pulse.try_recv() {
+                    self.pulse(pulse);
+                }
+                match self.rest(&mut orders).await {
                     Some(ending) => break ending,
                     None => continue,
                 }
@@ -287,8 +328,9 @@ impl<J: Journal> Executor<J> {
                 }
                 Some(request) = self.requests.1.recv() => self.keep(request),
                 Some(order) = orders.recv() => self.obey(order),
-                Some(pulse) = pulse.recv() => self.measured(pulse),
+                Some(pulse) = pulse.recv() => self.pulse(pulse),
                 () = sleep_until(pause) => {}
+                () = sleep_until(self.stop_at) => self.stop_live(|_, _| true),
                 _ = demands.tick() => self.take_demands(),
             }
         };
@@ -296,7 +338,7 @@ impl<J: Journal> Executor<J> {
             meter.abort();
         }
         let seconds = self.began.elapsed().as_secs_f64();
-        self.show(Update::Ended { ending, seconds });
+        self.show(Update::Ended { ending, seconds, answers: self.saga.answers(), downtime: self.saga.downtime() });
         Finished { ending, saga: self.saga, journal_error: self.journal_error, journal: self.journal, seconds }
     }
 
@@ -304,10 +346,10 @@ impl<J: Journal> Executor<J> {
     /// undone, and before anything is undone beside it (rules 4 and 18).
     async fn end_left(&mut self, orders: &mut mpsc::Receiver<Order>) {
         let mut left = std::mem::take(&mut self.left);
-        left.retain(|(i, part, _)| !self.kind(action_of(planned(&self.job.plan, *i), *part)).traits.adopts);
-        let host = Arc::clone(&self.job.host);
-        for (i, _, process) in left {
-            let mut ended = host.end(&process);
+        left.retain(|(i, part, _)| !self.assigner().adopts(*i, *part));
+        let host = Arc::clone(&self.spec.host);
+        for (i, _, left) in left {
+            let mut ended = host.end(&left.process);
             while !self.kill.is_cancelled() {
                 tokio::select! {
                     biased;
@@ -325,11 +367,15 @@ impl<J: Journal> Executor<J> {
     }
 
     /// Nothing is live: how this process leaves the run, or `None` where there is more to do.
-    async fn rest(&mut self) -> Option<Ending> {
+    async fn rest(&mut self, orders: &mut mpsc::Receiver<Order>) -> Option<Ending> {
         if self.saga.finished() && self.journal_error.is_none() {
+            self.ask_once_more(orders).await;
+            self.commit();
             return self.saga.outcome().map(Ending::Settled);
         }
         if self.halted {
+            self.ask_once_more(orders).await;
+            self.commit();
             return Some(Ending::Interrupted);
         }
         // It may be what is waited for, or the last chance to hear it; or what a process that died was asked.
@@ -338,28 +384,43 @@ impl<J: Journal> Executor<J> {
             return None;
         }
         if self.saga.verdict().is_some() {
-            self.look_once().await;
+            self.ask_once_more(orders).await;
             let outcome = self.saga.verdict()?;
             self.happened(Event::Run(RunFact::Settled(outcome)));
             return None;
         }
         // Nothing wanted, nothing live, not settled: a person is asked.
+        self.ask_once_more(orders).await;
+        self.commit();
         Some(Ending::Paused)
+    }
+
+    /// The meter saw a change. Once the run is settled its figures stand.
+    fn pulse(&mut self, pulse: meter::Pulse) {
+        if self.saga.outcome().is_none() {
+            self.measured(pulse);
+        }
     }
 
     async fn ended(&mut self, joined: Result<(Id, Verdict), JoinError>) {
         let (id, verdict) = match joined {
             Ok(ended) => ended,
+            // Nobody does the work any more, and it did not break: its task was taken away.
+            Err(error) if error.is_cancelled() => (error.id(), Verdict::Lost),
             Err(error) => (error.id(), Verdict::Broken(panicked(error))),
         };
         let i = self.spawned.remove(&id).expect("only what was spawned ends");
         let part = self.lives[&i].part;
-        if planned(&self.job.plan, i).pivot && matches!(verdict, Verdict::Ended(Ok(_))) {
+        let hung = matches!(verdict, Verdict::Hung);
+        if self.spec.plan.step(i).pivot && matches!(verdict, Verdict::Ended(Ok(_))) {
             self.look_once().await;
         }
         self.judge(i, part, verdict);
         self.lives.remove(&i);
         self.release(i, part);
+        if let Some(answer) = self.answered_for.remove(&i).filter(|_| !hung) {
+            self.close_debt(i, answer);
+        }
     }
 
     fn judge(&mut self, i: Index, part: Part, verdict: Verdict) {
@@ -371,6 +432,7 @@ impl<J: Journal> Executor<J> {
             }
             (Part::Action | Part::Finally, Verdict::Ended(Ok(outputs))) => {
                 remember_paths(&self.needed, &outputs);
+                self.outputs.lock().expect("no code panics while it holds this lock").push(outputs.clone());
                 self.step_happened(i, Fact::Succeeded(outputs));
                 self.pauses.remove(&i);
             }
@@ -378,6 +440,7 @@ impl<J: Journal> Executor<J> {
                 self.step_happened(i, Fact::Failed(failure));
                 self.pause_if_tried_again(i, part);
             }
+            // Rules 6 and 14: what was stopped did not fail; nobody knows how far it came.
             (Part::Action, Verdict::Cancelled) => self.step_happened(i, Fact::Unknown),
             (Part::Compensation(part), Verdict::Ended(Ok(_))) => {
                 self.step_happened(i, Fact::Undone { part });
@@ -387,15 +450,24 @@ impl<J: Journal> Executor<J> {
                 self.step_happened(i, Fact::UndoFailed { part: at, failure });
                 self.pause_if_tried_again(i, part);
             }
+            // The run may have begun to unwind meanwhile: then nobody asks any more.
+            (Part::Probe, Verdict::Lost) if self.saga.step(i).phase != StepPhase::Unknown || self.saga.unwinding() => {}
+            (part, Verdict::Lost) => self.step_happened(i, Fact::Lost { part }),
             (Part::Probe, Verdict::Broken(failure)) => self.cannot_ask(i, &failure),
             (Part::Probe, Verdict::Ended(result)) => {
                 // The run may have begun to unwind meanwhile: then nobody asks any more.
-                if self.saga.step(i).phase == Phase::Unknown && !self.saga.unwinding() {
+                if self.saga.step(i).phase == StepPhase::Unknown && !self.saga.unwinding() {
                     let by = "probe".to_owned();
-                    let answer = result.map_or(Answer::NotDone { by: by.clone() }, |_| Answer::Done { outputs: Default::default(), by });
+                    let answer = result.map_or(Answer::NotDone { by: by.clone(), because: None }, |_| Answer::Done {
+                        outputs: Default::default(),
+                        by,
+                        because: None,
+                    });
                     self.step_happened(i, Fact::Resolved(answer));
                 }
             }
+            // It is done again once the run is settled anew, which waits for its end.
+            (Part::Finally, Verdict::Cancelled) if self.saga.outcome().is_none() => self.step_happened(i, Fact::Lost { part }),
             // Nothing to tell: without a verdict it is done again.
             (Part::Finally | Part::Probe | Part::Compensation(_), Verdict::Cancelled) => {}
         }
@@ -404,22 +476,22 @@ impl<J: Journal> Executor<J> {
     /// Lets a step rest after a failed attempt of `part` if the same part is tried again, longer each time.
     fn pause_if_tried_again(&mut self, i: Index, part: Part) {
         let retry = match (self.saga.step(i).phase, part) {
-            (Phase::Retrying, _) => planned(&self.job.plan, i).retry,
-            (Phase::UndoDue(due), Part::Compensation(failed)) if due == failed => planned(&self.job.plan, i).compensate[due].retry,
+            (StepPhase::Retrying, _) => self.spec.plan.step(i).retry,
+            (StepPhase::UndoDue(due), Part::Compensation(failed)) if due == failed => self.spec.plan.step(i).compensate[due].retry,
             _ => {
                 self.pauses.remove(&i);
                 return;
             }
         };
         let times = self.pauses.get(&i).map_or(0, |&(times, _)| times);
-        let pause = backoff(retry, times, &self.job.info, i);
+        let pause = backoff(retry, times, &self.spec.info, i);
         self.pauses.insert(i, (times + 1, Instant::now() + pause));
     }
 
     /// When the first of the steps that rest may be tried again; `None` where no wanted step rests, or where live work has to end
     /// first: a pause that is over already would wake the loop again and again for nothing.
     fn next_pause(&self) -> Option<Instant> {
-        if self.halted || self.pauses.is_empty() || !self.room() {
+        if self.halted || self.pauses.is_empty() || !self.has_capacity() {
             return None;
         }
         let still = self.still();
@@ -439,7 +511,7 @@ impl<J: Journal> Executor<J> {
                 outputs.iter().for_each(|(_, value)| remember_paths(&self.needed, value));
                 outputs.into_iter().map(|(name, value)| Fact::Recorded { part, name, value }).collect()
             }
-            Keep::Process(process) => vec![Fact::Spawned { part, process }],
+            Keep::Process(process) => vec![Fact::Spawned { part, host: self.host_id.clone(), process }],
         };
         let mut events = facts.into_iter().map(|fact| Event::Step(step.clone(), fact));
         // An attempt that was given up may still ask: dropping `done` refuses it.
@@ -453,23 +525,51 @@ impl<J: Journal> Executor<J> {
     }
 
     fn learn(&mut self, event: Event) -> Result<(), IllegalEvent> {
-        let met = met_in(&event);
+        let known_processes = known_process_in(&event);
         self.note(event)?;
-        self.met.lock().expect("no code panics while it holds this lock").extend(met);
+        self.known_processes.lock().expect("no code panics while it holds this lock").extend(known_processes);
         Ok(())
     }
 
     fn obey(&mut self, order: Order) {
-        self.halted = true;
         match order {
             Order::Stop => {
-                self.show(Update::Stopping { grace_s: self.job.grace.as_secs() });
-                for live in self.lives.values() {
-                    live.stop.cancel();
+                self.halted = true;
+                self.show(Update::Stopping { grace_s: self.spec.grace.as_secs() });
+                self.begin_nothing.cancel();
+                // What only looks loses nothing; what changes something may end by itself within the time that was promised (rule 14).
+                self.stop_live(|executor, i| executor.only_looks(i));
+                self.stop_at = Some(Instant::now() + self.spec.grace);
+            }
+            Order::Kill => {
+                self.halted = true;
+                self.kill.cancel();
+            }
+            Order::Undo => {
+                let user = self.spec.user.clone();
+                if !self.saga.unwinding()
+                    && !self.saga.finished()
+                    && let Err(error) = self.abort(&user)
+                {
+                    tracing::warn!(%error, "the run cannot be undone any more");
                 }
             }
-            Order::Kill => self.kill.cancel(),
         }
+    }
+
+    /// Asks live work to stop.
+    fn stop_live(&mut self, which: impl Fn(&Self, Index) -> bool) {
+        self.stop_at = None;
+        for (_, live) in self.lives.iter().filter(|(i, _)| which(self, **i)) {
+            live.stop.cancel();
+        }
+    }
+
+    /// Whether what is live of a step changes nothing: it looks, or waits for an answer.
+    fn only_looks(&self, i: Index) -> bool {
+        let part = self.lives[&i].part;
+        let waits = part == Part::Action && self.saga.shape().steps[i].waits_for_answer;
+        waits || self.assigner().effect(i, part) == Effect::Observes
     }
 
     fn take_demands(&mut self) {
@@ -491,10 +591,16 @@ impl<J: Journal> Executor<J> {
     }
 
     fn answered(&mut self, step: &StepId, answer: Answer) {
-        let live = self.saga.find(step).and_then(|i| self.lives.get(&i)).filter(|live| live.part == Part::Action);
-        match live {
-            Some(live) => live.answer.send_replace(Some(answer)).map_or((), drop),
-            None => {
+        let Some(i) = self.saga.find(step) else { return };
+        match (self.lives.get(&i), answer.debt()) {
+            // Rule 5: it is made up for once nothing of it is live any more.
+            (Some(live), Some(part)) if live.part == Part::Compensation(part) => {
+                live.stop.cancel();
+                self.answered_for.insert(i, answer);
+            }
+            (_, Some(_)) => self.close_debt(i, answer),
+            (Some(live), None) if live.part == Part::Action => live.answer.send_replace(Some(answer)).map_or((), drop),
+            (_, None) => {
                 if let Err(error) = self.resolve(step, answer) {
                     tracing::warn!(%error, "an answer that nobody waits for");
                 }
@@ -502,8 +608,16 @@ impl<J: Journal> Executor<J> {
         }
     }
 
+    /// A person did the compensation that a step owes, or writes it off (rule 20), unless it has come to its end meanwhile.
+    fn close_debt(&mut self, i: Index, answer: Answer) {
+        match self.resolve(&self.id(i), answer) {
+            Ok(()) => drop(self.pauses.remove(&i)),
+            Err(error) => tracing::warn!(%error, "an answer about what is not owed any more"),
+        }
+    }
+
     fn show(&self, update: Update) {
-        (self.job.updates)(update);
+        (self.spec.updates)(update);
     }
 
     fn id(&self, i: Index) -> StepId {
@@ -519,16 +633,30 @@ fn panicked(error: JoinError) -> Failure {
     Failure::dirty(format!("almaplan has a bug: the work panicked ({})", text.unwrap_or("without a word")))
 }
 
-fn planned(plan: &Plan, i: Index) -> &PlannedStep {
-    plan.steps.get(i).unwrap_or_else(|| &plan.finally[i - plan.steps.len()])
-}
-
 /// The pause before the next attempt: doubled each time, and spread by up to a quarter so that many steps do not come back at once.
 fn backoff(retry: Retry, times: u32, info: &RunInfo, i: Index) -> Duration {
     const LONGEST: Duration = Duration::from_secs(300);
     let pause = retry.backoff.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(LONGEST.max(retry.backoff));
     let seed = blake3::hash(format!("{}/{i}/{times}", info.id).as_bytes());
     pause.mul_f64(1.0 + f64::from(seed.as_bytes()[0]) / 1024.0)
+}
+
+/// Paths that other runs need.
+#[derive(Debug, Clone, Default)]
+pub struct Retained {
+    /// For whatever it may be: the current version, a rollback, the rest of an unsettled run.
+    pub needed: Vec<PathBuf>,
+    /// Those among them of runs that have something to undo.
+    pub to_undo: Vec<PathBuf>,
+}
+
+/// What the steps of a run that succeeded left, as its records tell.
+fn outputs_of(records: &[Record]) -> Vec<Value> {
+    let output = |record: &Record| match &record.event {
+        Event::Step(_, Fact::Succeeded(value)) => Some(value.clone()),
+        _ => None,
+    };
+    records.iter().filter_map(output).collect()
 }
 
 /// The absolute paths that a run left, as its records tell.
@@ -554,22 +682,13 @@ fn remember_paths(needed: &Mutex<Vec<PathBuf>>, value: &Value) {
     }
 }
 
-/// The work that a part of a step does.
-fn action_of(step: &PlannedStep, part: Part) -> &Action {
-    match part {
-        Part::Action | Part::Finally => &step.action,
-        Part::Probe => step.probe.as_ref().unwrap_or(&step.action),
-        Part::Compensation(at) => &step.compensate[at].action,
-    }
-}
-
 /// Keeps in `left` what attempts of step `i` spawned that have no verdict after `fact`. A person may answer for what still runs.
-fn note_left(left: &mut Vec<(Index, Part, ProcessIdentity)>, i: Index, fact: &Fact) {
+fn note_left(left: &mut Vec<(Index, Part, Leftover)>, i: Index, fact: &Fact) {
     let judged: fn(&Part) -> bool = match fact {
-        Fact::Spawned { part, process } => return left.push((i, *part, process.clone())),
+        Fact::Spawned { part, host, process } => return left.push((i, *part, Leftover { host: host.clone(), process: process.clone() })),
         Fact::Succeeded(_) | Fact::Failed(_) => |part| matches!(part, Part::Action | Part::Finally),
         Fact::Undone { .. } | Fact::UndoFailed { .. } => |part| matches!(part, Part::Compensation(_)),
-        Fact::Started { .. } | Fact::Recorded { .. } | Fact::Skipped | Fact::NotRun | Fact::Unknown => return,
+        Fact::Started { .. } | Fact::Recorded { .. } | Fact::Skipped | Fact::NotRun | Fact::Unknown | Fact::Lost { .. } => return,
         Fact::Resolved(_) | Fact::UndoStarted { .. } => return,
     };
     left.retain(|(of, part, _)| *of != i || !judged(part));
@@ -579,7 +698,7 @@ fn note_left(left: &mut Vec<(Index, Part, ProcessIdentity)>, i: Index, fact: &Fa
 const PROCESS: &str = "process";
 
 /// The process that an event tells of.
-fn met_in(event: &Event) -> Option<ProcessIdentity> {
+fn known_process_in(event: &Event) -> Option<ProcessIdentity> {
     match event {
         Event::Step(_, Fact::Spawned { process, .. }) => Some(process.clone()),
         Event::Step(_, Fact::Recorded { name, value, .. }) if name == PROCESS => serde_json::from_value(value.clone()).ok(),

@@ -17,10 +17,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Answer, Event, Outcome, RunFact, RunId, StepId};
+use crate::trust::Distrust;
 use crate::volume;
 
-/// The version of the journal's format that this program writes, and the newest one that it reads.
-pub const FORMAT: u32 = 1;
+/// The version of the journal's format that this program writes, and the newest one that it reads; it reads all before it, too.
+///
+/// 1 → 2: facts say on which host something is (it was always `local`), and an attempt may be lost while the run goes on.
+/// 2 → 3: a person may have done an owed compensation, or have written it off; the measured service may have been asked.
+pub const FORMAT: u32 = 3;
 
 /// Where a run's events go.
 pub trait Journal: Send {
@@ -121,6 +125,9 @@ pub enum JournalError {
         /// What is wrong.
         what: String,
     },
+    /// The state is another user's, or others can change it (rule 23): it was not opened.
+    #[error(transparent)]
+    Distrusted(Distrust),
     /// Locks and syncs of a network share cannot be trusted.
     #[error("{} is on a network share ({filesystem}), whose locks cannot be trusted: choose a folder of this machine", .folder.display())]
     NetworkShare {
@@ -229,6 +236,7 @@ pub(crate) fn settled_after(outcome: Option<Outcome>, event: &Event) -> Option<O
     match event {
         Event::Run(RunFact::Settled(outcome)) => Some(*outcome),
         Event::Run(RunFact::Aborted { .. }) | Event::Step(_, Fact::UndoStarted { .. }) => None,
+        Event::Step(_, Fact::Resolved(answer)) if answer.debt().is_some() => None,
         Event::Run(_) | Event::Step(..) => outcome,
     }
 }

@@ -1,14 +1,16 @@
 //! One unsettled run at a time on what a plan locks, on the whole machine (rule 13).
 //!
-//! Two things, in one folder that all users share:
+//! Each user has a folder of its own, in which nobody else can make, hold or replace anything (rule 23); that of root is the machine's:
 //!
 //! ```text
 //!  <hash>.lock   an operating-system lock, held while a process runs; the kernel releases it when that process dies
 //!  <hash>.json   which run is not settled yet: durable, it survives the process and the machine's power
 //! ```
 //!
-//! `<hash>` is of the lock's text. Only who holds the lock writes or removes the record. Lock files are never removed: whoever
-//! opened one just before would then lock a file that nobody else sees.
+//! `<hash>` is of the lock's text. Only who holds the lock writes or removes the record. What keeps two users apart, and two names of one
+//! folder, is in [`occupancy`]; it also outlives a cleaner that takes the files away. Other users' records are never read, but root's.
+
+mod occupancy;
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,9 +21,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::event::RunId;
-use crate::volume::{self, Distrust};
+use crate::trust::{self, Distrust};
+use crate::volume;
 
-/// How long [`Claims::acquire`] tries at least: whoever holds the lock may be about to end.
+pub use occupancy::Occupant;
+
+/// How long [`LockDirectory::acquire`] tries at least: whoever holds the lock may be about to end.
 const AT_LEAST: Duration = Duration::from_millis(100);
 
 /// How much longer it tries while others only test the lock.
@@ -33,16 +38,20 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Records are small; what is larger is none.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
 
-/// The machine's folder of locks and records of unsettled runs.
+/// A user's folder of locks and records of unsettled runs.
 #[derive(Debug, Clone)]
-pub struct Claims {
+pub struct LockDirectory {
     folder: PathBuf,
+    /// The name that all users of the machine have for it.
+    machine: PathBuf,
+    /// Root's folder, where that is another one: its records count for everybody.
+    roots: Option<PathBuf>,
 }
 
 /// A run that is not settled yet, as everybody on the machine may know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// What it locks, canonical ([`Claims::canonical`]).
+pub struct LockHolder {
+    /// What it locks, canonical ([`LockDirectory::canonical`]).
     pub lock: String,
     /// The run.
     pub run: RunId,
@@ -65,9 +74,11 @@ pub struct Holder {
 /// A lock that is held until this is dropped or the process ends.
 #[derive(Debug)]
 pub struct Held {
-    claims: Claims,
+    claims: LockDirectory,
     lock: String,
     file: File,
+    /// Dropped with it.
+    _occupancy: occupancy::Occupancy,
 }
 
 /// Why a lock could not be had, or its record not be kept.
@@ -78,8 +89,13 @@ pub enum LockError {
     #[error("another run holds the lock")]
     Busy {
         /// Which run, where it is on record already.
-        holder: Option<Box<Holder>>,
+        holder: Option<Box<LockHolder>>,
+        /// Which process, where the system tells: another user's run is not on record here.
+        by: Option<Occupant>,
     },
+    /// The folder, or something in it, is not only ours.
+    #[error(transparent)]
+    Distrusted(Distrust),
     /// The machine's folder is none that all users can rely on.
     #[error("{} cannot hold the locks of this machine: {what}", .folder.display())]
     UnfitFolder {
@@ -124,29 +140,28 @@ impl LockError {
     }
 }
 
-impl Claims {
-    /// Where the whole machine looks: `/var/tmp/almaplan`, `%ProgramData%\almaplan`.
+impl LockDirectory {
+    /// Where root's locks and records are, and on Windows everybody's: `/var/tmp/almaplan`, `%ProgramData%\almaplan`.
     pub fn default_folder() -> PathBuf {
         volume::machine_folder()
     }
 
-    /// The locks and records in `folder`, which is made (open to all users, sticky) where it is missing.
+    /// The locks and records on a machine whose root has them in `machine`. Those of this user are there, where they may make that folder, else
+    /// in one of their own beside it. It is made where it is missing: on Unix for its owner alone; root's may be read by all.
     ///
     /// # Errors
-    /// It cannot be made, is a link or no folder, is on a network share, or others could replace what is in it.
-    pub fn at(folder: impl Into<PathBuf>) -> Result<Self, LockError> {
-        let folder = folder.into();
-        let folder = std::path::absolute(&folder).map_err(io("find", &folder))?;
+    /// It cannot be made, is a link or no folder, is on a network share, or is another user's.
+    pub fn at(machine: impl Into<PathBuf>) -> Result<Self, LockError> {
+        let machine = machine.into();
+        let machine = std::path::absolute(&machine).map_err(io("find", &machine))?;
+        let folder = volume::lock_folder(&machine);
         create(&folder)?;
-        let unfit = |what| Err(LockError::UnfitFolder { folder: folder.clone(), what });
         if volume::network_share(&folder).map_err(io("look at the file system of", &folder))?.is_some() {
-            return unfit("it is on a network share");
+            return Err(LockError::UnfitFolder { folder, what: "it is on a network share" });
         }
-        match settled_distrust(&folder).map_err(io("look at", &folder))? {
-            None => Ok(Self { folder }),
-            Some(Distrust::NotAFolder) => unfit("it is a link or a file, not a folder"),
-            Some(Distrust::NotSticky) => unfit("others could replace what is in it (it needs the sticky bit: chmod 1777)"),
-        }
+        // Made first by somebody else it is not root's, and tells nothing.
+        let is_roots = folder != machine && trust::folder(&machine).is_ok();
+        Ok(Self { folder, roots: is_roots.then(|| machine.clone()), machine })
     }
 
     /// One text for all names of what a plan locks. What looks like a path (absolute, or with a separator) is made absolute,
@@ -165,39 +180,69 @@ impl Claims {
     /// # Errors
     /// [`LockError::Busy`] where a live process holds it; the folder cannot be used.
     pub fn acquire(&self, lock: &str, timeout: Duration) -> Result<Held, LockError> {
-        let path = self.lock_file(lock);
-        let file = self.open_or_make(&path)?;
-        let deadline = Instant::now() + timeout.max(AT_LEAST);
+        let began = Instant::now();
+        let timeout = timeout.max(AT_LEAST);
+        let mut known = None;
         loop {
-            match file.try_lock() {
-                Ok(()) => {
+            let by = match self.try_acquire(lock)? {
+                Tried::Held(held) => {
                     self.sweep(lock);
-                    return Ok(Held { claims: self.clone(), lock: lock.to_owned(), file });
+                    return Ok(held);
                 }
-                Err(TryLockError::Error(error)) => return Err(io("lock", &path)(error)),
-                Err(TryLockError::WouldBlock) => {}
-            }
-            let now = Instant::now();
-            if now >= deadline && (now >= deadline + TESTED_BY_OTHERS || is_exclusive(&file).map_err(io("lock", &path))?) {
-                // A record that does not read is no reason to hide that the lock is held.
-                return Err(LockError::Busy { holder: self.holder(lock).ok().flatten().map(Box::new) });
+                Tried::Tested if began.elapsed() < timeout.saturating_add(TESTED_BY_OTHERS) => {
+                    std::thread::sleep(PAUSE);
+                    continue;
+                }
+                Tried::Tested => None,
+                Tried::Busy(by) => by.or(known.take()),
+            };
+            known.clone_from(&by);
+            if began.elapsed() >= timeout {
+                // A record that does not read is no reason to hide that the lock is held; another user's run has none here.
+                let holder = if by.as_ref().is_some_and(|by| by.is_foreign) { None } else { self.holder(lock).ok().flatten() };
+                return Err(LockError::Busy { holder: holder.map(Box::new), by });
             }
             std::thread::sleep(PAUSE);
         }
     }
 
-    /// The unsettled run on record for `lock`, whether a live process runs it or not.
+    fn try_acquire(&self, lock: &str) -> Result<Tried, LockError> {
+        let path = self.lock_file(lock);
+        let file = self.open_or_make(&path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::Error(error)) => return Err(io("lock", &path)(error)),
+            Err(TryLockError::WouldBlock) => {
+                return Ok(if is_exclusive(&file).map_err(io("lock", &path))? { Tried::Busy(None) } else { Tried::Tested });
+            }
+        }
+        // A file that a cleaner took away meanwhile is one that nobody else sees: the next try makes another one.
+        if !volume::is_still(&file, &path) {
+            return Ok(Tried::Tested);
+        }
+        match occupancy::Occupancy::take(&self.machine, lock) {
+            Ok(occupancy) => Ok(Tried::Held(Held { claims: self.clone(), lock: lock.to_owned(), file, _occupancy: occupancy })),
+            Err(by) => Ok(Tried::Busy(by)),
+        }
+    }
+
+    /// The unsettled run on record for `lock`, or for another name of the same folder, whether a live process runs it or not; root's where
+    /// we have none.
     ///
     /// # Errors
     /// The record does not read: whether there is one cannot be told.
-    pub fn holder(&self, lock: &str) -> Result<Option<Holder>, LockError> {
+    pub fn holder(&self, lock: &str) -> Result<Option<LockHolder>, LockError> {
         let path = self.record_file(lock);
         match read_record(&path)? {
             Some(holder) if holder.lock != lock => {
-                Err(LockError::DamagedRecord { file: path, what: "it is about another lock".to_owned() })
+                return Err(LockError::DamagedRecord { file: path, what: "it is about another lock".to_owned() });
             }
-            found => Ok(found),
+            Some(found) => return Ok(Some(found)),
+            None => {}
         }
+        let same = |holder: &LockHolder| holder.lock == lock || volume::is_same_folder(Path::new(&holder.lock), Path::new(lock));
+        let of_root = self.roots.iter().flat_map(|roots| records(roots).unwrap_or_default());
+        Ok(self.unsettled()?.into_iter().chain(of_root).find(same))
     }
 
     /// Whether a live process holds `lock`. Asking never makes an [`acquire`](Self::acquire) fail.
@@ -206,28 +251,22 @@ impl Claims {
     /// The lock file cannot be opened: it cannot be told.
     pub fn is_held(&self, lock: &str) -> Result<bool, LockError> {
         let path = self.lock_file(lock);
-        let file = match volume::open_untrusted(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            opened => opened.map_err(io("open", &path))?,
+        let is_locked = match trust::open(&path) {
+            Ok(file) => is_exclusive(&file).map_err(io("lock", &path))?,
+            Err(Distrust::Io { source, .. }) if source.kind() != ErrorKind::NotFound => return Err(io("open", &path)(source)),
+            // What is not believed is never taken as a lock.
+            Err(_) => false,
         };
-        is_exclusive(&file).map_err(io("lock", &path))
+        Ok(is_locked || occupancy::is_taken(&self.machine, lock))
     }
 
-    /// All unsettled runs of the machine, oldest first.
+    /// All unsettled runs of this user, oldest first. A file that does not read is passed over: it must not hide the others, and whoever
+    /// takes its lock is told.
     ///
     /// # Errors
-    /// The folder or a record in it does not read.
-    pub fn unsettled(&self) -> Result<Vec<Holder>, LockError> {
-        let entries = std::fs::read_dir(&self.folder).map_err(io("look into", &self.folder))?;
-        let mut holders = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(io("look into", &self.folder))?.path();
-            if path.extension().is_some_and(|extension| extension == "json") {
-                holders.extend(read_record(&path)?);
-            }
-        }
-        holders.sort_by(|a, b| (a.since, &a.lock).cmp(&(b.since, &b.lock)));
-        Ok(holders)
+    /// The folder does not read.
+    pub fn unsettled(&self) -> Result<Vec<LockHolder>, LockError> {
+        records(&self.folder)
     }
 
     fn lock_file(&self, lock: &str) -> PathBuf {
@@ -239,28 +278,16 @@ impl Claims {
         self.folder.join(format!("{}.json", stem(lock)))
     }
 
-    /// Opened for reading only, which is enough to lock it: also where another user made it.
+    /// Opened for reading only, which is enough to lock it.
     fn open_or_make(&self, path: &Path) -> Result<File, LockError> {
-        match volume::open_untrusted(path) {
-            // Never with O_CREAT: in a sticky folder Linux refuses that for another user's file (fs.protected_regular).
-            Err(error) if error.kind() == ErrorKind::NotFound => self.make_lock_file(path)?,
-            opened => return opened.map_err(io("open", path)),
+        match trust::open(path) {
+            Ok(file) => return Ok(file),
+            Err(Distrust::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            Err(distrust) => set_aside(path, distrust)?,
         }
-        volume::open_untrusted(path).map_err(io("open", path))
-    }
-
-    /// Made under another name first, so that nobody ever sees one that only its maker may open.
-    fn make_lock_file(&self, path: &Path) -> Result<(), LockError> {
-        let new = self.unused_name(path);
-        volume::create_for_all(&new, true).map_err(io("make", &new))?;
-        let linked = std::fs::hard_link(&new, path);
-        let removed = std::fs::remove_file(&new);
-        // There is one already, and whoever has it may have swept this away.
-        let there = |error: &io::Error| matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound);
-        match (linked, removed) {
-            (Err(error), _) if !there(&error) => Err(io("make", path)(error)),
-            (_, Err(error)) if !there(&error) => Err(io("remove", &new)(error)),
-            _ => Ok(()),
+        match volume::create_private_file(path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(io("make", path)(error)),
+            Ok(_) | Err(_) => trust::open(path).map_err(LockError::Distrusted),
         }
     }
 
@@ -274,13 +301,6 @@ impl Claims {
             }
         }
     }
-
-    /// A name beside `path` that no other process or thread uses.
-    fn unused_name(&self, path: &Path) -> PathBuf {
-        let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        let thread = format!("{:?}", std::thread::current().id()).replace(|c: char| !c.is_ascii_digit(), "");
-        path.with_extension(format!("{}-{thread}-{nanos}.new", std::process::id()))
-    }
 }
 
 impl Held {
@@ -293,12 +313,15 @@ impl Held {
     ///
     /// # Errors
     /// The record is another user's, or cannot be written.
-    pub fn record(&self, holder: &Holder) -> Result<(), LockError> {
+    pub fn record(&self, holder: &LockHolder) -> Result<(), LockError> {
         let path = self.claims.record_file(&self.lock);
-        let new = self.claims.unused_name(&path);
-        let holder = Holder { lock: self.lock.clone(), ..holder.clone() };
+        let new = unused_name(&path);
+        let holder = LockHolder { lock: self.lock.clone(), ..holder.clone() };
         let text = serde_json::to_vec_pretty(&holder).map_err(|error| io("write", &path)(error.into()))?;
-        let written = write_new(&new, &text).and_then(|()| std::fs::rename(&new, &path));
+        if let Err(distrust) = trust::file(&path) {
+            set_aside(&path, distrust)?;
+        }
+        let written = write_new(&new, &text).and_then(|()| volume::once_let_go(|| std::fs::rename(&new, &path)));
         if let Err(error) = written {
             let _ = std::fs::remove_file(&new);
             return Err(self.foreign(error, "write", &path));
@@ -310,7 +333,7 @@ impl Held {
     ///
     /// # Errors
     /// The record does not read: whether there is one cannot be told.
-    pub fn record_of(&self) -> Result<Option<Holder>, LockError> {
+    pub fn record_of(&self) -> Result<Option<LockHolder>, LockError> {
         self.claims.holder(&self.lock)
     }
 
@@ -320,7 +343,7 @@ impl Held {
     /// The record is another user's, or cannot be removed.
     pub fn clear(&self) -> Result<(), LockError> {
         let path = self.claims.record_file(&self.lock);
-        match std::fs::remove_file(&path) {
+        match volume::once_let_go(|| std::fs::remove_file(&path)) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(self.foreign(error, "remove", &path)),
             Ok(()) => self.sync(),
@@ -331,7 +354,7 @@ impl Held {
         volume::sync_dir(&self.claims.folder).map_err(io("sync the folder", &self.claims.folder))
     }
 
-    /// In a sticky folder the system refuses to touch another user's file.
+    /// Below `%ProgramData%` the system refuses to touch another user's file.
     fn foreign(&self, error: io::Error, doing: &'static str, path: &Path) -> LockError {
         match self.record_of() {
             Ok(Some(holder)) if error.kind() == ErrorKind::PermissionDenied => {
@@ -349,25 +372,50 @@ impl Drop for Held {
     }
 }
 
-fn create(folder: &Path) -> Result<(), LockError> {
-    if let Some(parent) = folder.parent() {
-        std::fs::create_dir_all(parent).map_err(io("make the folder", parent))?;
-    }
-    match volume::create_shared_dir(folder) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(io("make the folder", folder)(error)),
-        Ok(()) | Err(_) => Ok(()),
-    }
+/// What came of a try to take a lock.
+enum Tried {
+    Held(Held),
+    /// Somebody holds it.
+    Busy(Option<Occupant>),
+    /// Somebody only tests it, or its file went away: the next try may succeed.
+    Tested,
 }
 
-/// As [`volume::distrust`]; a folder that another user is making right now gets a moment to become sticky.
-fn settled_distrust(folder: &Path) -> io::Result<Option<Distrust>> {
-    let deadline = Instant::now() + AT_LEAST;
-    loop {
-        match volume::distrust(folder)? {
-            Some(Distrust::NotSticky) if Instant::now() < deadline => std::thread::sleep(PAUSE),
-            found => return Ok(found),
+/// Makes the folder, and makes sure that nobody else can change what is in it.
+fn create(folder: &Path) -> Result<(), LockError> {
+    if let Some(parent) = folder.parent() {
+        volume::create_private_dir(parent).map_err(io("make the folder", parent))?;
+    }
+    for _ in 0..2 {
+        match volume::create_lock_dir(folder) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(io("make the folder", folder)(error)),
+            Ok(()) | Err(_) => {}
+        }
+        match trust::folder(folder) {
+            Ok(()) => return Ok(()),
+            Err(distrust) if distrust.path() == folder => set_aside(folder, distrust)?,
+            Err(distrust) => return Err(LockError::Distrusted(distrust)),
         }
     }
+    trust::folder(folder).map_err(LockError::Distrusted)
+}
+
+/// What another user put, or could have changed, in the place of what is ours is moved away by root; it is kept, beside it.
+fn set_aside(path: &Path, distrust: Distrust) -> Result<(), LockError> {
+    let is_others = matches!(distrust, Distrust::Foreign { .. } | Distrust::Writable { .. }) && distrust.path() == path;
+    if !is_others || !volume::is_root() {
+        return Err(LockError::Distrusted(distrust));
+    }
+    let aside = unused_name(path).with_extension("aside");
+    tracing::warn!(path = %path.display(), aside = %aside.display(), owner = distrust.owner(), "moved out of the way");
+    std::fs::rename(path, &aside).map_err(io("move out of the way", path))
+}
+
+/// A name beside `path` that no other process or thread uses.
+fn unused_name(path: &Path) -> PathBuf {
+    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let thread = format!("{:?}", std::thread::current().id()).replace(|c: char| !c.is_ascii_digit(), "");
+    path.with_extension(format!("{}-{thread}-{nanos}.new", std::process::id()))
 }
 
 /// `path`, absolute, without links and dots. What does not exist is kept as it is written.
@@ -427,10 +475,31 @@ fn stem(lock: &str) -> String {
     blake3::hash(lock.as_bytes()).to_hex()[..32].to_owned()
 }
 
-fn read_record(path: &Path) -> Result<Option<Holder>, LockError> {
-    let file = match volume::open_untrusted(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(io("open", path))?,
+/// All records in `folder`, oldest first.
+fn records(folder: &Path) -> Result<Vec<LockHolder>, LockError> {
+    let mut holders = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io("look into", folder))? {
+        let path = entry.map_err(io("look into", folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            match read_record(&path) {
+                Ok(found) => holders.extend(found),
+                Err(error) => tracing::warn!(%error, "a record that does not read"),
+            }
+        }
+    }
+    holders.sort_by(|a, b| (a.since, &a.lock).cmp(&(b.since, &b.lock)));
+    Ok(holders)
+}
+
+fn read_record(path: &Path) -> Result<Option<LockHolder>, LockError> {
+    let file = match trust::open(path) {
+        Err(Distrust::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
+        // Somebody else's: it tells us nothing.
+        Err(Distrust::Foreign { .. }) => return Ok(None),
+        Err(Distrust::NotA { wanted, .. }) => {
+            return Err(LockError::DamagedRecord { file: path.to_owned(), what: format!("it is not a {wanted}") });
+        }
+        opened => opened.map_err(LockError::Distrusted)?,
     };
     let mut text = Vec::new();
     file.take(MAX_RECORD_BYTES).read_to_end(&mut text).map_err(io("read", path))?;
@@ -439,7 +508,7 @@ fn read_record(path: &Path) -> Result<Option<Holder>, LockError> {
 }
 
 fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = volume::create_for_all(path, false)?;
+    let mut file = volume::create_for_all(path)?;
     file.write_all(text)?;
     file.sync_all()
 }

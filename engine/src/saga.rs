@@ -17,15 +17,20 @@
 
 mod frontier;
 mod shape;
+mod standing;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::event::{Answer, Downtime, Event, Fact, Outcome, Part, RunFact, StepId};
-use crate::step::{Effect, Failure, OnInterrupt, ProcessIdentity};
+use crate::event::{
+    Answer, DebtAnswer, Downtime, Effect, Event, Fact, Failure, HostId, Leftover, OnInterrupt, Outcome, Part, RunFact, ServiceState,
+    StepId, WrongAnswer,
+};
+use crate::graph::Graph;
 use frontier::Frontier;
 
 /// A step, by its place in [`Shape::steps`].
@@ -59,6 +64,8 @@ pub struct StepShape {
     pub irreversible: bool,
     /// What its kind does to the world.
     pub effect: Effect,
+    /// Whether its action waits for a person's answer while it is live.
+    pub waits_for_answer: bool,
     /// What makes up for it, in order.
     pub compensations: Vec<CompensationShape>,
     /// Whether it is a `finally` step.
@@ -78,7 +85,7 @@ pub struct CompensationShape {
 
 /// Where a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Phase {
+pub enum StepPhase {
     /// Not started, or to be done again.
     Pending,
     /// Its action is live, as far as the events tell.
@@ -127,7 +134,7 @@ pub enum IllegalEvent {
         /// The step.
         step: StepId,
         /// Where it is.
-        phase: Phase,
+        phase: StepPhase,
         /// What is said to have happened.
         fact: Box<Fact>,
     },
@@ -139,11 +146,22 @@ pub enum IllegalEvent {
     Run(Box<RunFact>),
 }
 
+/// A compensation that will not be done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WrittenOff {
+    /// Which of the list.
+    pub part: usize,
+    /// Why it failed last, where it did.
+    pub failure: Option<Failure>,
+    /// The person who wrote it off; `None`: the plan did, with `on_failure = "continue"`.
+    pub answer: Option<DebtAnswer>,
+}
+
 /// What is known of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepState {
     /// Where it is.
-    pub phase: Phase,
+    pub phase: StepPhase,
     /// Attempts of the action so far.
     pub attempt: u32,
     /// Attempts of its compensations so far.
@@ -152,8 +170,10 @@ pub struct StepState {
     pub failure: Option<Failure>,
     /// Why the last attempt of a compensation failed.
     pub undo_failure: Option<Failure>,
-    /// Debts written off with `on_failure = "continue"`.
-    pub written_off: Vec<Failure>,
+    /// Debts that were written off: by the plan, or by a person (rules 7 and 20).
+    pub written_off: Vec<WrittenOff>,
+    /// Debts that a person paid (rule 20).
+    pub by_hand: Vec<DebtAnswer>,
     failures: u32,
     undo_failures: u32,
     /// Something may have been changed: the step owes (rule 3).
@@ -161,18 +181,23 @@ pub struct StepState {
     on_interrupt: OnInterrupt,
     outputs: Option<Value>,
     recorded: BTreeMap<Part, Map<String, Value>>,
-    processes: BTreeMap<Part, Vec<ProcessIdentity>>,
+    processes: BTreeMap<Part, Vec<Leftover>>,
+    /// Where the newest attempt of the action is or was done.
+    host: Option<HostId>,
+    /// Where each compensation is or was done.
+    undo_hosts: BTreeMap<usize, HostId>,
 }
 
 impl StepState {
     fn new() -> Self {
         Self {
-            phase: Phase::Pending,
+            phase: StepPhase::Pending,
             attempt: 0,
             undo_attempt: 0,
             failure: None,
             undo_failure: None,
             written_off: Vec::new(),
+            by_hand: Vec::new(),
             failures: 0,
             undo_failures: 0,
             touched: false,
@@ -180,6 +205,8 @@ impl StepState {
             outputs: None,
             recorded: BTreeMap::new(),
             processes: BTreeMap::new(),
+            host: None,
+            undo_hosts: BTreeMap::new(),
         }
     }
 }
@@ -195,10 +222,29 @@ pub struct Saga {
     passed: bool,
     irreversible: bool,
     settled: Option<Outcome>,
-    boot: String,
-    down: bool,
-    downtime: Option<Downtime>,
+    /// The boot of each host that the run knows of.
+    boots: BTreeMap<HostId, String>,
+    /// It was undone after it had succeeded.
+    rolled_back: bool,
+    service: Measured,
+    /// What needs what, as `shape` says.
+    graph: Arc<Graph>,
     frontier: Frontier,
+}
+
+/// What is known of the measured service.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Measured {
+    /// Whether it answered when that was last told.
+    answers: Option<bool>,
+    /// What was wrong with its answers, where that is known.
+    wrong: Option<WrongAnswer>,
+    /// Whether an outage goes on: it does not answer, and did before.
+    outage: bool,
+    /// How long that lasts, as far as it was told.
+    so_far: Option<Downtime>,
+    /// All outages that are over.
+    over: Option<Downtime>,
 }
 
 impl Saga {
@@ -206,7 +252,9 @@ impl Saga {
     pub fn new(shape: Shape) -> Self {
         let index = shape.steps.iter().enumerate().map(|(i, step)| (step.id.clone(), i)).collect();
         let states = vec![StepState::new(); shape.steps.len()];
-        let frontier = Frontier::new(&shape);
+        let needs: Vec<&[Index]> = shape.steps.iter().map(|step| step.needs.as_slice()).collect();
+        let graph = Graph::new(&needs);
+        assert_eq!(graph.order().len(), needs.len(), "a plan with a cycle does not pass its check");
         let mut saga = Self {
             shape,
             index,
@@ -216,10 +264,11 @@ impl Saga {
             passed: false,
             irreversible: false,
             settled: None,
-            boot: String::new(),
-            down: false,
-            downtime: None,
-            frontier,
+            boots: BTreeMap::new(),
+            rolled_back: false,
+            service: Measured::default(),
+            graph: Arc::new(graph),
+            frontier: Frontier::default(),
         };
         saga.recount();
         saga
@@ -253,8 +302,15 @@ impl Saga {
             .chain(undo.map(|&i| Task::Undo(i)))
     }
 
-    /// The outcome that is due: nothing is wanted, live or asked, and it is not settled yet.
+    /// The outcome that is due: nothing is wanted, live or asked, and it is not settled yet. What was stuck may go on while a `finally`
+    /// step is live: that ends first, as settling begins them all again.
     pub fn verdict(&self) -> Option<Outcome> {
+        let due = self.outcome_due()?;
+        (!self.finally().any(|i| self.states[i].phase == StepPhase::Started)).then_some(due)
+    }
+
+    /// The same, whether or not a `finally` step is live: runs were settled beside one.
+    fn outcome_due(&self) -> Option<Outcome> {
         if self.settled.is_some() || self.frontier.live > 0 || self.frontier.undoing > 0 || self.wanted().next().is_some() {
             return None;
         }
@@ -262,7 +318,7 @@ impl Saga {
             true if self.owed().next().is_some() => Some(Outcome::Stuck),
             true => Some(Outcome::Compensated),
             false if !self.frontier.questions.is_empty() => None,
-            false if self.forward().any(|i| self.states[i].phase == Phase::Failed) => Some(Outcome::Warned),
+            false if self.forward().any(|i| self.states[i].phase == StepPhase::Failed) => Some(Outcome::Warned),
             false => Some(Outcome::Succeeded),
         }
     }
@@ -274,7 +330,8 @@ impl Saga {
 
     /// Settled, and its `finally` steps have ended: nothing more happens by itself.
     pub fn finished(&self) -> bool {
-        self.settled.is_some() && self.finally().all(|i| matches!(self.states[i].phase, Phase::Succeeded | Phase::Failed | Phase::Skipped))
+        self.settled.is_some()
+            && self.finally().all(|i| matches!(self.states[i].phase, StepPhase::Succeeded | StepPhase::Failed | StepPhase::Skipped))
     }
 
     /// Whether the run undoes what it did.
@@ -297,19 +354,50 @@ impl Saga {
         !self.irreversible
     }
 
-    /// The boot that the run's processes belong to.
-    pub fn boot(&self) -> &str {
-        &self.boot
+    /// The boot that the run's processes on `host` belong to; `None` where it did nothing there yet.
+    pub fn boot(&self, host: &HostId) -> Option<&str> {
+        self.boots.get(host).map(String::as_str)
+    }
+
+    /// Whether a person asked for it to be undone after it had succeeded.
+    pub fn rolled_back(&self) -> bool {
+        self.rolled_back
+    }
+
+    /// Whether any step may have changed something, as far as its kind can.
+    pub fn changed(&self) -> bool {
+        self.forward().any(|i| {
+            let state = &self.states[i];
+            self.shape.steps[i].effect != Effect::Observes && (state.touched || state.phase == StepPhase::Started)
+        })
+    }
+
+    /// Whether the measured service answers, as far as that was told; `None` where none is measured or nothing was told of it yet.
+    pub fn answers(&self) -> Option<bool> {
+        self.service.answers
+    }
+
+    /// What is wrong with the answers of the measured service, where that is known.
+    pub fn wrong_answer(&self) -> Option<&WrongAnswer> {
+        self.service.wrong.as_ref()
     }
 
     /// Whether the measured service is known not to answer.
     pub fn down(&self) -> bool {
-        self.down
+        self.service.answers == Some(false)
     }
 
-    /// How long the measured service did not answer so far; `None` where it always did.
+    /// Whether an outage of the measured service goes on: it does not answer, and did before.
+    pub fn outage(&self) -> bool {
+        self.service.outage
+    }
+
+    /// How long the measured service did not answer, up to when that was last told (rule 21); `None` where it always did.
     pub fn downtime(&self) -> Option<Downtime> {
-        self.downtime
+        match (self.service.over, self.service.so_far) {
+            (over, Some(so_far)) => Some(sum(over, so_far)),
+            (over, None) => over,
+        }
     }
 
     /// What the plan looks like to the saga.
@@ -347,9 +435,9 @@ impl Saga {
         self.frontier.questions.iter().copied()
     }
 
-    /// Whether a compensation has begun.
+    /// Whether a compensation has begun, or a person answered for one.
     pub fn unwound(&self) -> bool {
-        self.states.iter().any(|state| state.undo_attempt > 0)
+        self.states.iter().any(|state| state.undo_attempt > 0 || !state.by_hand.is_empty() || !state.written_off.is_empty())
     }
 
     /// What an unknown step's interruption means.
@@ -360,7 +448,7 @@ impl Saga {
     /// `steps.<id>` as another step's action sees it: null unless it succeeded (rule 10).
     pub fn outputs(&self, i: Index) -> Value {
         match self.states[i].phase {
-            Phase::Succeeded => self.known(i),
+            StepPhase::Succeeded => self.known(i),
             _ => Value::Null,
         }
     }
@@ -370,8 +458,8 @@ impl Saga {
     pub fn known(&self, i: Index) -> Value {
         let state = &self.states[i];
         let mut known = state.recorded.get(&self.action_part(i)).cloned().unwrap_or_default();
-        if let Some(process) = state.processes.get(&self.action_part(i)).and_then(|processes| processes.last()) {
-            known.insert("pid".to_owned(), process.pid.into());
+        if let Some(newest) = state.processes.get(&self.action_part(i)).and_then(|processes| processes.last()) {
+            known.insert("pid".to_owned(), newest.process.pid.into());
         }
         if let Some(Value::Object(outputs)) = &state.outputs {
             known.extend(outputs.clone());
@@ -385,14 +473,14 @@ impl Saga {
     }
 
     /// The processes that a part of a step spawned, oldest first.
-    pub fn processes(&self, i: Index, part: Part) -> &[ProcessIdentity] {
+    pub fn processes(&self, i: Index, part: Part) -> &[Leftover] {
         self.states[i].processes.get(&part).map_or(&[], Vec::as_slice)
     }
 
     /// The compensation of a step that is wanted or live.
     pub fn undo_part(&self, i: Index) -> usize {
         match self.states[i].phase {
-            Phase::UndoDue(part) | Phase::Undoing(part) | Phase::UndoFailed(part) => part,
+            StepPhase::UndoDue(part) | StepPhase::Undoing(part) | StepPhase::UndoFailed(part) => part,
             _ => 0,
         }
     }
@@ -404,23 +492,33 @@ impl Saga {
 
     fn apply_run(&mut self, fact: &RunFact) -> Result<(), IllegalEvent> {
         match fact {
-            RunFact::Opened(opened) => self.boot.clone_from(&opened.boot),
+            RunFact::Opened(opened) => {
+                self.boots.insert(opened.host.clone(), opened.boot.clone());
+            }
             RunFact::Resumed { .. } => self.resumed(),
-            RunFact::Rebooted { boot } => self.rebooted(boot),
+            RunFact::Rebooted { host, boot } => self.rebooted(host, boot),
             RunFact::Aborted { .. } if self.irreversible => return Err(IllegalEvent::Run(Box::new(fact.clone()))),
             RunFact::Aborted { .. } => {
                 self.aborted = true;
+                self.rolled_back |= matches!(self.settled, Some(Outcome::Succeeded | Outcome::Warned));
                 self.settled = None;
                 self.unwind();
             }
-            RunFact::Unreachable => self.down = true,
-            RunFact::Reachable(downtime) => {
-                self.down = false;
-                let so_far = self.downtime.unwrap_or_default();
-                self.downtime =
-                    Some(Downtime { ms: so_far.ms.saturating_add(downtime.ms), approximate: so_far.approximate || downtime.approximate });
+            RunFact::Unreachable => {
+                let over = self.service.over;
+                self.service = Measured { answers: Some(false), outage: true, over, ..Measured::default() };
             }
-            RunFact::Settled(outcome) if self.verdict() == Some(*outcome) => {
+            RunFact::Reachable(downtime) => {
+                let over = Some(sum(self.service.over, *downtime));
+                self.service = Measured { answers: Some(true), over, ..Measured::default() };
+            }
+            RunFact::Asked(ServiceState { wrong, outage }) => {
+                self.service.answers = Some(wrong.is_none());
+                self.service.wrong = wrong.clone();
+                self.service.outage &= wrong.is_some();
+                self.service.so_far = *outage;
+            }
+            RunFact::Settled(outcome) if self.outcome_due() == Some(*outcome) => {
                 self.settled = Some(*outcome);
                 self.reset_finally();
             }
@@ -435,74 +533,81 @@ impl Saga {
         for i in 0..self.states.len() {
             let finally = self.shape.steps[i].finally;
             match self.states[i].phase {
-                Phase::Started if finally => self.states[i].phase = Phase::Pending,
-                Phase::Started => self.lose_sight_of(i),
-                Phase::Undoing(part) => self.states[i].phase = Phase::UndoDue(part),
-                Phase::UndoFailed(part) => {
-                    self.states[i].phase = Phase::UndoDue(part);
+                StepPhase::Started if finally => self.states[i].phase = StepPhase::Pending,
+                StepPhase::Started => self.lose_sight_of(i),
+                StepPhase::Undoing(part) => self.states[i].phase = StepPhase::UndoDue(part),
+                StepPhase::UndoFailed(part) => {
+                    self.states[i].phase = StepPhase::UndoDue(part);
                     self.states[i].undo_failures = 0;
                     self.settled = None;
                 }
-                Phase::Pending
-                | Phase::Retrying
-                | Phase::Succeeded
-                | Phase::Failed
-                | Phase::Unknown
-                | Phase::Skipped
-                | Phase::NotRun
-                | Phase::UndoDue(_)
-                | Phase::Undone => {}
+                StepPhase::Pending
+                | StepPhase::Retrying
+                | StepPhase::Succeeded
+                | StepPhase::Failed
+                | StepPhase::Unknown
+                | StepPhase::Skipped
+                | StepPhase::NotRun
+                | StepPhase::UndoDue(_)
+                | StepPhase::Undone => {}
             }
         }
     }
 
     /// What a reboot took away is done again, with the checks that need it (rule 19).
-    fn rebooted(&mut self, boot: &str) {
-        boot.clone_into(&mut self.boot);
-        if self.unwinding { self.undo_volatile_again() } else { self.run_volatile_again() }
+    fn rebooted(&mut self, host: &HostId, boot: &str) {
+        let before = self.boots.insert(host.clone(), boot.to_owned());
+        match before {
+            // The run did nothing there before: nothing can be gone.
+            None => {}
+            Some(_) if self.unwinding => self.undo_volatile_again(host),
+            Some(_) => self.run_volatile_again(host),
+        }
     }
 
-    fn run_volatile_again(&mut self) {
+    fn run_volatile_again(&mut self, host: &HostId) {
         let mut again = vec![false; self.states.len()];
-        for at in 0..self.frontier.order.len() {
-            let i = self.frontier.order[at];
+        let graph = Arc::clone(&self.graph);
+        for &i in graph.order() {
             let step = &self.shape.steps[i];
-            again[i] = step.needs.iter().any(|&needed| again[needed]);
-            if self.states[i].phase != Phase::Succeeded || step.finally {
+            again[i] = graph.needs(i).any(|needed| again[needed]);
+            if self.states[i].phase != StepPhase::Succeeded || step.finally {
                 continue;
             }
-            let volatile = step.effect == Effect::Volatile;
+            let volatile = step.effect == Effect::Volatile && self.states[i].host.as_ref().is_none_or(|at| at == host);
             if volatile || (again[i] && step.effect == Effect::Observes) {
                 again[i] = true;
-                self.states[i].phase = Phase::Pending;
+                self.states[i].phase = StepPhase::Pending;
                 self.states[i].failures = 0;
                 self.settled = None;
             }
         }
     }
 
-    fn undo_volatile_again(&mut self) {
+    fn undo_volatile_again(&mut self, host: &HostId) {
         let mut again = vec![false; self.states.len()];
-        for at in (0..self.frontier.order.len()).rev() {
-            let i = self.frontier.order[at];
-            again[i] = self.frontier.dependents[i].iter().any(|&dependent| again[dependent]);
-            let gone = |effect| effect == Effect::Volatile || (again[i] && effect == Effect::Observes);
-            let compensations = &self.shape.steps[i].compensations;
-            let Some(first) = compensations.iter().position(|compensation| gone(compensation.effect)) else { continue };
+        let graph = Arc::clone(&self.graph);
+        for &i in graph.order().iter().rev() {
+            again[i] = graph.dependents(i).any(|dependent| again[dependent]);
+            let there = |part| self.states[i].undo_hosts.get(&part).is_none_or(|at| at == host);
+            let gone = |part, effect| (effect == Effect::Volatile && there(part)) || (again[i] && effect == Effect::Observes);
+            let mut compensations = self.shape.steps[i].compensations.iter().enumerate();
+            let Some((first, _)) = compensations.find(|&(part, compensation)| gone(part, compensation.effect)) else { continue };
             let behind = match self.states[i].phase {
-                Phase::Undone => true,
-                Phase::UndoDue(part) | Phase::UndoFailed(part) | Phase::Undoing(part) => part > first,
+                StepPhase::Undone => true,
+                StepPhase::UndoDue(part) | StepPhase::UndoFailed(part) | StepPhase::Undoing(part) => part > first,
                 _ => false,
             };
             if behind {
                 again[i] = true;
-                self.states[i].phase = Phase::UndoDue(first);
+                self.states[i].phase = StepPhase::UndoDue(first);
                 self.states[i].undo_failures = 0;
                 self.settled = None;
             }
         }
     }
 
+    /// They run each time the run is settled (rule 11).
     fn reset_finally(&mut self) {
         for i in 0..self.states.len() {
             if self.shape.steps[i].finally {
@@ -514,22 +619,26 @@ impl Saga {
     }
 
     fn apply_step(&mut self, i: Index, fact: &Fact) -> Result<(), IllegalEvent> {
-        let unwinding = self.unwinding;
+        let before = (self.unwinding, self.settled);
         let next = self.next_phase(i, fact)?;
         self.keep(i, fact, next);
         self.states[i].phase = next;
         match next {
-            Phase::Unknown => self.lose_sight_of(i),
-            Phase::Failed => self.failed(i),
-            Phase::Started if self.shape.steps[i].irreversible => {
+            StepPhase::Unknown => self.lose_sight_of(i),
+            StepPhase::Failed => self.failed(i),
+            StepPhase::Started if self.shape.steps[i].irreversible => {
                 self.irreversible = true;
                 // It is the pivot or behind it: either way there is no way back any more.
                 self.passed = true;
             }
-            Phase::Succeeded | Phase::Skipped => self.passed |= self.shape.steps[i].pivot,
+            StepPhase::Succeeded | StepPhase::Skipped => self.passed |= self.shape.steps[i].pivot,
             _ => {}
         }
-        if self.unwinding == unwinding {
+        if matches!(fact, Fact::Resolved(answer) if answer.debt().is_some()) {
+            // What was stuck on it goes on.
+            self.settled = None;
+        }
+        if (self.unwinding, self.settled) == before {
             self.refresh(i)
         } else {
             self.recount()
@@ -538,29 +647,39 @@ impl Saga {
     }
 
     /// The one place where a phase follows from a fact.
-    fn next_phase(&self, i: Index, fact: &Fact) -> Result<Phase, IllegalEvent> {
+    fn next_phase(&self, i: Index, fact: &Fact) -> Result<StepPhase, IllegalEvent> {
         let (step, state) = (&self.shape.steps[i], &self.states[i]);
         let forward = if step.finally { self.settled.is_some() } else { !self.unwinding && self.settled.is_none() };
         let undo = self.unwinding && !step.finally && self.settled.is_none();
         Ok(match (state.phase, fact) {
-            (Phase::Pending | Phase::Retrying | Phase::Unknown, Fact::Started { .. }) if forward => Phase::Started,
-            (Phase::Started, Fact::Succeeded(_)) => Phase::Succeeded,
-            (Phase::Started, Fact::Failed(_)) if state.failures + 1 < step.attempts && !self.unwinding => Phase::Retrying,
-            (Phase::Started, Fact::Failed(_)) => Phase::Failed,
+            (StepPhase::Pending | StepPhase::Retrying | StepPhase::Unknown, Fact::Started { .. }) if forward => StepPhase::Started,
+            (StepPhase::Started, Fact::Succeeded(_)) => StepPhase::Succeeded,
+            (StepPhase::Started, Fact::Failed(_)) if state.failures + 1 < step.attempts && !self.unwinding => StepPhase::Retrying,
+            (StepPhase::Started, Fact::Failed(_)) => StepPhase::Failed,
             // Its inputs could not be rendered: nothing was begun (this time).
-            (Phase::Pending | Phase::Retrying | Phase::Unknown, Fact::Failed(failure)) if forward && failure.clean => Phase::Failed,
-            (Phase::Started, Fact::Unknown) if !step.finally => Phase::Unknown,
-            (Phase::Pending, Fact::Skipped) if forward && state.attempt == 0 => Phase::Skipped,
-            (_, Fact::NotRun) if self.settled.is_none() && self.frontier.dropped.contains(&i) => Phase::NotRun,
-            (Phase::Pending, Fact::Skipped) if step.finally && forward => Phase::Skipped,
-            (Phase::Unknown, Fact::Resolved(Answer::Done { .. })) if forward => Phase::Succeeded,
-            (Phase::Unknown, Fact::Resolved(Answer::NotDone { .. })) if forward => Phase::Pending,
+            (StepPhase::Pending | StepPhase::Retrying | StepPhase::Unknown, Fact::Failed(failure)) if forward && failure.clean => {
+                StepPhase::Failed
+            }
+            // Rules 6, 7 and 11, in this order: what is gone without a verdict, while the run goes on.
+            (StepPhase::Started, Fact::Unknown | Fact::Lost { part: Part::Action }) if !step.finally => StepPhase::Unknown,
+            (StepPhase::Unknown, Fact::Lost { part: Part::Probe }) if step.probe => StepPhase::Unknown,
+            (StepPhase::Undoing(live), Fact::Lost { part: Part::Compensation(part) }) if live == *part => StepPhase::UndoDue(live),
+            (StepPhase::Started, Fact::Lost { part: Part::Finally }) if step.finally => StepPhase::Pending,
+            (StepPhase::Pending, Fact::Skipped) if forward && state.attempt == 0 => StepPhase::Skipped,
+            (_, Fact::NotRun) if self.settled.is_none() && self.frontier.dropped.contains(&i) => StepPhase::NotRun,
+            (StepPhase::Pending, Fact::Skipped) if step.finally && forward => StepPhase::Skipped,
+            (StepPhase::Unknown, Fact::Resolved(Answer::Done { .. })) if forward => StepPhase::Succeeded,
+            (StepPhase::Unknown, Fact::Resolved(Answer::NotDone { .. })) if forward => StepPhase::Pending,
+            // Rule 20: whatever keeps it from being done, a person may do it, or write it off.
+            (_, Fact::Resolved(Answer::Undone(answer) | Answer::GivenUp(answer))) if self.debt(i) == Some(answer.part) => {
+                self.after_compensation(i, answer.part)
+            }
             (phase, Fact::Recorded { part, .. } | Fact::Spawned { part, .. }) if self.lives(i, *part) => phase,
-            (_, Fact::UndoStarted { part, .. }) if undo && self.due(i) == Some(*part) => Phase::Undoing(*part),
-            (Phase::Undoing(live), Fact::Undone { part }) if live == *part => self.after_compensation(i, live),
+            (_, Fact::UndoStarted { part, .. }) if undo && self.due(i) == Some(*part) => StepPhase::Undoing(*part),
+            (StepPhase::Undoing(live), Fact::Undone { part }) if live == *part => self.after_compensation(i, live),
             // Its `when` was false.
             (_, Fact::Undone { part }) if undo && self.due(i) == Some(*part) => self.after_compensation(i, *part),
-            (Phase::Undoing(live), Fact::UndoFailed { part, .. }) if live == *part => self.after_failed_compensation(i, live),
+            (StepPhase::Undoing(live), Fact::UndoFailed { part, .. }) if live == *part => self.after_failed_compensation(i, live),
             // Its inputs could not be rendered.
             (_, Fact::UndoFailed { part, .. }) if undo && self.due(i) == Some(*part) => self.after_failed_compensation(i, *part),
             (phase, fact) => return Err(IllegalEvent::Fact { step: step.id.clone(), phase, fact: Box::new(fact.clone()) }),
@@ -568,11 +687,12 @@ impl Saga {
     }
 
     /// What a fact leaves behind, beside the phase.
-    fn keep(&mut self, i: Index, fact: &Fact, next: Phase) {
+    fn keep(&mut self, i: Index, fact: &Fact, next: StepPhase) {
         let action = self.action_part(i);
         let state = &mut self.states[i];
         match fact {
-            Fact::Started { attempt, on_interrupt } => {
+            Fact::Started { attempt, on_interrupt, host } => {
+                state.host = Some(host.clone());
                 state.attempt = *attempt;
                 state.on_interrupt = *on_interrupt;
             }
@@ -580,7 +700,10 @@ impl Saga {
                 // The first record of a name stands.
                 state.recorded.entry(*part).or_default().entry(name.clone()).or_insert_with(|| value.clone());
             }
-            Fact::Spawned { part, process } => state.processes.entry(*part).or_default().push(process.clone()),
+            Fact::Spawned { part, host, process } => {
+                let leftover = Leftover { host: host.clone(), process: process.clone() };
+                state.processes.entry(*part).or_default().push(leftover);
+            }
             Fact::Succeeded(outputs) => {
                 state.touched = true;
                 state.failure = None;
@@ -591,7 +714,8 @@ impl Saga {
                 state.failures += 1;
                 state.failure = Some(failure.clone());
             }
-            Fact::Unknown => state.touched = true,
+            Fact::Unknown | Fact::Lost { part: Part::Action } => state.touched = true,
+            Fact::Lost { .. } => {}
             Fact::Resolved(Answer::Done { outputs, .. }) => {
                 let mut all = state.recorded.get(&action).cloned().unwrap_or_default();
                 all.extend(outputs.clone());
@@ -599,17 +723,29 @@ impl Saga {
                 state.outputs = Some(Value::Object(all));
             }
             Fact::Resolved(Answer::NotDone { .. }) | Fact::Skipped | Fact::NotRun => {}
-            Fact::UndoStarted { attempt, .. } => state.undo_attempt = *attempt,
-            Fact::Undone { .. } => {
+            Fact::Resolved(Answer::Undone(answer)) => {
+                state.by_hand.push(answer.clone());
+                (state.undo_failures, state.undo_failure) = (0, None);
+            }
+            Fact::Resolved(Answer::GivenUp(answer)) => {
+                let failure = state.undo_failure.take();
+                state.written_off.push(WrittenOff { part: answer.part, failure, answer: Some(answer.clone()) });
                 state.undo_failures = 0;
+            }
+            Fact::UndoStarted { part, attempt, host } => {
+                state.undo_attempt = *attempt;
+                state.undo_hosts.insert(*part, host.clone());
+            }
+            Fact::Undone { .. } => {
+                (state.undo_failures, state.undo_failure) = (0, None);
                 state.undo_attempt = state.undo_attempt.max(1);
             }
             Fact::UndoFailed { part, failure } => {
                 state.undo_attempt = state.undo_attempt.max(1);
                 state.undo_failure = Some(failure.clone());
                 state.undo_failures += 1;
-                if next != Phase::UndoDue(*part) && next != Phase::UndoFailed(*part) {
-                    state.written_off.push(failure.clone());
+                if next != StepPhase::UndoDue(*part) && next != StepPhase::UndoFailed(*part) {
+                    state.written_off.push(WrittenOff { part: *part, failure: Some(failure.clone()), answer: None });
                     state.undo_failures = 0;
                 }
             }
@@ -618,9 +754,9 @@ impl Saga {
 
     fn lose_sight_of(&mut self, i: Index) {
         self.states[i].touched = true;
-        self.states[i].phase = Phase::Unknown;
+        self.states[i].phase = StepPhase::Unknown;
         if self.on_interrupt(i) == OnInterrupt::Compensate && !self.shape.steps[i].probe {
-            self.states[i].phase = Phase::Failed;
+            self.states[i].phase = StepPhase::Failed;
             self.states[i].failure.get_or_insert_with(|| Failure::dirty("it was interrupted"));
             self.failed(i);
         }
@@ -643,54 +779,68 @@ impl Saga {
             return;
         }
         for i in 0..self.states.len() {
-            if self.states[i].phase == Phase::Retrying && !self.shape.steps[i].finally {
-                self.states[i].phase = Phase::Failed;
+            if self.states[i].phase == StepPhase::Retrying && !self.shape.steps[i].finally {
+                self.states[i].phase = StepPhase::Failed;
             }
         }
     }
 
-    fn after_compensation(&self, i: Index, part: usize) -> Phase {
-        if part + 1 < self.shape.steps[i].compensations.len() { Phase::UndoDue(part + 1) } else { Phase::Undone }
+    fn after_compensation(&self, i: Index, part: usize) -> StepPhase {
+        if part + 1 < self.shape.steps[i].compensations.len() { StepPhase::UndoDue(part + 1) } else { StepPhase::Undone }
     }
 
-    fn after_failed_compensation(&self, i: Index, part: usize) -> Phase {
+    /// It is tried again, or written off, or stands in the way of all that its step depends on (rule 7).
+    fn after_failed_compensation(&self, i: Index, part: usize) -> StepPhase {
         let compensation = &self.shape.steps[i].compensations[part];
         if self.states[i].undo_failures + 1 < compensation.attempts {
-            Phase::UndoDue(part)
+            StepPhase::UndoDue(part)
         } else if compensation.continue_on_failure {
             self.after_compensation(i, part)
         } else {
-            Phase::UndoFailed(part)
+            StepPhase::UndoFailed(part)
         }
     }
 
     /// The compensation that a step owes next.
     fn due(&self, i: Index) -> Option<usize> {
         match self.states[i].phase {
-            Phase::UndoDue(part) => Some(part),
-            Phase::Pending | Phase::Retrying | Phase::Succeeded | Phase::Failed | Phase::Unknown | Phase::NotRun if self.owes(i) => Some(0),
-            _ => None,
+            StepPhase::UndoDue(part) => Some(part),
+            StepPhase::UndoFailed(_) | StepPhase::Undoing(_) | StepPhase::Undone | StepPhase::Skipped | StepPhase::Started => None,
+            StepPhase::Pending | StepPhase::Retrying | StepPhase::NotRun => self.owes(i).then_some(0),
+            StepPhase::Succeeded | StepPhase::Failed | StepPhase::Unknown => self.owes(i).then_some(0),
         }
+    }
+
+    /// The compensation that a person may answer for: what a step owes next, while nothing forward of it is live.
+    pub fn debt(&self, i: Index) -> Option<usize> {
+        let live = self.states[i].phase == StepPhase::Started;
+        (self.unwinding && !live && self.owes(i)).then(|| self.undo_part(i))
     }
 
     /// Rule 3: whoever started owes, unless every attempt failed cleanly.
     fn owes(&self, i: Index) -> bool {
         let state = &self.states[i];
-        let started = state.touched || state.phase == Phase::Started;
-        started && state.phase != Phase::Undone && !self.shape.steps[i].compensations.is_empty()
+        let started = state.touched || state.phase == StepPhase::Started;
+        started && state.phase != StepPhase::Undone && !self.shape.steps[i].compensations.is_empty()
     }
 
     fn lives(&self, i: Index, part: Part) -> bool {
         match (self.states[i].phase, part) {
-            (Phase::Started, Part::Action) => !self.shape.steps[i].finally,
-            (Phase::Started, Part::Finally) => self.shape.steps[i].finally,
-            (Phase::Unknown, Part::Probe) => true,
-            (Phase::Undoing(live), Part::Compensation(part)) => live == part,
+            (StepPhase::Started, Part::Action) => !self.shape.steps[i].finally,
+            (StepPhase::Started, Part::Finally) => self.shape.steps[i].finally,
+            (StepPhase::Unknown, Part::Probe) => true,
+            (StepPhase::Undoing(live), Part::Compensation(part)) => live == part,
             _ => false,
         }
     }
 
     fn probes(&self, i: Index) -> bool {
-        self.states[i].phase == Phase::Unknown && self.shape.steps[i].probe
+        self.states[i].phase == StepPhase::Unknown && self.shape.steps[i].probe
     }
+}
+
+/// Two times together.
+fn sum(one: Option<Downtime>, other: Downtime) -> Downtime {
+    let one = one.unwrap_or_default();
+    Downtime { ms: one.ms.saturating_add(other.ms), approximate: one.approximate || other.approximate }
 }

@@ -12,6 +12,7 @@
 //! the next one who does (`Overtaken`), but keeping them apart is the business of [`crate::lock`].
 
 mod connection;
+mod error;
 mod row;
 mod run;
 mod schema;
@@ -25,11 +26,13 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 pub use self::run::RunJournal;
 
-use self::connection::{failed, is_busy, looking, reading, writer};
+use self::connection::{looking, reading, writer};
+use self::error::{failed, is_busy};
 use self::row::Row;
 use self::witness::Witness;
 use crate::event::{Event, Outcome, RunId};
 use crate::journal::{Demand, JournalError, Record};
+use crate::trust;
 use crate::volume;
 
 /// How long making a state waits for another process that makes the same one.
@@ -72,6 +75,8 @@ impl Store {
         }
         let store = Self::at(dir)?;
         store.create_folder()?;
+        // What was made meanwhile is not taken for ours.
+        store.believe()?;
         let deadline = Instant::now() + CREATION_PATIENCE;
         loop {
             match store.create_tables() {
@@ -161,20 +166,44 @@ impl Store {
         rows.iter().map(Row::told).collect()
     }
 
-    /// Asks something of `run`, durably, for the process that runs it or will: see [`crate::journal::Journal::demands`]. Returns the demand's number.
+    /// Asks something of `run`, durably, for the process that runs it or will: see [`crate::journal::Journal::demands`]. Returns the
+    /// demand's number; `None` where it is a second answer about a step, of which the first one has had no consequence yet: then
+    /// nothing was asked.
     ///
     /// # Errors
     /// There is no such run, or the journal cannot be written.
-    pub fn demand(&self, run: &RunId, demand: &Demand) -> Result<u64, JournalError> {
+    pub fn demand(&self, run: &RunId, demand: &Demand) -> Result<Option<u64>, JournalError> {
+        self.ask(run, demand, None)
+    }
+
+    /// The same by somebody who has seen so many events of `run`, and asks only if there are no more.
+    ///
+    /// # Errors
+    /// As [`Store::demand`]; [`JournalError::Overtaken`] where something has happened since.
+    pub fn demand_as_of(&self, run: &RunId, demand: &Demand, events: usize) -> Result<Option<u64>, JournalError> {
+        self.ask(run, demand, Some(events))
+    }
+
+    fn ask(&self, run: &RunId, demand: &Demand, seen: Option<usize>) -> Result<Option<u64>, JournalError> {
         let failed = || failed("ask something of the run");
         let body = serde_json::to_string(demand).map_err(JournalError::Unkeepable)?;
-        let connection = writer(&self.file())?;
-        if row::find(&connection, run)?.is_none() {
-            return Err(JournalError::NoSuchRun(run.clone()));
+        let mut connection = writer(&self.file())?;
+        // Two who answer at the same time: one of them is first.
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed())?;
+        let row = row::find(&transaction, run)?.ok_or_else(|| JournalError::NoSuchRun(run.clone()))?;
+        if seen.is_some_and(|seen| u64::try_from(seen) != Ok(row.events)) {
+            return Err(JournalError::Overtaken(run.clone()));
+        }
+        let answered =
+            |known: Demand| matches!((&known, demand), (Demand::Resolve { step: a, .. }, Demand::Resolve { step: b, .. }) if a == b);
+        if run::open_demands(&transaction, run, 0)?.into_iter().any(|(_, known)| answered(known)) {
+            return Ok(None);
         }
         let values = params![run.as_str(), Timestamp::now().to_string(), body];
-        connection.execute("INSERT INTO demands (run, at, body) VALUES (?1, ?2, ?3)", values).map_err(failed())?;
-        Ok(connection.last_insert_rowid().cast_unsigned())
+        transaction.execute("INSERT INTO demands (run, at, body) VALUES (?1, ?2, ?3)", values).map_err(failed())?;
+        let number = transaction.last_insert_rowid().cast_unsigned();
+        transaction.commit().map_err(failed())?;
+        Ok(Some(number))
     }
 
     /// Does for `run` what [`RunJournal::finish`] does, where its process died before that.
@@ -198,8 +227,19 @@ impl Store {
         let dir = std::path::absolute(dir).map_err(io("find", dir))?;
         match volume::network_share(&dir).map_err(io("look at the file system of", &dir))? {
             Some(filesystem) => Err(JournalError::NetworkShare { folder: dir, filesystem }),
-            None => Ok(Self { dir }),
+            None => {
+                let store = Self { dir };
+                store.believe()?;
+                Ok(store)
+            }
         }
+    }
+
+    /// Rule 23: all that SQLite will open. The only way to a [`Store`] leads through here.
+    fn believe(&self) -> Result<(), JournalError> {
+        trust::folder(&self.dir).map_err(JournalError::Distrusted)?;
+        let files = ["state.db", "state.db-wal", "state.db-shm", "state.db-journal"].map(|name| self.dir.join(name));
+        files.iter().try_for_each(|file| trust::file(file).map_err(JournalError::Distrusted))
     }
 
     fn file(&self) -> PathBuf {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::event::{Downtime, Outcome, RunId, StepId};
-use crate::step::Failure;
+use crate::event::{Direction, Downtime, Failure, Outcome, RunId, StepId};
 
 /// Takes updates, from any thread, in the order of each thread. Secrets are masked before it is called.
 pub type Updates = Arc<dyn Fn(Update) + Send + Sync>;
 
 /// One thing to show.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Update {
     /// The run begins or goes on.
     Run {
@@ -62,13 +62,17 @@ pub enum Update {
         because: Option<StepId>,
         /// Its failure.
         failure: Option<Failure>,
-        /// Whether anything is owed: where nothing was changed yet, there is nothing to undo.
+        /// Whether anything is owed, so that there is something to undo.
         owes: bool,
+        /// Whether anything was changed, owed or not.
+        changed: bool,
     },
     /// The pivot has succeeded: what was deployed is live, whatever follows.
     Live {
         /// The measured downtime.
         downtime: Option<Downtime>,
+        /// Whether the measured service answers; `None` where none is measured.
+        answers: Option<bool>,
     },
     /// The measured service stopped answering, or answers again.
     Reachable(bool),
@@ -83,16 +87,24 @@ pub enum Update {
         ending: Ending,
         /// Seconds since this process began or took over.
         seconds: f64,
+        /// Whether the measured service answers; `None` where none is measured.
+        answers: Option<bool>,
+        /// The measured downtime.
+        downtime: Option<Downtime>,
     },
 }
 
 /// A step is somewhere new.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepUpdate {
     /// The step.
     pub step: StepId,
+    /// What it does, in the words of the plan.
+    pub description: Option<String>,
+    /// The kind of its action.
+    pub uses: String,
     /// Which of its work.
-    pub phase: Phase,
+    pub direction: Direction,
     /// Where it is.
     pub state: State,
     /// Which attempt; 0 where there is none.
@@ -103,18 +115,6 @@ pub struct StepUpdate {
     pub outputs: Option<Value>,
     /// Why it failed.
     pub failure: Option<Failure>,
-}
-
-/// Which of a step's work an update is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// The action.
-    Forward,
-    /// A compensation.
-    Undo,
-    /// A `finally` step.
-    Finally,
 }
 
 /// Where a step is, as scripts see it.
@@ -191,4 +191,41 @@ pub enum Level {
     Warning,
     /// Worth waking up for.
     Alert,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_update_is_read_as_it_was_written() {
+        let step = StepId::new("backup");
+        let updates = [
+            Update::Run { run: RunId::new("r"), plan: "p".to_owned(), resumed: true, steps: 3 },
+            Update::Step(StepUpdate {
+                step: step.clone(),
+                description: Some("Backup".to_owned()),
+                uses: "backup".to_owned(),
+                direction: Direction::Undo,
+                state: State::UndoFailed,
+                attempt: 2,
+                seconds: Some(0.5),
+                outputs: Some(serde_json::json!({ "a": null })),
+                failure: Some(Failure::dirty("no")),
+            }),
+            Update::Progress { step: step.clone(), done: 1, total: None, unit: Unit::Bytes },
+            Update::Log { step: step.clone(), stream: Stream::Stderr, line: "é".to_owned() },
+            Update::Note { step: step.clone(), level: Level::Alert, message: "m".to_owned() },
+            Update::Unwinding { because: Some(step), failure: None, owes: true, changed: true },
+            Update::Live { downtime: None, answers: Some(true) },
+            Update::Reachable(false),
+            Update::Stopping { grace_s: 30 },
+            Update::Ended { ending: Ending::Settled(Outcome::Stuck), seconds: 1.25, answers: None, downtime: None },
+        ];
+        for update in updates {
+            let written = serde_json::to_string(&update).unwrap();
+            assert_eq!(serde_json::from_str::<Update>(&written).unwrap(), update, "{written}");
+        }
+    }
 }

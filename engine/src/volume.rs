@@ -1,9 +1,12 @@
-//! What the journal and the locks ask of the file system and std does not offer on every system: whose a folder is, who may
-//! open a file, whether the disk is a network's. The engine's only platform-dependent code.
+//! What the journal and the locks ask of the file system and std does not offer on every system: for whom a file is made, whether
+//! two names are one, whether the disk is a network's. The engine's only platform-dependent code.
 
 use std::fs::File;
 use std::io;
 use std::path::{Component, Path, PathBuf, Prefix};
+use std::time::Duration;
+
+use crate::trust;
 
 /// The file system's name if `path`, or the nearest ancestor of it that exists, is on a network share.
 pub(crate) fn network_share(path: &Path) -> io::Result<Option<&'static str>> {
@@ -26,25 +29,15 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// What makes a folder unfit to hold what all users of the machine rely on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Distrust {
-    /// It leads elsewhere, or is not a folder at all.
-    NotAFolder,
-    /// Whoever owns it, or everybody, may replace what others put there.
-    #[cfg_attr(windows, allow(dead_code))]
-    NotSticky,
-}
-
 pub(crate) use sys::{
-    create_for_all, create_private_dir, create_private_file, create_shared_dir, distrust, fold_case, machine_folder, open_untrusted,
-    sync_dir,
+    create_for_all, create_lock_dir, create_private_dir, create_private_file, fold_case, is_root, is_same_folder, is_still, lock_folder,
+    machine_folder, sync_dir,
 };
 
 /// Opens the file `path` for appending; it and the folders above it are made for their owner alone where they are missing.
 ///
 /// # Errors
-/// The system refuses one of them.
+/// The system refuses one of them, or the file is not believed (rule 23).
 pub fn append_private(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         create_private_dir(folder)?;
@@ -53,7 +46,20 @@ pub fn append_private(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         Ok(_) | Err(_) => {}
     }
+    trust::file(path)?;
     File::options().append(true).open(path)
+}
+
+/// Renames or removes a file. On Windows that is refused while somebody has the file open who does not share it, another run that looks
+/// at it or a virus scanner: it is tried for a second.
+pub(crate) fn once_let_go(change: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    let mut pauses = [1, 5, 20, 50, 100, 300, 500].into_iter().map(Duration::from_millis);
+    loop {
+        match (change(), pauses.next()) {
+            (Err(error), Some(pause)) if cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied => std::thread::sleep(pause),
+            (done, _) => return done,
+        }
+    }
 }
 
 #[cfg(unix)]
@@ -65,12 +71,46 @@ mod sys {
 
     use super::*;
 
-    const STICKY: u32 = 0o1000;
-    const OTHERS_WRITE: u32 = 0o002;
-
-    /// The folder that all users of this machine share.
+    /// Root's folder of locks and records, which everybody on the machine believes.
     pub(crate) fn machine_folder() -> PathBuf {
         PathBuf::from("/var/tmp/almaplan")
+    }
+
+    /// The folder of the locks and records of this user, on a machine whose root has `machine`. Always the same one, also where nobody is
+    /// logged in, and it survives a reboot.
+    pub(crate) fn lock_folder(machine: &Path) -> PathBuf {
+        let is_our_folder = |folder: &Path| std::fs::metadata(folder).is_ok_and(|folder| trust::is_ours(&folder));
+        if is_root() || machine.parent().is_some_and(is_our_folder) {
+            return machine.to_owned();
+        }
+        let own = PathBuf::from(format!("{}-{}", machine.display(), rustix::process::geteuid().as_raw()));
+        let squatted = || std::fs::symlink_metadata(&own).is_ok_and(|metadata| !trust::is_ours(&metadata));
+        match std::env::home_dir().map(|home| home.join(".local/state/almaplan-locks")) {
+            // Once used it stays: who squatted the other name must not hide records by giving it free again.
+            Some(at_home) if is_our_folder(&at_home) || squatted() => at_home,
+            _ => own,
+        }
+    }
+
+    /// Whether this process may do everything.
+    pub(crate) fn is_root() -> bool {
+        rustix::process::geteuid().is_root()
+    }
+
+    /// Whether the open `file` is what `path` names.
+    pub(crate) fn is_still(file: &File, path: &Path) -> bool {
+        let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let named = std::fs::symlink_metadata(path).map(identity);
+        file.metadata().map(identity).is_ok_and(|opened| named.is_ok_and(|named| named == opened))
+    }
+
+    /// Whether two paths are one folder that exists: through a bind mount it has several names.
+    pub(crate) fn is_same_folder(a: &Path, b: &Path) -> bool {
+        let identity = |path: &Path| {
+            let metadata = std::fs::metadata(path).ok().filter(|metadata| path.is_absolute() && metadata.is_dir())?;
+            Some((metadata.dev(), metadata.ino()))
+        };
+        identity(a).is_some_and(|a| identity(b) == Some(a))
     }
 
     /// Makes `path` and what is missing above it, for its owner alone.
@@ -83,38 +123,23 @@ mod sys {
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     }
 
-    /// Makes the folder `path` for all users, where none can remove what is another's.
-    pub(crate) fn create_shared_dir(path: &Path) -> io::Result<()> {
-        std::fs::create_dir(path)?;
-        // Not by the mode of mkdir: the umask would take its share.
-        std::fs::set_permissions(path, Permissions::from_mode(0o1777))
-    }
-
-    /// Why the existing folder `path` is unfit to be shared, if it is.
-    pub(crate) fn distrust(path: &Path) -> io::Result<Option<Distrust>> {
+    /// Makes the folder `path` of locks for its owner alone; root's can be read by all, so that they know what it is at. One that was open to
+    /// others before is no longer.
+    pub(crate) fn create_lock_dir(path: &Path) -> io::Result<()> {
+        let mode = if is_root() { 0o755 } else { 0o700 };
+        let made = DirBuilder::new().mode(mode).create(path);
         let metadata = std::fs::symlink_metadata(path)?;
-        if !metadata.is_dir() {
-            return Ok(Some(Distrust::NotAFolder));
+        // Not by the mode of mkdir: the umask would take its share.
+        if metadata.is_dir() && trust::is_ours(&metadata) && metadata.mode() & 0o7777 != mode {
+            std::fs::set_permissions(path, Permissions::from_mode(mode))?;
         }
-        let ours = metadata.uid() == rustix::process::geteuid().as_raw();
-        let guarded = metadata.mode() & STICKY != 0 || (ours && metadata.mode() & OTHERS_WRITE == 0);
-        Ok((!guarded).then_some(Distrust::NotSticky))
+        made
     }
 
-    /// Makes a new file that all users may read, and write if `writable`, whatever the umask says.
-    pub(crate) fn create_for_all(path: &Path, writable: bool) -> io::Result<File> {
+    /// Makes a new file that all users may read, whatever the umask says.
+    pub(crate) fn create_for_all(path: &Path) -> io::Result<File> {
         let file = OpenOptions::new().write(true).create_new(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
-        file.set_permissions(Permissions::from_mode(if writable { 0o666 } else { 0o644 }))?;
-        Ok(file)
-    }
-
-    /// Opens for reading what another user may have put there: follows no link, waits for no pipe.
-    pub(crate) fn open_untrusted(path: &Path) -> io::Result<File> {
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-        }
+        file.set_permissions(Permissions::from_mode(0o644))?;
         Ok(file)
     }
 
@@ -177,28 +202,34 @@ mod sys {
         OpenOptions::new().write(true).create_new(true).open(path)
     }
 
+    /// The same folder for everybody: below `%ProgramData%` users change only what is theirs.
+    pub(crate) fn lock_folder(machine: &Path) -> PathBuf {
+        machine.to_owned()
+    }
+
+    /// What belongs to another user is never moved out of the way.
+    pub(crate) fn is_root() -> bool {
+        false
+    }
+
+    /// A file that is open keeps its name.
+    pub(crate) fn is_still(_: &File, _: &Path) -> bool {
+        true
+    }
+
+    /// Two names of a folder (a drive letter, a share) were made one when the lock's text was.
+    pub(crate) fn is_same_folder(_: &Path, _: &Path) -> bool {
+        false
+    }
+
     /// Makes the folder `path`. Below `%ProgramData%` all users may add files, and change only their own.
-    pub(crate) fn create_shared_dir(path: &Path) -> io::Result<()> {
+    pub(crate) fn create_lock_dir(path: &Path) -> io::Result<()> {
         std::fs::create_dir(path)
     }
 
-    /// Why the existing folder `path` is unfit to be shared, if it is.
-    pub(crate) fn distrust(path: &Path) -> io::Result<Option<Distrust>> {
-        let metadata = std::fs::symlink_metadata(path)?;
-        Ok((!metadata.is_dir()).then_some(Distrust::NotAFolder))
-    }
-
     /// Makes a new file that all users may read (as `%ProgramData%` has it), which is enough to lock it.
-    pub(crate) fn create_for_all(path: &Path, _writable: bool) -> io::Result<File> {
+    pub(crate) fn create_for_all(path: &Path) -> io::Result<File> {
         OpenOptions::new().write(true).create_new(true).open(path)
-    }
-
-    /// Opens for reading what another user may have put there.
-    pub(crate) fn open_untrusted(path: &Path) -> io::Result<File> {
-        if !std::fs::symlink_metadata(path)?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-        }
-        OpenOptions::new().read(true).open(path)
     }
 
     /// Nothing: that flushing a folder does anything is documented nowhere.
@@ -224,7 +255,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::lock::Claims;
+    use crate::lock::LockDirectory;
     use crate::sqlite::Store;
 
     fn mode(path: &Path) -> u32 {
@@ -244,47 +275,24 @@ mod tests {
     }
 
     #[test]
-    fn shared_things_are_shared_whatever_the_umask_says() {
+    fn the_umask_neither_hides_the_records_of_root_nor_opens_the_folder_of_locks() {
         let folder = tempfile::tempdir().unwrap();
-        let (shared, lock, record) = (folder.path().join("shared"), folder.path().join("lock"), folder.path().join("record"));
+        let (shared, record) = (folder.path().join("shared"), folder.path().join("record"));
         let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-        let made = (create_shared_dir(&shared), create_for_all(&lock, true), create_for_all(&record, false));
+        let made = (create_lock_dir(&shared), create_for_all(&record));
         rustix::process::umask(before);
-        assert!(made.0.is_ok() && made.1.is_ok() && made.2.is_ok());
-        assert_eq!([mode(&shared), mode(&lock), mode(&record)], [0o1777, 0o666, 0o644]);
+        assert!(made.0.is_ok() && made.1.is_ok());
+        assert_eq!([mode(&shared), mode(&record)], [if is_root() { 0o755 } else { 0o700 }, 0o644]);
+        // Older versions made it for everybody.
+        std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o1777)).unwrap();
+        LockDirectory::at(&shared).unwrap();
+        assert_eq!(mode(&shared) & 0o022, 0, "it is for its owner alone from here on");
     }
 
     #[test]
     fn the_folder_of_the_machine_is_nobodys_own_and_survives_a_reboot() {
         // `/run` and often `/tmp` are emptied; `$TMPDIR` and a home are one user's.
         assert!(machine_folder().starts_with("/var/tmp"), "{}", machine_folder().display());
-    }
-
-    #[test]
-    fn a_folder_in_which_others_could_replace_things_is_not_trusted() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("shared");
-        create_shared_dir(&path).unwrap();
-        assert_eq!(distrust(&path).unwrap(), None);
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
-        assert_eq!(distrust(&path).unwrap(), Some(Distrust::NotSticky));
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(distrust(&path).unwrap(), None);
-        let link = folder.path().join("link");
-        symlink(&path, &link).unwrap();
-        assert_eq!(distrust(&link).unwrap(), Some(Distrust::NotAFolder));
-    }
-
-    #[test]
-    fn links_and_pipes_of_others_are_not_opened() {
-        let folder = tempfile::tempdir().unwrap();
-        let (file, link, pipe) = (folder.path().join("file"), folder.path().join("link"), folder.path().join("pipe"));
-        create_for_all(&file, false).unwrap();
-        symlink(&file, &link).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
-        open_untrusted(&file).unwrap();
-        open_untrusted(&link).unwrap_err();
-        open_untrusted(&pipe).unwrap_err();
     }
 
     #[test]
@@ -302,7 +310,7 @@ mod tests {
         symlink(real.join("srv/a/b"), real.join("deep")).unwrap();
         symlink("srv/later/x", real.join("dangling")).unwrap();
         symlink("loop", real.join("loop")).unwrap();
-        let canonical = |text: &str| Claims::canonical(text, &real);
+        let canonical = |text: &str| LockDirectory::canonical(text, &real);
         let wanted = |path: &str| real.join(path).to_string_lossy().into_owned();
 
         assert_eq!(canonical("current/"), wanted("srv"));
@@ -316,13 +324,9 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_folder_that_is_a_link_or_open_to_all_is_refused() {
+    fn a_folder_of_locks_below_one_that_is_open_to_all_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
-        Claims::at(&real).unwrap();
-        symlink(&real, &link).unwrap();
-        Claims::at(&link).unwrap_err();
-        std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o777)).unwrap();
-        Claims::at(&real).unwrap_err();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        LockDirectory::at(folder.path().join("locks")).unwrap_err();
     }
 }

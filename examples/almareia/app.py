@@ -15,6 +15,7 @@ from werkzeug.utils import secure_filename
 
 import database
 import faults as release_faults
+import webhook
 
 CODE = Path(__file__).resolve().parent
 USER = "admin"
@@ -38,6 +39,7 @@ def create_app(data=None, faults=None):
         VERSION=(CODE / "VERSION").read_text(encoding="utf-8").strip(),
         STARTED_AT=database.now(),
         HEARTBEAT=None,
+        WEBHOOK=webhook.from_environment(),
     )
     app.context_processor(lambda: {"version": app.config["VERSION"], "user": session.get("user")})
     app.teardown_appcontext(close_database)
@@ -130,6 +132,8 @@ def orders(app):
                 "INSERT INTO orders (customer, item, quantity, created_at) VALUES (?, ?, ?, ?)", (*order, database.now())
             )
         log.info("pedido %d", row.lastrowid)
+        if current_app.config["WEBHOOK"]:
+            current_app.config["WEBHOOK"].tell({"id": row.lastrowid, "customer": order[0], "item": order[1], "quantity": order[2]})
         return redirect(url_for("list_orders"), 303) if is_browser() else (jsonify(id=row.lastrowid), 201)
 
 

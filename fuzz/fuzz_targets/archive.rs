@@ -16,6 +16,6 @@ fuzz_target!(|bytes: &[u8]| {
         file.as_file().set_len(0).expect("it can be emptied");
         file.seek(SeekFrom::Start(0)).expect("it is a file");
         file.write_all(bytes).expect("there is room");
-        let _ = almaplan_steps::files::archive::read_all(file.path());
+        let _ = almaplan_steps::archive::read_all(file.path());
     });
 });

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use almaplan_engine::event::Event;
-use almaplan_engine::graph::Graph;
 use almaplan_engine::plan;
 use almaplan_engine::saga::{Saga, Shape};
 use libfuzzer_sys::fuzz_target;
@@ -51,7 +50,7 @@ static SHAPE: LazyLock<Shape> = LazyLock::new(|| {
     let registry = almaplan_steps::registry();
     let loaded = plan::load(PLAN, Path::new("/plans/plan.toml"), &registry);
     let plan = loaded.plan.unwrap_or_else(|| panic!("{:?}", loaded.mistakes));
-    Shape::of(&plan, &Graph::of(&plan), &registry)
+    Shape::of(&plan, &registry)
 });
 
 fuzz_target!(|text: &str| {

@@ -7,22 +7,22 @@ use std::sync::{Arc, LazyLock};
 use almaplan::cli::GraphFormat;
 use almaplan::commands::graph::GraphView;
 use almaplan::diagnose::mistakes;
-use almaplan::lang::{Lang, Tongue};
-use almaplan::view::words::Words;
+use almaplan::lang::{Lang, Language};
+use almaplan::view::format::Formatter;
 use almaplan_engine::plan::{self, Severity};
-use almaplan_engine::step::Registry;
+use almaplan_engine::registry::Registry;
 use libfuzzer_sys::fuzz_target;
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(almaplan_steps::registry);
 
 fuzz_target!(|text: &str| {
-    let words = Words { lang: Arc::new(Lang::new(Tongue::En)), zone: jiff::tz::TimeZone::UTC, color: false };
+    let words = Formatter { lang: Arc::new(Lang::new(Language::En)), zone: jiff::tz::TimeZone::UTC, color: false };
     let loaded = plan::load(text, Path::new("/plans/plan.toml"), &REGISTRY);
     let wrong = loaded.mistakes.iter().any(|mistake| mistake.severity() == Severity::Error);
     assert_eq!(loaded.plan.is_none(), wrong);
     let views = mistakes::views(&loaded.mistakes);
     let told = mistakes::text(&words, 80, "plan.toml", text, &views);
-    assert!(!told.chars().any(|c| c != '\n' && plan::is_unseen(c)), "{told:?}");
+    assert!(!told.chars().any(|c| c != '\n' && plan::is_invisible(c)), "{told:?}");
     mistakes::to_json("plan.toml", text, &views);
     if let Some(plan) = loaded.plan {
         let view = GraphView::of(&plan);

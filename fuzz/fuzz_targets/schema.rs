@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use almaplan_engine::plan;
-use almaplan_engine::step::Registry;
+use almaplan_engine::registry::Registry;
 use jsonschema::Validator;
 use libfuzzer_sys::fuzz_target;
 

@@ -1,20 +1,19 @@
 //! `almaplan abort [RUN]`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use almaplan_engine::event::Outcome;
-use almaplan_engine::journal::Demand;
-use almaplan_engine::saga::Saga;
+use almaplan_engine::runs::{FoundRun, Purpose, Runs, next_commands};
 use almaplan_engine::update::{Ending, Update};
 use jiff::Timestamp;
 
 use crate::cli::UndoArgs;
-use crate::diagnose::{Asked, Exit, Reason, Refusal};
-use crate::machine::{self, Found};
-use crate::session::{self, Purpose, Session};
+use crate::diagnose::Refusal;
+use crate::exit::{Exit, Intent};
+use crate::terminal::Terminal;
 
-use super::Globals;
 use super::confirm::{Question, confirm};
+use super::execute::execute;
 
 /// How often a run that another process undoes is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -23,71 +22,45 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// It was refused; nothing was touched.
-pub fn run(args: &UndoArgs, globals: &Globals) -> Result<Exit, Refusal> {
+pub fn run(args: &UndoArgs, runs: &Runs, terminal: &Terminal) -> Result<Exit, Refusal> {
     let found = match &args.run {
-        Some(run) => Some(machine::find(globals, run)?),
-        None => machine::find_open(globals)?,
+        Some(run) => Some(runs.find(run)?),
+        None => runs.find_open()?,
     };
     let Some(found) = found else {
-        globals.tell("nothing-to-abort", &[]);
+        terminal.tell("nothing-to-abort", &[]);
         return Ok(Exit::Ok);
     };
-    may_abort(globals, &found)?;
+    runs.permits(Purpose::Abort, &found, &found.replay(&runs.registry)?)?;
     if !args.yes {
-        let command = format!("almaplan abort {}", found.row.run);
-        confirm(globals, Question::Abort, found.row.run.as_str(), &found.row.plan_name, &command)?;
+        confirm(terminal.lang(), Question::Abort, &found.row)?;
     }
-    if machine::is_running(globals, &found.row)?
-        && let Some(exit) = ask_who_runs_it(globals, &found)?
+    if runs.process_of(&found.row)?.is_some()
+        && let Some(exit) = ask_who_runs_it(&found, runs, terminal)?
     {
         return Ok(exit);
     }
-    let mut session = Session::take_over(globals, found, Purpose::Undo, may_abort)?;
-    session.resumed(globals)?;
-    session.undo(globals)?;
-    session.go_on(globals)
-}
-
-/// Only a run that is not over can be aborted, and only while there is a way back.
-fn may_abort(globals: &Globals, found: &Found) -> Result<(), Refusal> {
-    let saga = session::saga_of(globals, found)?;
-    // Not by the row alone: who ran it may have died before it could note that it was over.
-    let over = saga.finished() && saga.outcome() != Some(Outcome::Stuck);
-    if over || !machine::is_open(&found.row) {
-        let outcome = saga.outcome().map_or("-", Outcome::as_str);
-        return Err(globals.refusal(Reason::AlreadySettled, &[("run", found.row.run.as_str().into()), ("outcome", outcome.into())]));
-    }
-    reversible(globals, found, &saga)
-}
-
-/// Something irreversible started: there is no way back any more.
-///
-/// # Errors
-/// That.
-pub(super) fn reversible(globals: &Globals, found: &Found, saga: &Saga) -> Result<(), Refusal> {
-    if saga.reversible() {
-        return Ok(());
-    }
-    let started = saga.forward().find(|&i| saga.shape().steps[i].irreversible && saga.step(i).attempt > 0);
-    let step = started.map(|i| saga.shape().steps[i].id.to_string()).unwrap_or_default();
-    Err(globals.refusal(Reason::Irreversible, &[("run", found.row.run.as_str().into()), ("step", step.into())]))
+    execute(terminal, Intent::Undo, |options| runs.take_over(found, Purpose::Abort, options))
 }
 
 /// Tells the process that has the run, and waits until that is done with it; `None` where it ended without having undone the run.
-fn ask_who_runs_it(globals: &Globals, found: &Found) -> Result<Option<Exit>, Refusal> {
-    let began = std::time::Instant::now();
-    let refused = |error| machine::journal_refused(globals, found.store.dir(), &error);
-    found.store.demand(&found.row.run, &Demand::Abort { by: machine::user() }).map_err(refused)?;
-    globals.tell("abort-asked", &[("run", found.row.run.as_str().into())]);
-    while machine::is_running(globals, &found.row)? {
+fn ask_who_runs_it(found: &FoundRun, runs: &Runs, terminal: &Terminal) -> Result<Option<Exit>, Refusal> {
+    let began = Instant::now();
+    runs.ask_to_abort(found)?;
+    terminal.tell("abort-asked", &[("run", found.row.run.as_str().into())]);
+    while runs.process_of(&found.row)?.is_some() {
         std::thread::sleep(LOOK_EVERY);
     }
-    let saga = session::saga_of(globals, found)?;
-    let Some(outcome @ (Outcome::Compensated | Outcome::Stuck)) = saga.outcome().filter(|_| saga.finished()) else { return Ok(None) };
-    let ending = Ending::Settled(outcome);
-    globals.output(Asked::Undo).show(Timestamp::now(), &Update::Ended { ending, seconds: began.elapsed().as_secs_f64() });
-    for command in session::next_commands(&found.row.run, ending, &saga) {
-        globals.tell("next-command", &[("command", command.into())]);
+    let replay = found.replay(&runs.registry)?;
+    let ending = replay.ending();
+    if !matches!(ending, Ending::Settled(Outcome::Compensated | Outcome::Stuck)) {
+        return Ok(None);
     }
-    Ok(Some(Exit::of(ending, Asked::Undo)))
+    let (answers, downtime) = (replay.saga.answers(), replay.saga.downtime());
+    let seconds = began.elapsed().as_secs_f64();
+    let output = terminal.output(Intent::Undo)?;
+    output.show(Timestamp::now(), Update::Ended { ending, seconds, answers, downtime });
+    output.shown().wait();
+    terminal.tell_next(&next_commands(&found.row.run, ending, &replay.saga));
+    Ok(Some(Exit::of(ending, Intent::Undo, answers)))
 }

@@ -2,10 +2,10 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use crate::diagnose::{Reason, Refusal};
-use crate::lang::{Lang, Value};
+use almaplan_engine::sqlite::RunRow;
 
-use super::Globals;
+use crate::diagnose::Refusal;
+use crate::lang::{Lang, Value};
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,26 +16,41 @@ pub enum Question {
     Rollback,
 }
 
-/// Asks on the terminal whether `run` of `plan` shall be undone; `command` is what was typed, to be named in a refusal.
+/// Asks on the terminal whether a run shall be undone.
 ///
 /// # Errors
 /// There is no terminal to ask on, or the answer is not yes.
-pub fn confirm(globals: &Globals, question: Question, run: &str, plan: &str, command: &str) -> Result<(), Refusal> {
-    let refused = |reason| Err(globals.refusal(reason, &[("command", command.into())]));
+pub fn confirm(lang: &Lang, question: Question, run: &RunRow) -> Result<(), Refusal> {
+    let command = match question {
+        Question::Abort => format!("almaplan abort {}", run.run),
+        Question::Rollback => format!("almaplan rollback {}", run.run),
+    };
+    let args = [("run", run.run.as_str().into()), ("plan", run.plan_name.as_str().into())];
+    agree(&text(lang, question, &args), command)
+}
+
+/// Asks on the terminal whether `command` shall do what `question` says.
+///
+/// # Errors
+/// There is no terminal to ask on, or the answer is not yes.
+pub fn agree(question: &str, command: String) -> Result<(), Refusal> {
     let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
     // Standard output may be a file, or read by a program: it is asked on the other one.
     if !stdin.is_terminal() || !stderr.is_terminal() {
-        return refused(Reason::NeedsYes);
+        return Err(Refusal::NeedsYes { command });
     }
-    let asked = ask(&globals.lang, question, &[("run", run.into()), ("plan", plan.into())], &mut stdin.lock(), &mut stderr);
-    if asked { Ok(()) } else { refused(Reason::NotConfirmed) }
+    let agreed = ask(question, &mut stdin.lock(), &mut stderr);
+    if agreed { Ok(()) } else { Err(Refusal::NotConfirmed { command }) }
 }
 
-fn ask(lang: &Lang, question: Question, args: &[(&str, Value<'_>)], answers: &mut dyn BufRead, screen: &mut dyn Write) -> bool {
-    let text = match question {
+fn text(lang: &Lang, question: Question, args: &[(&str, Value<'_>)]) -> String {
+    match question {
         Question::Abort => lang.with("confirm-abort", args),
         Question::Rollback => lang.with("confirm-rollback", args),
-    };
+    }
+}
+
+fn ask(text: &str, answers: &mut dyn BufRead, screen: &mut dyn Write) -> bool {
     let mut answer = String::new();
     // What cannot be asked was not agreed to.
     let asked = write!(screen, "{text} ").and_then(|()| screen.flush()).and_then(|()| answers.read_line(&mut answer));
@@ -46,15 +61,15 @@ fn ask(lang: &Lang, question: Question, args: &[(&str, Value<'_>)], answers: &mu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lang::Tongue;
+    use crate::lang::Language;
 
     #[test]
     fn only_a_yes_is_a_yes() {
-        let lang = Lang::new(Tongue::PtBr);
+        let lang = Lang::new(Language::PtBr);
         let says = |answer: &str| {
             let mut screen = Vec::new();
             let args = [("run", "r1".into()), ("plan", "produção".into())];
-            let yes = ask(&lang, Question::Rollback, &args, &mut answer.as_bytes(), &mut screen);
+            let yes = ask(&text(&lang, Question::Rollback, &args), &mut answer.as_bytes(), &mut screen);
             assert!(String::from_utf8_lossy(&screen).contains("r1 de produção"));
             yes
         };

@@ -1,33 +1,37 @@
 //! `almaplan resume [RUN]`.
 
-use crate::cli::ResumeArgs;
-use crate::diagnose::{Exit, Refusal};
-use crate::machine;
-use crate::session::{Purpose, Session};
+use almaplan_engine::runs::{FoundRun, Purpose, Runs};
 
-use super::Globals;
+use crate::cli::ResumeArgs;
+use crate::diagnose::Refusal;
+use crate::exit::{Exit, Intent};
+use crate::terminal::Terminal;
+
+use super::execute::execute;
 
 /// Goes on with an interrupted, paused or stuck run.
 ///
 /// # Errors
 /// It was refused; nothing was touched.
-pub fn run(args: &ResumeArgs, globals: &Globals) -> Result<Exit, Refusal> {
+pub fn run(args: &ResumeArgs, runs: &Runs, terminal: &Terminal) -> Result<Exit, Refusal> {
     let found = match &args.run {
-        Some(run) => {
-            let found = machine::find(globals, run)?;
-            // Also of a run that is over: "nothing to resume" would be said of what nobody knows.
-            machine::verify(globals, &found)?;
-            Some(found).filter(|found| machine::is_open(&found.row))
-        }
-        None => machine::find_open(globals)?,
+        Some(run) => open(runs.find(run)?)?,
+        None => runs.find_open()?,
     };
     let Some(found) = found else {
         // What ended, but could not say so to the machine, is noted now.
-        machine::forget_stale(globals)?;
-        globals.tell("nothing-to-resume", &[]);
+        runs.forget_stale()?;
+        terminal.tell("nothing-to-resume", &[]);
         return Ok(Exit::Ok);
     };
-    let mut session = Session::take_over(globals, found, Purpose::GoOn, |_, _| Ok(()))?;
-    session.resumed(globals)?;
-    session.go_on(globals)
+    execute(terminal, Intent::Forward, |options| runs.take_over(found, Purpose::Resume, options))
+}
+
+fn open(found: FoundRun) -> Result<Option<FoundRun>, Refusal> {
+    if found.is_open() {
+        return Ok(Some(found));
+    }
+    // "Nothing to resume" is not said of a run whose journal is damaged: nobody knows what became of that.
+    found.records()?;
+    Ok(None)
 }

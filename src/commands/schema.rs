@@ -3,9 +3,8 @@
 use almaplan_engine::plan;
 use serde_json::Value;
 
-use crate::diagnose::Exit;
-
-use super::print;
+use crate::exit::Exit;
+use crate::terminal::print;
 
 /// Prints it.
 pub fn run() -> Exit {

@@ -1,37 +1,38 @@
 //! `almaplan steps [KIND]`: the kinds, told by their own types.
 
-use almaplan_engine::step::{Effect, Kind, OnInterrupt, Registry};
+use almaplan_engine::event::{Effect, OnInterrupt};
+use almaplan_engine::registry::{RegisteredKind, Registry};
 use console::measure_text_width;
 use serde_json::{Map, Value};
 
 use crate::cli::StepsArgs;
-use crate::diagnose::{Exit, Reason, Refusal};
-use crate::view::words::{Tone, Words, pad};
-
-use super::{Globals, print};
+use crate::diagnose::Refusal;
+use crate::exit::Exit;
+use crate::terminal::{Terminal, print};
+use crate::view::format::{Formatter, Style, pad};
 
 /// Prints the list of kinds, or one of them.
 ///
 /// # Errors
 /// There is no such kind.
-pub fn run(args: &StepsArgs, globals: &Globals) -> Result<Exit, Refusal> {
+pub fn run(args: &StepsArgs, terminal: &Terminal) -> Result<Exit, Refusal> {
     let registry = almaplan_steps::registry();
-    let words = globals.words();
+    let fmt = terminal.formatter();
     match &args.kind {
-        None => print(&list(&words, &registry, globals.width())),
+        None => print(&list(&fmt, &registry, terminal.width())),
         Some(name) => match registry.get(name) {
-            Some(kind) => print(&one(&words, kind)),
-            None => return Err(globals.refusal(Reason::UnknownKind, &[("kind", name.into())])),
+            Some(kind) => print(&one(&fmt, kind)),
+            None => return Err(Refusal::UnknownKind(name.clone())),
         },
     }
     Ok(Exit::Ok)
 }
 
 /// All kinds, one a line, with the first sentence of what each says of itself.
-pub fn list(words: &Words, registry: &Registry, width: usize) -> String {
+pub fn list(fmt: &Formatter, registry: &Registry, width: usize) -> String {
     let longest = registry.iter().map(|kind| kind.name.len()).max().unwrap_or(0);
-    let line = |kind: &Kind| {
-        let name = words.paint(Tone::Strong, pad(kind.name, longest));
+    let line = |kind: &RegisteredKind| {
+        let name = fmt.paint(Style::Strong, pad(kind.name, longest));
         let room = width.saturating_sub(longest + 3).max(20);
         let summary = first_sentence(description(kind.input.as_value()).unwrap_or_default());
         format!("{name}  {}\n", console::truncate_str(&summary, room, "…"))
@@ -40,17 +41,17 @@ pub fn list(words: &Words, registry: &Registry, width: usize) -> String {
 }
 
 /// One kind in full.
-pub fn one(words: &Words, kind: &Kind) -> String {
-    let lang = &words.lang;
-    let mut text = format!("{}\n", words.paint(Tone::Strong, kind.name));
+pub fn one(fmt: &Formatter, kind: &RegisteredKind) -> String {
+    let lang = &fmt.lang;
+    let mut text = format!("{}\n", fmt.paint(Style::Strong, kind.name));
     for line in description(kind.input.as_value()).unwrap_or_default().lines() {
         text.push_str(&format!("{}\n", format!("  {line}").trim_end()));
     }
-    text.push_str(&format!("\n{}\n", words.paint(Tone::Strong, lang.text("kind-inputs"))));
-    text.push_str(&fields(words, kind.input.as_value(), true));
-    text.push_str(&format!("\n{}\n", words.paint(Tone::Strong, lang.text("kind-outputs"))));
-    text.push_str(&fields(words, kind.output.as_value(), false));
-    text.push_str(&format!("\n{}\n", words.paint(Tone::Strong, lang.text("kind-defaults"))));
+    text.push_str(&format!("\n{}\n", fmt.paint(Style::Strong, lang.text("kind-inputs"))));
+    text.push_str(&fields(fmt, kind.input.as_value(), true));
+    text.push_str(&format!("\n{}\n", fmt.paint(Style::Strong, lang.text("kind-outputs"))));
+    text.push_str(&fields(fmt, kind.output.as_value(), false));
+    text.push_str(&format!("\n{}\n", fmt.paint(Style::Strong, lang.text("kind-defaults"))));
     let timeout =
         kind.traits.timeout.map_or_else(|| lang.text("kind-no-timeout"), |timeout| humantime::format_duration(timeout).to_string());
     let effect = match kind.traits.effect {
@@ -73,22 +74,22 @@ pub fn one(words: &Words, kind: &Kind) -> String {
     text
 }
 
-fn fields(words: &Words, schema: &Value, inputs: bool) -> String {
+fn fields(fmt: &Formatter, schema: &Value, inputs: bool) -> String {
     let mut text = String::new();
-    rows(words, &Types::of(schema), schema, inputs, 1, &mut text);
-    if text.is_empty() { format!("  {}\n", words.lang.text("kind-nothing")) } else { text }
+    rows(fmt, &Types::of(schema), schema, inputs, 1, &mut text);
+    if text.is_empty() { format!("  {}\n", fmt.lang.text("kind-nothing")) } else { text }
 }
 
 /// The fields of an object, those of objects within it below them. Schemas may refer to themselves, so it ends at some depth.
-fn rows(words: &Words, types: &Types<'_>, schema: &Value, inputs: bool, depth: usize, text: &mut String) {
+fn rows(fmt: &Formatter, types: &Types<'_>, schema: &Value, inputs: bool, depth: usize, text: &mut String) {
     let schema = types.resolve(schema);
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
     let required: Vec<_> = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     let indent = "  ".repeat(depth);
     for (name, field) in properties {
-        let about = if inputs { format!("  {}", presence(words, name, field, &required)) } else { String::new() };
-        let type_name = types.name(words, field);
-        text.push_str(&format!("{indent}{}  {}{about}\n", words.paint(Tone::Strong, name), words.paint(Tone::Faint, type_name)));
+        let about = if inputs { format!("  {}", presence(fmt, name, field, &required)) } else { String::new() };
+        let type_name = types.name(fmt, field);
+        text.push_str(&format!("{indent}{}  {}{about}\n", fmt.paint(Style::Strong, name), fmt.paint(Style::Faint, type_name)));
         for line in description(field).unwrap_or_default().lines() {
             text.push_str(&format!("{}\n", format!("{indent}    {line}").trim_end()));
         }
@@ -96,19 +97,19 @@ fn rows(words: &Words, types: &Types<'_>, schema: &Value, inputs: bool, depth: u
             for (at, inner) in types.objects_within(field, 4).into_iter().enumerate() {
                 // Between two tables of which one is given, the sign that stands between their types.
                 text.push_str(&if at > 0 { format!("{indent}    |\n") } else { String::new() });
-                rows(words, types, inner, inputs, depth + 2, text);
+                rows(fmt, types, inner, inputs, depth + 2, text);
             }
         }
     }
 }
 
-fn presence(words: &Words, name: &str, field: &Value, required: &[&str]) -> String {
+fn presence(fmt: &Formatter, name: &str, field: &Value, required: &[&str]) -> String {
     if required.contains(&name) {
-        return words.paint(Tone::Warning, words.lang.text("kind-required"));
+        return fmt.paint(Style::Warning, fmt.lang.text("kind-required"));
     }
     match field.get("default") {
-        None | Some(Value::Null) => words.lang.text("kind-optional"),
-        Some(default) => words.lang.with("kind-default", &[("value", default.to_string().into())]),
+        None | Some(Value::Null) => fmt.lang.text("kind-optional"),
+        Some(default) => fmt.lang.with("kind-default", &[("value", default.to_string().into())]),
     }
 }
 
@@ -155,12 +156,12 @@ impl<'a> Types<'a> {
         found
     }
 
-    fn name(&self, words: &Words, schema: &'a Value) -> String {
-        self.name_within(words, schema, 4)
+    fn name(&self, fmt: &Formatter, schema: &'a Value) -> String {
+        self.name_within(fmt, schema, 4)
     }
 
-    fn name_within(&self, words: &Words, schema: &'a Value, depth: usize) -> String {
-        let lang = &words.lang;
+    fn name_within(&self, fmt: &Formatter, schema: &'a Value, depth: usize) -> String {
+        let lang = &fmt.lang;
         let schema = self.resolve(schema);
         if depth == 0 {
             return lang.text("type-any");
@@ -177,7 +178,7 @@ impl<'a> Types<'a> {
             _ => {}
         }
         if let Some(choices) = choices(schema) {
-            let mut names: Vec<_> = choices.iter().map(|choice| self.name_within(words, choice, depth - 1)).collect();
+            let mut names: Vec<_> = choices.iter().map(|choice| self.name_within(fmt, choice, depth - 1)).collect();
             names.dedup();
             return names.join(" | ");
         }
@@ -187,7 +188,7 @@ impl<'a> Types<'a> {
             "number" => lang.text("type-number"),
             "boolean" => lang.text("type-boolean"),
             "array" => {
-                let of = schema.get("items").map_or_else(|| lang.text("type-any"), |items| self.name_within(words, items, depth - 1));
+                let of = schema.get("items").map_or_else(|| lang.text("type-any"), |items| self.name_within(fmt, items, depth - 1));
                 lang.with("type-list", &[("of", of.into())])
             }
             "object" => lang.text("type-table"),
@@ -235,12 +236,14 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::time::Duration;
 
-    use almaplan_engine::step::{Context, Failure, Step, Traits};
+    use almaplan_engine::context::Context;
+    use almaplan_engine::event::Failure;
+    use almaplan_engine::kind::{Kind, Traits};
     use schemars::JsonSchema;
     use serde::{Deserialize, Serialize};
 
     use super::*;
-    use crate::lang::Tongue;
+    use crate::lang::Language;
     use crate::view::sample;
 
     /// Waits until a service answers as it should. Asks again and
@@ -322,10 +325,9 @@ mod tests {
         almaplan_steps::human::Duration::s(60)
     }
 
-    impl Step for Probe {
+    impl Kind for Probe {
         const KIND: &'static str = "probe";
-        const TRAITS: Traits =
-            Traits { effect: Effect::Observes, on_interrupt: OnInterrupt::Rerun, timeout: Some(Duration::from_secs(90)), adopts: false };
+        const TRAITS: Traits = Traits::new(Effect::Observes, OnInterrupt::Rerun).timeout(Duration::from_secs(90));
         type Output = Answer;
 
         async fn run(&self, _: &Context) -> Result<Answer, Failure> {
@@ -336,16 +338,16 @@ mod tests {
     #[test]
     fn a_kind_is_told_by_its_types() {
         let registry = Registry::default().with::<Probe>();
-        let shown = |tongue| one(&sample::words(tongue), registry.get("probe").unwrap());
-        let list = list(&sample::words(Tongue::En), &registry, 80);
-        insta::assert_snapshot!(format!("{list}\n=====\n{}\n=====\n{}", shown(Tongue::En), shown(Tongue::PtBr)));
+        let shown = |language| one(&sample::fmt(language), registry.get("probe").unwrap());
+        let list = list(&sample::fmt(Language::En), &registry, 80);
+        insta::assert_snapshot!(format!("{list}\n=====\n{}\n=====\n{}", shown(Language::En), shown(Language::PtBr)));
     }
 
     #[test]
     fn every_built_in_kind_can_be_told() {
-        let words = sample::words(Tongue::PtBr);
+        let fmt = sample::fmt(Language::PtBr);
         for kind in almaplan_steps::registry().iter() {
-            let text = one(&words, kind);
+            let text = one(&fmt, kind);
             assert!(text.contains(kind.name), "{text}");
             assert!(
                 !first_sentence(description(kind.input.as_value()).unwrap_or_default()).is_empty(),

@@ -7,15 +7,17 @@
 use std::fmt;
 use std::ops::Range;
 
-use almaplan_engine::plan::{self, Mistake, is_unseen};
+use almaplan_engine::plan::{self, Mistake, is_invisible};
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents,
 };
 use serde_json::{Value, json};
 
+use super::GivenBy;
 use super::places::Places;
+use super::problem;
 use crate::lang::Lang;
-use crate::view::words::{Tone, Words, harmless};
+use crate::view::format::{Formatter, Style, sanitize};
 
 /// How bad a mistake is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct MistakeView {
     pub hint: Option<String>,
     /// Other places that explain it, with why.
     pub related: Vec<(Range<usize>, String)>,
+    /// Who gave the value that it is about, where that was not the plan.
+    pub given: Option<String>,
 }
 
 /// Bytes of a place that are marked.
@@ -50,8 +54,8 @@ const MOST_BESIDE: usize = 400;
 /// Bytes of several places that are shown as one excerpt.
 const MOST_TOGETHER: usize = 4_000;
 
-/// What the engine found, ready to be shown.
-pub fn views(found: &[Mistake]) -> Vec<MistakeView> {
+/// What the engine found, ready to be shown in a language. `given` is who gave values for variables, in the order of what was given.
+pub fn views(lang: &Lang, found: &[Mistake], given: &[GivenBy]) -> Vec<MistakeView> {
     let view = |mistake: &Mistake| MistakeView {
         code: mistake.code().to_owned(),
         severity: match mistake.severity() {
@@ -59,18 +63,19 @@ pub fn views(found: &[Mistake]) -> Vec<MistakeView> {
             plan::Severity::Warning => Severity::Warning,
         },
         span: mistake.span.clone(),
-        message: mistake.to_string(),
-        hint: mistake.hint(),
-        related: mistake.related.clone(),
+        message: problem::message(lang, &mistake.problem),
+        hint: problem::hint(lang, &mistake.problem),
+        related: mistake.related.iter().map(|(span, what)| (span.clone(), problem::related(lang, what))).collect(),
+        given: mistake.given.and_then(|index| given.get(index)).map(|given| given.source.clone()),
     };
     found.iter().map(view).collect()
 }
 
 /// All mistakes of one file, as people read them: in the order of the file, then how many.
-pub fn text(words: &Words, width: usize, file: &str, source: &str, mistakes: &[MistakeView]) -> String {
-    let theme = if words.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+pub fn text(fmt: &Formatter, width: usize, file: &str, source: &str, mistakes: &[MistakeView]) -> String {
+    let theme = if fmt.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(width.max(40)).with_context_lines(1);
-    let file = harmless(file);
+    let file = sanitize(file);
     let source = Source { file: &file, text: shown(source), places: Places::of(source) };
     let mut text = String::new();
     for mistake in in_order(mistakes) {
@@ -80,14 +85,18 @@ pub fn text(words: &Words, width: usize, file: &str, source: &str, mistakes: &[M
             let place = source.places.place(mistake.span.start);
             text.push_str(&format!("{file}:{}:{}: {report} ({})\n", place.line, place.column, mistake.code));
         }
+        if let Some(given) = &mistake.given {
+            let label = fmt.paint(Style::Strong, fmt.lang.text("given-by"));
+            text.push_str(&format!("  {label} {}\n", sanitize(given)));
+        }
         // Not miette's own help, whose label knows one language.
         if let Some(hint) = &mistake.hint {
-            let label = words.paint(Tone::Strong, words.lang.text("hint"));
-            text.push_str(&format!("  {label} {}\n", harmless(hint).trim_end().replace('\n', "\n    ")));
+            let label = fmt.paint(Style::Strong, fmt.lang.text("hint"));
+            text.push_str(&format!("  {label} {}\n", sanitize(hint).trim_end().replace('\n', "\n    ")));
         }
         text.push('\n');
     }
-    text.push_str(&summary(&words.lang, &file, mistakes));
+    text.push_str(&summary(&fmt.lang, &file, mistakes));
     text.push('\n');
     text
 }
@@ -109,6 +118,7 @@ pub fn to_json(file: &str, source: &str, mistakes: &[MistakeView]) -> Value {
                 "end_column": end.column,
                 "message": mistake.message,
                 "hint": mistake.hint,
+                "given_by": mistake.given,
             })
         })
         .collect();
@@ -146,7 +156,7 @@ fn shown(source: &str) -> String {
     for c in source.chars() {
         match c {
             '\t' | '\n' => shown.push(c),
-            c if !is_unseen(c) => shown.push(c),
+            c if !is_invisible(c) => shown.push(c),
             // Three bytes, as most of what deceives.
             c if c.len_utf8() == 3 => shown.push(char::REPLACEMENT_CHARACTER),
             c => shown.extend(std::iter::repeat_n(' ', c.len_utf8())),
@@ -213,7 +223,7 @@ impl fmt::Debug for Source<'_> {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&harmless(&self.mistake.message))
+        f.write_str(&sanitize(&self.mistake.message))
     }
 }
 
@@ -241,7 +251,7 @@ impl Diagnostic for Report<'_> {
             .mistake
             .related
             .iter()
-            .map(|(span, why)| LabeledSpan::new_with_span(Some(harmless(why).into_owned()), self.source.within(span)));
+            .map(|(span, why)| LabeledSpan::new_with_span(Some(sanitize(why).into_owned()), self.source.within(span)));
         Some(Box::new(std::iter::once(own).chain(related)))
     }
 }
@@ -250,13 +260,13 @@ impl Diagnostic for Report<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::lang::Tongue;
+    use crate::lang::Language;
     use crate::view::sample;
 
     const PLAN: &str = "format = 1\n\n[plan]\nname = \"produção\"\n\n[steps.cópia]\nuses = \"bakup\"\nneeds = [\"preflight\"]\n\n[steps.b]\nuses = \"command\"\n";
 
     fn mistake(code: &str, severity: Severity, span: Range<usize>, message: &str) -> MistakeView {
-        MistakeView { code: code.into(), severity, span, message: message.into(), hint: None, related: vec![] }
+        MistakeView { code: code.into(), severity, span, message: message.into(), hint: None, related: vec![], given: None }
     }
 
     fn of(what: &str) -> Range<usize> {
@@ -277,8 +287,8 @@ mod tests {
 
     #[test]
     fn every_mistake_is_shown_in_the_order_of_the_file_with_its_place() {
-        let shown = |tongue| text(&sample::words(tongue), 100, "plans/production.toml", PLAN, &several());
-        insta::assert_snapshot!(format!("{}=====\n{}", shown(Tongue::En), shown(Tongue::PtBr)));
+        let shown = |language| text(&sample::fmt(language), 100, "plans/production.toml", PLAN, &several());
+        insta::assert_snapshot!(format!("{}=====\n{}", shown(Language::En), shown(Language::PtBr)));
     }
 
     #[test]
@@ -303,12 +313,12 @@ mod tests {
             "a\rb",
             "日本 = [\n1,\n2,\n",
         ];
-        let words = sample::words(Tongue::En);
+        let fmt = sample::fmt(Language::En);
         for source in sources {
             for start in 0..source.len() + 2 {
                 for end in [start, start + 1, start + 2, source.len(), usize::MAX, 0] {
                     let mistakes = [mistake("odd", Severity::Error, start..end, "something odd")];
-                    let shown = text(&words, 80, "p.toml", source, &mistakes);
+                    let shown = text(&fmt, 80, "p.toml", source, &mistakes);
                     let here = Places::of(source).place(start);
                     assert!(
                         shown.contains("something odd") && shown.contains("1 error") && !shown.contains('\u{1b}'),
@@ -325,11 +335,11 @@ mod tests {
     // A long line was cut between the two bytes of its end, and the first of them was printed.
     #[test]
     fn a_long_line_of_windows_that_is_cut_at_its_end_leaves_nothing_that_acts() {
-        let words = sample::words(Tongue::En);
+        let fmt = sample::fmt(Language::En);
         for beside in MOST_BESIDE - 4..MOST_BESIDE + 4 {
             let source = format!("a = 1 # {}\r\nb = 2\r\n", "x".repeat(beside));
             for start in 0..12 {
-                let shown = text(&words, 80, "p.toml", &source, &[mistake("odd", Severity::Error, start..start + 1, "something odd")]);
+                let shown = text(&fmt, 80, "p.toml", &source, &[mistake("odd", Severity::Error, start..start + 1, "something odd")]);
                 assert!(!shown.contains('\r'), "{beside} {start}: {shown:?}");
             }
         }
@@ -343,8 +353,8 @@ mod tests {
         let mut found = mistake("odd", Severity::Error, 0..source.len(), &format!("the plan has no key `{evil}`"));
         found.hint = Some(evil.into());
         found.related = vec![(3..4, evil.into())];
-        let shown = text(&sample::words(Tongue::En), 80, &format!("{evil}.toml"), &source, &[found]);
-        assert!(!shown.contains(|c| c != '\n' && is_unseen(c)), "{shown:?}");
+        let shown = text(&sample::fmt(Language::En), 80, &format!("{evil}.toml"), &source, &[found]);
+        assert!(!shown.contains(|c| c != '\n' && is_invisible(c)), "{shown:?}");
     }
 
     // Two places of one mistake were shown with all that is between them, and a long line was shown whole for each mistake in it.
@@ -354,7 +364,7 @@ mod tests {
             let source = format!("é = [{}1]", between.repeat(100_000));
             let mut found = mistake("odd", Severity::Error, 100_000..source.len(), "something odd");
             found.related = vec![(0..2, "here too".into())];
-            let shown = text(&sample::words(Tongue::En), 80, "p.toml", &source, &[found]);
+            let shown = text(&sample::fmt(Language::En), 80, "p.toml", &source, &[found]);
             let here = Places::of(&source).place(100_000);
             assert!(shown.len() < 20_000 && shown.contains("here too"), "{} bytes: {shown}", shown.len());
             assert!(shown.contains(&format!("p.toml:{}:{}", here.line, here.column)), "{shown}");
@@ -365,9 +375,9 @@ mod tests {
     fn warnings_alone_leave_a_plan_valid() {
         let warning = [mistake("w", Severity::Warning, 0..6, "hm")];
         assert_eq!(to_json("p", PLAN, &warning)["valid"], true);
-        let words = sample::words(Tongue::En);
-        assert!(text(&words, 80, "p.toml", PLAN, &warning).ends_with("p.toml is valid; 1 warning\n"));
-        assert_eq!(text(&words, 80, "p.toml", PLAN, &[]), "p.toml is valid\n");
+        let fmt = sample::fmt(Language::En);
+        assert!(text(&fmt, 80, "p.toml", PLAN, &warning).ends_with("p.toml is valid; 1 warning\n"));
+        assert_eq!(text(&fmt, 80, "p.toml", PLAN, &[]), "p.toml is valid\n");
         assert_eq!(to_json("p", PLAN, &several())["valid"], false);
     }
 }

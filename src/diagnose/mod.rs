@@ -1,282 +1,104 @@
-//! The only place where errors become text with excerpts, hints and exit codes.
+//! The only place where errors become text with excerpts, hints, a language and an exit code.
 //!
 //! [`Refusal`] is what ends before or without a run; [`mistakes`] is what is wrong with a plan.
 
 pub mod mistakes;
 mod places;
+pub mod problem;
+mod refusal;
 
-use std::process::ExitCode;
+use std::path::Path;
 
-use almaplan_engine::event::Outcome;
-use almaplan_engine::update::Ending;
+use almaplan_engine::plan::Mistake;
 use jiff::Timestamp;
 
+use crate::exit::Exit;
 use crate::lang::{Lang, Value};
+use crate::view::format::{Formatter, Style, sanitize};
 use crate::view::json;
-use crate::view::words::{Tone, Words, harmless};
+use crate::view::recap::next_lines;
 
-/// What this process tells its caller. The numbers are a promise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// Succeeded, or nothing to do; for `abort` and `rollback`: compensated as asked.
-    Ok = 0,
-    /// A bug, or the machine failed outside any step.
-    Internal = 1,
-    /// Wrong usage or an invalid plan; nothing was touched.
-    Usage = 2,
-    /// Failed, and fully compensated.
-    Compensated = 3,
-    /// Stuck or paused: a person is needed.
-    Person = 4,
-    /// Interrupted: `almaplan resume` goes on.
-    Interrupted = 5,
-    /// Another run holds the lock, or left it unsettled; nothing was touched.
-    Held = 6,
-    /// The journal is damaged; nothing was touched.
-    Damaged = 7,
-    /// No terminal and no `--yes`; nothing was touched.
-    NeedsYes = 9,
-}
+pub(crate) use refusal::chain;
+pub use refusal::{GivenBy, Reason, Refusal, VarsError};
 
-/// What a process was asked for: being compensated is a failure of one, and the purpose of the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// `apply`, `resume`, `resolve`.
-    Forward,
-    /// `abort`, `rollback`.
-    Undo,
-}
-
-impl Exit {
-    /// The exit code of a process that leaves its run like this.
-    pub fn of(ending: Ending, asked: Asked) -> Self {
-        match (ending, asked) {
-            (Ending::Settled(Outcome::Succeeded | Outcome::Warned), _) => Self::Ok,
-            (Ending::Settled(Outcome::Compensated), Asked::Undo) => Self::Ok,
-            (Ending::Settled(Outcome::Compensated), Asked::Forward) => Self::Compensated,
-            (Ending::Settled(Outcome::Stuck) | Ending::Paused, _) => Self::Person,
-            (Ending::Interrupted, _) => Self::Interrupted,
-        }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
-
-/// Why something was refused: each has its code, which never changes, its exit code, and its message `refused-<code>`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// `error`: what nobody foresaw.
-    Internal,
-    /// `error`: the command line cannot be understood.
-    Usage,
-    /// `file`, `error`: the plan file cannot be read.
-    PlanUnreadable,
-    /// `file`: the plan has mistakes.
-    PlanInvalid,
-    /// `error`: a variable that was given does not fit.
-    BadVariable,
-    /// `secret`, `error`: a secret that the work needs cannot be had.
-    SecretMissing,
-    /// `run`, `lock`, `pid`, `user`: a run that is going on holds the lock.
-    Held,
-    /// `run`, `lock`, `user`, `state`, `next`: a run that is not settled stands in the way.
-    Unsettled,
-    /// `run`, `folder`, `record`: the state of a run that is not settled is not where it was.
-    StateGone,
-    /// `file`, `error`: a journal that does not verify.
-    JournalDamaged,
-    /// `file`, `version`, `known`: a journal that a newer program wrote.
-    JournalNewer,
-    /// `command`: there is nobody to ask.
-    NeedsYes,
-    /// `command`: the person who was asked said no.
-    NotConfirmed,
-    /// No state folder or no run to be found.
-    NoRun,
-    /// `run`: there is no such run.
-    UnknownRun,
-    /// `runs`: it must be said which one is meant.
-    ManyRuns,
-    /// `run`, `outcome`: what was asked for needs a run that is not settled.
-    AlreadySettled,
-    /// `run`, `step`: there is no such step.
-    UnknownStep,
-    /// `run`, `step`: nobody asks about this step.
-    NotAsked,
-    /// `run`, `step`: something that cannot be undone ran.
-    Irreversible,
-    /// `run`, `newer`: a newer run stands on top.
-    NewerRun,
-    /// `run`, `outcome`: only a run that succeeded can be rolled back.
-    NothingToRollBack,
-    /// `kind`: there is no such kind.
-    UnknownKind,
-    /// `folder`, `error`: the state or the machine's folder cannot be used.
-    StateUnusable,
-    /// `folder`, `error`: no space is left for the state or the machine's folder.
-    DiskFull,
-    /// `folder`: the state folder is on a network share.
-    StateOnNetwork,
-    /// `file`, `error`: what was asked for could not be written there.
-    FileUnwritable,
-}
-
-impl Reason {
-    /// All of them.
-    pub const ALL: [Self; 27] = [
-        Self::Internal,
-        Self::Usage,
-        Self::PlanUnreadable,
-        Self::PlanInvalid,
-        Self::BadVariable,
-        Self::SecretMissing,
-        Self::Held,
-        Self::Unsettled,
-        Self::StateGone,
-        Self::JournalDamaged,
-        Self::JournalNewer,
-        Self::NeedsYes,
-        Self::NotConfirmed,
-        Self::NoRun,
-        Self::UnknownRun,
-        Self::ManyRuns,
-        Self::AlreadySettled,
-        Self::UnknownStep,
-        Self::NotAsked,
-        Self::Irreversible,
-        Self::NewerRun,
-        Self::NothingToRollBack,
-        Self::UnknownKind,
-        Self::StateUnusable,
-        Self::DiskFull,
-        Self::StateOnNetwork,
-        Self::FileUnwritable,
-    ];
-
-    /// As programs see it.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Internal => "internal",
-            Self::Usage => "usage",
-            Self::PlanUnreadable => "plan-unreadable",
-            Self::PlanInvalid => "plan-invalid",
-            Self::BadVariable => "bad-variable",
-            Self::SecretMissing => "secret-missing",
-            Self::Held => "held",
-            Self::Unsettled => "unsettled",
-            Self::StateGone => "state-gone",
-            Self::JournalDamaged => "journal-damaged",
-            Self::JournalNewer => "journal-newer",
-            Self::NeedsYes => "needs-yes",
-            Self::NotConfirmed => "not-confirmed",
-            Self::NoRun => "no-run",
-            Self::UnknownRun => "unknown-run",
-            Self::ManyRuns => "many-runs",
-            Self::AlreadySettled => "already-settled",
-            Self::UnknownStep => "unknown-step",
-            Self::NotAsked => "not-asked",
-            Self::Irreversible => "irreversible",
-            Self::NewerRun => "newer-run",
-            Self::NothingToRollBack => "nothing-to-roll-back",
-            Self::UnknownKind => "unknown-kind",
-            Self::StateUnusable => "state-unusable",
-            Self::DiskFull => "disk-full",
-            Self::StateOnNetwork => "state-on-network",
-            Self::FileUnwritable => "file-unwritable",
-        }
-    }
-
-    /// What the process ends with.
-    pub fn exit(self) -> Exit {
-        match self {
-            Self::Internal | Self::StateUnusable | Self::DiskFull => Exit::Internal,
-            Self::Held | Self::Unsettled | Self::StateGone => Exit::Held,
-            Self::JournalDamaged => Exit::Damaged,
-            Self::NeedsYes | Self::NotConfirmed => Exit::NeedsYes,
-            Self::Usage
-            | Self::PlanUnreadable
-            | Self::PlanInvalid
-            | Self::BadVariable
-            | Self::SecretMissing
-            | Self::JournalNewer
-            | Self::NoRun
-            | Self::UnknownRun
-            | Self::ManyRuns
-            | Self::AlreadySettled
-            | Self::UnknownStep
-            | Self::NotAsked
-            | Self::Irreversible
-            | Self::NewerRun
-            | Self::NothingToRollBack
-            | Self::UnknownKind
-            | Self::StateOnNetwork
-            | Self::FileUnwritable => Exit::Usage,
-        }
-    }
-}
-
-/// What ends before or without a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// What the process ends with.
-    pub exit: Exit,
-    /// As programs see it.
-    pub code: &'static str,
-    /// What is wrong, in the reader's language.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
-}
+/// The arguments of a message, in the words of its language.
+type Args = Vec<(&'static str, Value<'static>)>;
 
 impl Refusal {
-    /// The refusal for `reason`, its message and hint from the catalogue. Which `args` each takes is said at [`Reason`].
-    pub fn new(lang: &Lang, reason: Reason, args: &[(&str, Value<'_>)]) -> Self {
-        let key = format!("refused-{}", reason.code());
-        Self { exit: reason.exit(), code: reason.code(), message: lang.with(&key, args), hint: lang.hint(&key, args) }
+    /// As programs see it.
+    pub fn reason(&self) -> Reason {
+        self.told().0
     }
 
-    /// For people.
-    pub fn text(&self, words: &Words) -> String {
-        let label = words.paint(Tone::Bad, words.lang.text("error"));
-        let mut text = format!("{label} {}\n", harmless(&self.message).trim_end().replace('\n', "\n  "));
-        if let Some(hint) = &self.hint {
-            let label = words.paint(Tone::Strong, words.lang.text("hint"));
-            text.push_str(&format!("{label} {}\n", harmless(hint).trim_end().replace('\n', "\n  ")));
-        }
-        text
+    /// What the process ends with.
+    pub fn exit(&self) -> Exit {
+        self.reason().exit()
+    }
+
+    /// For people: the mistakes of a plan with their excerpts where it is about those, what is wrong, and what to do.
+    pub fn text(&self, fmt: &Formatter, width: usize) -> String {
+        let (reason, args) = self.said(&fmt.lang);
+        let excerpts = self.mistakes().map(|(file, text, found, given)| plan_text(fmt, width, file, text, found, given));
+        let next: String = next_lines(fmt, &self.next()).iter().map(|line| format!("{line}\n")).collect();
+        excerpts.unwrap_or_default() + &said(reason, &args, fmt) + &next
+    }
+
+    fn said(&self, lang: &Lang) -> (Reason, Args) {
+        let (reason, args) = self.told();
+        (reason, args.iter().map(|(name, arg)| (*name, arg.in_words(lang))).collect())
     }
 
     /// For programs: one line, without its end.
-    pub fn json(&self, at: Timestamp) -> String {
-        json::refused(at, self.exit, self.code, &self.message, self.hint.as_deref())
+    pub fn json(&self, at: Timestamp, lang: &Lang) -> String {
+        let (reason, args) = self.said(lang);
+        let key = key(reason);
+        let next: Vec<String> = self.next().iter().map(ToString::to_string).collect();
+        json::refused(at, reason.exit(), reason.code(), &lang.with(&key, &args), lang.hint(&key, &args).as_deref(), &next)
     }
+}
+
+/// The mistakes of a plan, and of the values that were given for its variables, as people read them; nothing where there are none.
+pub fn plan_text(fmt: &Formatter, width: usize, file: &Path, text: &str, found: &[Mistake], given: &[GivenBy]) -> String {
+    if found.is_empty() {
+        return String::new();
+    }
+    mistakes::text(fmt, width, &file.display().to_string(), text, &mistakes::views(&fmt.lang, found, given))
+}
+
+fn key(reason: Reason) -> String {
+    format!("refused-{}", reason.code())
+}
+
+fn said(reason: Reason, args: &[(&'static str, Value<'static>)], fmt: &Formatter) -> String {
+    let (lang, key) = (&fmt.lang, key(reason));
+    let label = fmt.paint(Style::Bad, lang.text("error"));
+    let mut text = format!("{label} {}\n", sanitize(&lang.with(&key, args)).trim_end().replace('\n', "\n  "));
+    if let Some(hint) = lang.hint(&key, args) {
+        let label = fmt.paint(Style::Strong, lang.text("hint"));
+        text.push_str(&format!("{label} {}\n", sanitize(&hint).trim_end().replace('\n', "\n  ")));
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::lang::Tongue;
+    use crate::lang::Language;
     use crate::view::sample;
 
     #[test]
     fn every_reason_has_words_in_both_languages() {
         let args = ["error", "file", "secret", "run", "lock", "pid", "user", "state", "next", "version", "command"]
             .into_iter()
-            .chain(["runs", "outcome", "step", "newer", "kind", "folder", "record", "known"])
+            .chain(["runs", "outcome", "step", "newer", "kind", "folder", "known", "plan", "locks"])
             .map(|name| (name, Value::from(format!("<{name}>"))))
             .collect::<Vec<_>>();
         let mut shown = Vec::new();
-        for tongue in Tongue::ALL {
-            let words = sample::words(tongue);
+        for language in Language::ALL {
+            let fmt = sample::fmt(language);
             for reason in Reason::ALL {
-                let refusal = Refusal::new(&words.lang, reason, &args);
-                shown.push(format!("[{} {}] {}", refusal.exit as u8, refusal.code, refusal.text(&words)));
+                shown.push(format!("[{} {}] {}", reason.exit() as u8, reason.code(), said(reason, &args, &fmt)));
             }
         }
         insta::assert_snapshot!(shown.concat());
@@ -284,20 +106,10 @@ mod tests {
 
     #[test]
     fn a_refusal_is_one_line_for_programs() {
-        let lang = Lang::new(Tongue::En);
-        let refusal = Refusal::new(&lang, Reason::Internal, &[("error", "two\nlines".into())]);
-        let line = refusal.json(sample::at(0));
+        let refusal = Refusal::System(std::io::Error::other("two\nlines"));
+        let line = refusal.json(sample::at(0), &Lang::new(Language::En));
         assert!(!line.contains('\n'), "{line}");
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!((&value["event"], &value["exit"], &value["code"]), (&"refused".into(), &1.into(), &"internal".into()));
-    }
-
-    #[test]
-    fn being_compensated_is_what_abort_is_for_and_what_apply_fails_with() {
-        let compensated = Ending::Settled(Outcome::Compensated);
-        assert_eq!(Exit::of(compensated, Asked::Forward), Exit::Compensated);
-        assert_eq!(Exit::of(compensated, Asked::Undo), Exit::Ok);
-        assert_eq!(Exit::of(Ending::Settled(Outcome::Stuck), Asked::Undo), Exit::Person);
-        assert_eq!(Exit::of(Ending::Settled(Outcome::Warned), Asked::Forward), Exit::Ok);
     }
 }

@@ -1,30 +1,30 @@
 //! The catalogues of what people read: Portuguese of Brazil and English.
 //!
-//! Every word that a view, a recap, an alert or a refusal shows is a message in `en.ftl` and `pt-BR.ftl`; `help.pt-BR.ftl`
-//! holds the help of the command line, whose English lives in the doc comments of `cli.rs`. A key that a catalogue does not
-//! have stops a debug build, and falls back to English in a release.
+//! Every word that a view, a recap, an alert or a refusal shows is a message in `en.ftl` and in the catalogue of each other language.
+//! `help.pt-BR.ftl`, and its like, hold the help of the command line, whose English lives in the doc comments of `cli.rs`. A key that a
+//! catalogue does not have stops a debug build, and falls back to English in a release.
+
+pub mod sanitize;
 
 use std::borrow::Cow;
 
-use fluent_bundle::concurrent::FluentBundle;
-use fluent_bundle::{FluentArgs, FluentResource};
+use almaplan_steps::lang::{self, Catalogue};
+use fluent_bundle::FluentArgs;
 
 pub use fluent_bundle::FluentValue as Value;
 
-const EN: &str = include_str!("en.ftl");
-const PT_BR: &str = include_str!("pt-BR.ftl");
-const PT_BR_HELP: &str = include_str!("help.pt-BR.ftl");
+use sanitize::sanitize;
 
 /// A language that there is a catalogue of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tongue {
+pub enum Language {
     /// English.
     En,
     /// Portuguese of Brazil.
     PtBr,
 }
 
-impl Tongue {
+impl Language {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::En, Self::PtBr];
 
@@ -33,6 +33,14 @@ impl Tongue {
         match self {
             Self::En => "en",
             Self::PtBr => "pt-BR",
+        }
+    }
+
+    /// What there is to say in it, and beside English the help of the command line.
+    fn catalogues(self) -> &'static [&'static str] {
+        match self {
+            Self::En => &[include_str!("en.ftl")],
+            Self::PtBr => &[include_str!("pt-BR.ftl"), include_str!("help.pt-BR.ftl")],
         }
     }
 
@@ -49,43 +57,33 @@ impl Tongue {
 
 /// A language, ready to say things in.
 pub struct Lang {
-    tongue: Tongue,
-    words: FluentBundle<FluentResource>,
+    language: Language,
+    words: Catalogue,
     // English, where `words` is another language.
     fallback: Option<Box<Lang>>,
 }
 
 impl Lang {
-    /// The catalogue of `tongue`.
-    pub fn new(tongue: Tongue) -> Self {
-        let sources: &[&str] = match tongue {
-            Tongue::En => &[EN],
-            Tongue::PtBr => &[PT_BR, PT_BR_HELP],
-        };
-        let mut words = FluentBundle::new_concurrent(vec![tongue.tag().parse().expect("the tags are ours")]);
-        // Marks around every argument would end up in logs, and in commands that people copy.
-        words.set_use_isolating(false);
-        for source in sources {
-            let resource = FluentResource::try_new((*source).to_owned()).expect("a test reads every catalogue");
-            words.add_resource(resource).expect("a test reads every catalogue");
-        }
-        let fallback = (tongue != Tongue::En).then(|| Box::new(Self::new(Tongue::En)));
-        Self { tongue, words, fallback }
+    /// The catalogue of `language`.
+    pub fn new(language: Language) -> Self {
+        let words = lang::catalogue(language.tag(), language.catalogues());
+        let fallback = (language != Language::En).then(|| Box::new(Self::new(Language::En)));
+        Self { language, words, fallback }
     }
 
     /// The first of these that is a language there is: `--lang`, `ALMAPLAN_LANG`, the system's. English where none is.
     pub fn choose(cli: Option<&str>, env: Option<&str>, system: Option<&str>) -> Self {
-        Self::new([cli, env, system].into_iter().flatten().find_map(Tongue::of).unwrap_or(Tongue::En))
+        Self::new([cli, env, system].into_iter().flatten().find_map(Language::of).unwrap_or(Language::En))
     }
 
     /// Which language it is.
-    pub fn tongue(&self) -> Tongue {
-        self.tongue
+    pub fn language(&self) -> Language {
+        self.language
     }
 
     /// Whether it is the language that the help is written in.
     pub(crate) fn is_source(&self) -> bool {
-        self.tongue == Tongue::En
+        self.language == Language::En
     }
 
     /// The message `key`.
@@ -109,6 +107,17 @@ impl Lang {
         self.find(key, Some("hint"), args)
     }
 
+    /// The noun `key` in another form than by itself, such as the one after "of".
+    pub(crate) fn form(&self, key: &str, form: &str, args: &[(&str, Value<'_>)]) -> String {
+        match self.find(key, Some(form), args) {
+            Some(text) => text,
+            None => {
+                debug_assert!(false, "no catalogue has `{key}.{form}`");
+                key.to_owned()
+            }
+        }
+    }
+
     /// The help `key` of the command line; empty in the language whose help is in `cli.rs`.
     pub(crate) fn help(&self, key: &str) -> String {
         self.with(key, &[])
@@ -120,22 +129,20 @@ impl Lang {
     }
 
     fn find(&self, key: &str, attribute: Option<&str>, args: &[(&str, Value<'_>)]) -> Option<String> {
-        let here = self.words.get_message(key).and_then(|message| match attribute {
-            None => message.value(),
-            Some(name) => message.get_attribute(name).map(|attribute| attribute.value()),
-        });
-        let Some(pattern) = here else { return self.fallback.as_ref()?.find(key, attribute, args) };
-        let args: FluentArgs<'_> = args.iter().map(|(name, value)| (Cow::from(*name), value.clone())).collect();
-        let mut errors = Vec::new();
-        let text = self.words.format_pattern(pattern, Some(&args), &mut errors).into_owned();
-        debug_assert!(errors.is_empty(), "`{key}`: {errors:?}");
-        Some(text)
+        // Paths, names and what programs printed end up on a terminal: they must not act on it.
+        let harmless = |value: &Value<'_>| match value {
+            Value::String(text) => Value::from(sanitize(text).into_owned()),
+            other => other.clone().into_owned(),
+        };
+        let values: FluentArgs<'_> = args.iter().map(|(name, value)| (Cow::from(*name), harmless(value))).collect();
+        let here = lang::message(&self.words, key, attribute, &values);
+        here.or_else(|| self.fallback.as_ref()?.find(key, attribute, args))
     }
 }
 
 impl std::fmt::Debug for Lang {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Lang").field(&self.tongue).finish()
+        f.debug_tuple("Lang").field(&self.language).finish()
     }
 }
 

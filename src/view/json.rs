@@ -5,17 +5,18 @@
 
 use std::collections::HashMap;
 
-use almaplan_engine::event::StepId;
-use almaplan_engine::update::{Ending, State, StepUpdate, Update};
+use almaplan_engine::event::{Direction, Downtime, Failure, Outcome, RunId, StepId};
+use almaplan_engine::update::{Ending, Level, State, StepUpdate, Stream, Unit, Update};
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::format::Formatter;
 use super::quiet::Quiet;
 use super::recap::Recap;
 use super::running::seconds;
-use super::words::Words;
 use super::{Sink, View, write_lines};
-use crate::diagnose::{Asked, Exit};
+use crate::exit::{Exit, Intent};
 
 /// The version of the lines.
 const FORMAT: u32 = 1;
@@ -23,18 +24,28 @@ const FORMAT: u32 = 1;
 /// A step that counts every file would drown its readers.
 const PROGRESS_PAUSE_S: f64 = 0.2;
 
+/// Updates as lines.
+pub struct Lines {
+    intent: Intent,
+    progressed: HashMap<StepId, Timestamp>,
+}
+
 /// See the module.
 pub struct Json {
     out: Sink,
     people: Quiet,
-    asked: Asked,
-    progressed: HashMap<StepId, Timestamp>,
+    lines: Lines,
 }
 
-impl Json {
-    /// Objects go to `out`, words to `err`. `asked` is what this process was asked for: it decides the exit code shown.
-    pub fn new(words: Words, out: Sink, err: Sink, asked: Asked) -> Self {
-        Self { out, people: Quiet::new(words, err), asked, progressed: HashMap::new() }
+impl Lines {
+    /// `intent` is what this process was asked for: it decides the exit code shown.
+    pub fn new(intent: Intent) -> Self {
+        Self { intent, progressed: HashMap::new() }
+    }
+
+    /// The line of an update, without its end; none where it would be one too many.
+    pub fn of(&mut self, at: Timestamp, update: &Update) -> Option<String> {
+        (!self.is_too_soon(at, update)).then(|| object(at, update, self.intent))
     }
 
     /// Whether a progress is one too many.
@@ -49,10 +60,17 @@ impl Json {
     }
 }
 
+impl Json {
+    /// Objects go to `out`, words to `err`.
+    pub fn new(fmt: Formatter, out: Sink, err: Sink, intent: Intent) -> Self {
+        Self { out, people: Quiet::new(fmt, err), lines: Lines::new(intent) }
+    }
+}
+
 impl View for Json {
     fn show(&mut self, at: Timestamp, update: &Update) {
-        if !self.is_too_soon(at, update) {
-            write_lines(&mut *self.out, [object(at, update, self.asked)]);
+        if let Some(line) = self.lines.of(at, update) {
+            write_lines(&mut *self.out, [line]);
         }
         self.people.show(at, update);
     }
@@ -63,15 +81,18 @@ impl View for Json {
 }
 
 /// The line of what ends before or without a run.
-pub fn refused(at: Timestamp, exit: Exit, code: &str, message: &str, hint: Option<&str>) -> String {
+pub fn refused(at: Timestamp, exit: Exit, code: &str, message: &str, hint: Option<&str>, next: &[String]) -> String {
     let mut fields = json!({ "exit": exit as u8, "code": code, "message": message });
     if let Some(hint) = hint {
         fields["hint"] = hint.into();
     }
+    if !next.is_empty() {
+        fields["next"] = next.into();
+    }
     line("refused", at, fields)
 }
 
-fn object(at: Timestamp, update: &Update, asked: Asked) -> String {
+fn object(at: Timestamp, update: &Update, intent: Intent) -> String {
     match update {
         Update::Run { run, plan, resumed, steps } => {
             line("run", at, json!({ "format": FORMAT, "run": run, "plan": plan, "resumed": resumed, "steps": steps }))
@@ -82,15 +103,15 @@ fn object(at: Timestamp, update: &Update, asked: Asked) -> String {
         }
         Update::Log { step, stream, line: text } => line("log", at, json!({ "step": step, "stream": stream, "line": text })),
         Update::Note { step, level, message } => line("note", at, json!({ "step": step, "level": level, "message": message })),
-        Update::Unwinding { because, failure, owes } => {
-            let mut fields = json!({ "because": because, "owes": owes });
+        Update::Unwinding { because, failure, owes, changed } => {
+            let mut fields = json!({ "because": because, "owes": owes, "changed": changed });
             if let Some(failure) = failure {
                 fields["error"] = failure.message.as_str().into();
             }
             line("unwinding", at, fields)
         }
-        Update::Live { downtime } => {
-            let mut fields = json!({ "downtime_ms": downtime.map(|downtime| downtime.ms) });
+        Update::Live { downtime, answers } => {
+            let mut fields = json!({ "downtime_ms": downtime.map(|downtime| downtime.ms), "answers": answers });
             if let Some(downtime) = downtime {
                 fields["approximate"] = downtime.approximate.into();
             }
@@ -98,15 +119,23 @@ fn object(at: Timestamp, update: &Update, asked: Asked) -> String {
         }
         Update::Reachable(reachable) => line("reachable", at, json!({ "reachable": reachable })),
         Update::Stopping { grace_s } => line("stopping", at, json!({ "grace_s": grace_s })),
-        Update::Ended { ending, seconds } => {
-            let exit = Exit::of(*ending, asked) as u8;
-            line("outcome", at, json!({ "outcome": ending_name(*ending), "exit": exit, "seconds": to_ms(*seconds) }))
+        Update::Ended { ending, seconds, answers, downtime } => {
+            let exit = Exit::of(*ending, intent, *answers) as u8;
+            let mut fields = json!({ "outcome": ending_name(*ending), "exit": exit, "seconds": to_ms(*seconds), "answers": answers });
+            if let Some(downtime) = downtime {
+                fields["downtime_ms"] = downtime.ms.into();
+                fields["approximate"] = downtime.approximate.into();
+            }
+            line("outcome", at, fields)
         }
     }
 }
 
 fn step(update: &StepUpdate) -> Value {
-    let mut fields = json!({ "step": update.step, "phase": update.phase, "state": update.state });
+    let mut fields = json!({ "step": update.step, "uses": update.uses, "phase": update.direction, "state": update.state });
+    if let Some(description) = &update.description {
+        fields["description"] = description.as_str().into();
+    }
     if matches!(update.state, State::Started | State::Retrying | State::UndoStarted | State::UndoRetrying) {
         fields["attempt"] = update.attempt.into();
     }
@@ -123,6 +152,99 @@ fn step(update: &StepUpdate) -> Value {
         }
     }
     fields
+}
+
+/// A line, read back: what [`Lines::of`] made of an update, and `None` where it is nothing that an update says.
+pub fn read(line: &str) -> Option<(Timestamp, Update)> {
+    let Stamped { at, event } = serde_json::from_str(line).ok()?;
+    Some((at, event.update()?))
+}
+
+#[derive(Deserialize)]
+struct Stamped {
+    at: Timestamp,
+    #[serde(flatten)]
+    event: Event,
+}
+
+/// The lines, as they are read back.
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+enum Event {
+    Run { run: RunId, plan: String, resumed: bool, steps: usize },
+    Step(StepEvent),
+    Progress { step: StepId, done: u64, total: Option<u64>, unit: Unit },
+    Log { step: StepId, stream: Stream, line: String },
+    Note { step: StepId, level: Level, message: String },
+    Unwinding { because: Option<StepId>, owes: bool, changed: Option<bool>, error: Option<String> },
+    Live { downtime_ms: Option<u64>, approximate: Option<bool>, answers: Option<bool> },
+    Reachable { reachable: bool },
+    Stopping { grace_s: u64 },
+    Outcome { outcome: String, seconds: f64, answers: Option<bool>, downtime_ms: Option<u64>, approximate: Option<bool> },
+}
+
+#[derive(Deserialize)]
+struct StepEvent {
+    step: StepId,
+    description: Option<String>,
+    #[serde(default)]
+    uses: String,
+    phase: Direction,
+    state: State,
+    attempt: Option<u32>,
+    seconds: Option<f64>,
+    outputs: Option<Value>,
+    error: Option<String>,
+    #[serde(default)]
+    tail: Vec<String>,
+}
+
+impl Event {
+    fn update(self) -> Option<Update> {
+        // Whether anything was changed is not on the line, and not for showing.
+        let failure = |message: String, tail: Vec<String>| Failure::dirty(message).with_tail(tail);
+        Some(match self {
+            Self::Run { run, plan, resumed, steps } => Update::Run { run, plan, resumed, steps },
+            Self::Step(StepEvent { step, description, uses, phase, state, attempt, seconds, outputs, error, tail }) => {
+                Update::Step(StepUpdate {
+                    step,
+                    description,
+                    uses,
+                    direction: phase,
+                    state,
+                    attempt: attempt.unwrap_or(0),
+                    seconds,
+                    outputs,
+                    failure: error.map(|error| failure(error, tail)),
+                })
+            }
+            Self::Progress { step, done, total, unit } => Update::Progress { step, done, total, unit },
+            Self::Log { step, stream, line } => Update::Log { step, stream, line },
+            Self::Note { step, level, message } => Update::Note { step, level, message },
+            Self::Unwinding { because, owes, changed, error } => {
+                let failure = error.map(|error| failure(error, Vec::new()));
+                Update::Unwinding { because, failure, owes, changed: changed.unwrap_or(true) }
+            }
+            Self::Live { downtime_ms, approximate, answers } => {
+                Update::Live { downtime: downtime_ms.map(|ms| measured(ms, approximate)), answers }
+            }
+            Self::Reachable { reachable } => Update::Reachable(reachable),
+            Self::Stopping { grace_s } => Update::Stopping { grace_s },
+            Self::Outcome { outcome, seconds, answers, downtime_ms, approximate } => {
+                let downtime = downtime_ms.map(|ms| measured(ms, approximate));
+                Update::Ended { ending: ending_of(&outcome)?, seconds, answers, downtime }
+            }
+        })
+    }
+}
+
+fn measured(ms: u64, approximate: Option<bool>) -> Downtime {
+    Downtime { ms, approximate: approximate.unwrap_or(false) }
+}
+
+fn ending_of(name: &str) -> Option<Ending> {
+    let outcomes = [Outcome::Succeeded, Outcome::Warned, Outcome::Compensated, Outcome::Stuck].map(Ending::Settled);
+    outcomes.into_iter().chain([Ending::Paused, Ending::Interrupted]).find(|ending| ending_name(*ending) == name)
 }
 
 /// An ending, as programs see it.

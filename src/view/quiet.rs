@@ -3,32 +3,35 @@
 use almaplan_engine::update::Update;
 use jiff::Timestamp;
 
-use super::lines::{self, Weight};
+use super::format::Formatter;
+use super::lines;
 use super::recap::Recap;
-use super::words::Words;
+use super::titles::Titles;
 use super::{Sink, View, write_lines};
 
 /// See the module.
 pub struct Quiet {
-    words: Words,
+    fmt: Formatter,
     out: Sink,
+    titles: Titles,
 }
 
 impl Quiet {
     /// Writes to `out`.
-    pub fn new(words: Words, out: Sink) -> Self {
-        Self { words, out }
+    pub fn new(fmt: Formatter, out: Sink) -> Self {
+        Self { fmt, out, titles: Titles::default() }
     }
 }
 
 impl View for Quiet {
     fn show(&mut self, at: Timestamp, update: &Update) {
-        if lines::weight(update) >= Weight::Loud {
-            write_lines(&mut *self.out, lines::of(&self.words, at, update));
+        self.titles.fold(update);
+        if lines::is_loud(update) {
+            write_lines(&mut *self.out, lines::of(&self.fmt, &self.titles, at, update));
         }
     }
 
     fn finish(&mut self, _: Timestamp, recap: &Recap) {
-        write_lines(&mut *self.out, recap.lines(&self.words));
+        write_lines(&mut *self.out, recap.lines(&self.fmt));
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use almaplan_engine::event::StepId;
-use almaplan_engine::update::{Phase, State, Unit, Update};
+use almaplan_engine::event::{Direction, StepId};
+use almaplan_engine::update::{State, Unit, Update};
 use jiff::Timestamp;
 
 use super::first_line;
-use super::words::Words;
+use super::format::Formatter;
 
 /// The steps that are live, in the order they began. One that ends costs the same however many are left.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(super) struct RunningSteps {
 /// A live step.
 #[derive(Debug)]
 pub(super) struct Running {
-    pub(super) phase: Phase,
+    pub(super) direction: Direction,
     pub(super) attempt: u32,
     /// When this attempt began.
     pub(super) since: Timestamp,
@@ -43,7 +43,7 @@ impl RunningSteps {
         match update {
             Update::Step(step) => match step.state {
                 State::Started | State::UndoStarted => {
-                    self.insert(&step.step, Running::new(at, step.phase, step.attempt));
+                    self.insert(&step.step, Running::new(at, step.direction, step.attempt));
                 }
                 State::Retrying | State::UndoRetrying => {
                     if let Some(running) = self.get_mut(&step.step) {
@@ -65,7 +65,7 @@ impl RunningSteps {
             Update::Log { step, line, .. } => {
                 if let Some(running) = self.get_mut(step) {
                     running.last_said = at;
-                    let line = super::words::harmless(line);
+                    let line = super::format::sanitize(line);
                     if !line.trim().is_empty() {
                         running.last_line = Some(line.trim_end().to_owned());
                     }
@@ -120,9 +120,9 @@ impl RunningSteps {
 }
 
 impl Running {
-    fn new(at: Timestamp, phase: Phase, attempt: u32) -> Self {
+    fn new(at: Timestamp, direction: Direction, attempt: u32) -> Self {
         let samples = VecDeque::new();
-        Self { phase, attempt, since: at, last_said: at, last_line: None, waiting: false, progress: None, samples }
+        Self { direction, attempt, since: at, last_said: at, last_line: None, waiting: false, progress: None, samples }
     }
 
     fn progressed(&mut self, at: Timestamp, done: u64, total: Option<u64>, unit: Unit) {
@@ -140,11 +140,11 @@ impl Running {
     }
 
     /// How far it is, and how fast, where it says so.
-    pub(super) fn progress(&self, words: &Words) -> Option<String> {
+    pub(super) fn progress(&self, fmt: &Formatter) -> Option<String> {
         let (done, total, unit) = self.progress?;
-        let amount = words.amount(done, total, unit);
+        let amount = fmt.amount(done, total, unit);
         Some(match self.rate() {
-            Some(rate) if unit == Unit::Bytes => format!("{amount}  {}/s", words.bytes(rate as u64)),
+            Some(rate) if unit == Unit::Bytes => format!("{amount}  {}/s", fmt.bytes(rate as u64)),
             _ => amount,
         })
     }

@@ -3,34 +3,58 @@
 
 use std::sync::Arc;
 
-use almaplan_engine::event::{Downtime, Outcome, RunId, StepId};
-use almaplan_engine::step::Failure;
-use almaplan_engine::update::{Ending, Level, Phase, State, StepUpdate, Stream, Unit, Update};
+use almaplan_engine::event::{AnswerFault, Direction, Downtime, Failure, Outcome, Release, RunId, Standing, StepId, WrongAnswer};
+use almaplan_engine::runs::{ClosedDebt, Meaning, NextAction, NextAnswer, NextCommand};
+use almaplan_engine::update::{Ending, Level, State, StepUpdate, Stream, Unit, Update};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use super::recap::{Recap, RecapStep};
-use super::words::Words;
-use crate::lang::{Lang, Tongue};
+use super::format::Formatter;
+use super::recap::{Left, Recap, RecapStep};
+use super::serving::Serving;
+use super::titles::title;
+use crate::lang::{Lang, Language};
 
 /// 2026-02-06 14:15:02 UTC, and `ms` later.
 pub(crate) fn at(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(1_770_387_302_000 + ms).unwrap()
 }
 
-pub(crate) fn words(tongue: Tongue) -> Words {
-    Words { lang: Arc::new(Lang::new(tongue)), zone: TimeZone::UTC, color: false }
+pub(crate) fn fmt(language: Language) -> Formatter {
+    Formatter { lang: Arc::new(Lang::new(language)), zone: TimeZone::UTC, color: false, width: None, verbose: false }
 }
 
 pub(crate) fn id(step: &str) -> StepId {
     StepId::new(step)
 }
 
-pub(crate) fn step(step: &str, phase: Phase, state: State, seconds: Option<f64>, failure: Option<Failure>) -> Update {
+/// What the plan says about a step.
+fn described(step: &str) -> Option<String> {
+    let text = match step {
+        "backup" => "Backup completo da pasta de produção",
+        "update" => "Versão nova na pasta de produção",
+        "health" => "O sistema responde, e é a versão nova que responde",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+pub(crate) fn step(step: &str, direction: Direction, state: State, seconds: Option<f64>, failure: Option<Failure>) -> Update {
     let attempts = [State::Started, State::Retrying, State::UndoStarted, State::UndoRetrying];
     let attempt = if attempts.contains(&state) { 1 } else { 0 };
-    Update::Step(StepUpdate { step: id(step), phase, state, attempt, seconds, outputs: None, failure })
+    let uses = if step == "backup" { "backup" } else { "command" };
+    Update::Step(StepUpdate {
+        step: id(step),
+        description: described(step),
+        uses: uses.to_owned(),
+        direction,
+        state,
+        attempt,
+        seconds,
+        outputs: None,
+        failure,
+    })
 }
 
 pub(crate) fn broken() -> Failure {
@@ -41,12 +65,15 @@ pub(crate) fn broken() -> Failure {
 
 /// A run that fails and is compensated, with every sort of update in it.
 pub(crate) fn failing() -> Vec<(Timestamp, Update)> {
-    use Phase::{Finally, Forward, Undo};
+    use Direction::{Finally, Forward, Undo};
     let note = |step: &str, level, message: &str| Update::Note { step: id(step), level, message: message.to_owned() };
     let log = |step: &str, stream, line: &str| Update::Log { step: id(step), stream, line: line.to_owned() };
     let progress = |step: &str, done, total, unit| Update::Progress { step: id(step), done, total, unit };
     let outputs = |update: Update| match update {
-        Update::Step(step) => Update::Step(StepUpdate { outputs: Some(json!({ "archive": "/srv/backups/a.zip" })), ..step }),
+        Update::Step(step) => Update::Step(StepUpdate {
+            outputs: Some(json!({ "archive": "/srv/backups/a.zip", "files": 318, "bytes": 12_400_000 })),
+            ..step
+        }),
         other => other,
     };
     let attempt = |update: Update, attempt: u32| match update {
@@ -74,7 +101,7 @@ pub(crate) fn failing() -> Vec<(Timestamp, Update)> {
         (5000, attempt(step("health", Forward, State::Started, None, None), 2)),
         (5100, progress("health", 3, Some(10), Unit::Attempts)),
         (8000, step("health", Forward, State::Failed, Some(3.0), Some(broken()))),
-        (8010, Update::Unwinding { because: Some(id("health")), failure: Some(broken()), owes: true }),
+        (8010, Update::Unwinding { because: Some(id("health")), failure: Some(broken()), owes: true, changed: true }),
         (8020, step("watch", Forward, State::NotRun, None, None)),
         (8030, step("update", Undo, State::UndoStarted, None, None)),
         (8100, step("update", Undo, State::UndoRetrying, Some(0.07), Some(Failure::dirty("`app.log` is held by another program")))),
@@ -85,39 +112,75 @@ pub(crate) fn failing() -> Vec<(Timestamp, Update)> {
         (9800, note("record", Level::Alert, "the console was told")),
         (9900, step("record", Finally, State::Succeeded, Some(0.05), None)),
         (9950, Update::Stopping { grace_s: 10 }),
-        (9960, Update::Live { downtime: Some(Downtime { ms: 12_300, approximate: false }) }),
-        (10_000, Update::Ended { ending: Ending::Settled(Outcome::Compensated), seconds: 9.9996 }),
+        (9960, Update::Live { downtime: Some(Downtime { ms: 12_300, approximate: false }), answers: Some(true) }),
+        (
+            10_000,
+            Update::Ended {
+                ending: Ending::Settled(Outcome::Compensated),
+                seconds: 9.9996,
+                answers: Some(true),
+                downtime: Some(Downtime { ms: 7400, approximate: false }),
+            },
+        ),
     ]
     .into_iter()
     .map(|(ms, update)| (at(ms), update))
     .collect()
 }
 
+/// An address that answers wrongly.
+pub(crate) fn wrong() -> WrongAnswer {
+    WrongAnswer { url: "http://127.0.0.1:5000/login".to_owned(), found: AnswerFault::Status(500) }
+}
+
+fn serving(ending: Ending) -> Serving {
+    let (standing, release, version) = match ending {
+        Ending::Settled(Outcome::Succeeded | Outcome::Warned) => (Standing::Done, Some(Release::New), Some("1.1.0".to_owned())),
+        Ending::Settled(Outcome::Compensated) => (Standing::Undone, None, None),
+        Ending::Settled(Outcome::Stuck) | Ending::Paused | Ending::Interrupted => (Standing::Open, None, None),
+    };
+    let down = ending == Ending::Settled(Outcome::Stuck);
+    Serving { standing, release, version, answers: Some(!down), wrong: down.then(wrong), unmeasured: false }
+}
+
 /// What a process that leaves its run with `ending` could say.
 pub(crate) fn recap(ending: Ending) -> Recap {
     let step = |step: &str, state: Option<State>| RecapStep {
         id: id(step),
+        title: title(&id(step), described(step).as_deref()),
         state,
         failure: None,
         tolerated: false,
-        written_off: None,
         undo_failure: None,
     };
     let failed = |name: &str, state, tolerated| RecapStep { failure: Some(broken()), tolerated, ..step(name, Some(state)) };
     let run = RunId::new("20260206-141502-k3f9");
+    let command = |action, meaning| NextCommand { run: run.clone(), action, meaning };
+    let resolve = |answer, meaning| command(NextAction::Resolve { step: id("update"), answer }, meaning);
     let mut steps = vec![step("backup", Some(State::Succeeded)), step("migrate", Some(State::Skipped))];
-    let (mut owed, mut questions, mut next) = (vec![], vec![], vec![]);
-    let command = |what: &str| format!("almaplan {what}");
+    let (mut owed, mut questions, mut next, mut closed) = (vec![], vec![], vec![], vec![]);
     match ending {
         Ending::Settled(Outcome::Succeeded) => steps.push(step("health", Some(State::Succeeded))),
         Ending::Settled(Outcome::Warned) => {
             steps.extend([step("health", Some(State::Succeeded)), failed("watch", State::Failed, true)]);
-            next.push(command("rollback 20260206-141502-k3f9"));
         }
         Ending::Settled(Outcome::Compensated) => {
-            let written_off = RecapStep { written_off: Some(Failure::dirty("disk full")), ..step("stage", Some(State::Undone)) };
+            let debt = |name: &str, by_hand, by: Option<&str>, because: Option<&str>| ClosedDebt {
+                step: id(name),
+                part: 0,
+                by_hand,
+                by: by.map(str::to_owned),
+                because: because.map(str::to_owned),
+                failure: (!by_hand).then(|| Failure::dirty("disk full")),
+            };
+            closed.extend([
+                debt("stage", false, None, None),
+                debt("keys", false, Some("ana"), Some("the key is lost")),
+                debt("update", true, Some("rui"), None),
+            ]);
             steps.extend([
-                written_off,
+                step("stage", Some(State::Undone)),
+                step("keys", Some(State::Undone)),
                 step("update", Some(State::Undone)),
                 failed("health", State::Undone, false),
                 step("watch", Some(State::NotRun)),
@@ -128,16 +191,20 @@ pub(crate) fn recap(ending: Ending) -> Recap {
             let held = RecapStep { undo_failure, ..step("update", Some(State::UndoFailed)) };
             steps.extend([held, failed("health", State::Failed, false)]);
             owed.push(id("update"));
-            next.push(command("resume 20260206-141502-k3f9"));
+            next.push(command(NextAction::Resume, Meaning::TriesAgain));
+            next.push(resolve(NextAnswer::Undone, Meaning::DoneByHand));
+            next.push(resolve(NextAnswer::GiveUp, Meaning::LeftAsItIs));
         }
         Ending::Paused => {
             steps.extend([step("update", Some(State::Unknown)), step("health", None)]);
             questions.push(id("update"));
-            next.extend(["done", "not-done"].map(|answer| command(&format!("resolve 20260206-141502-k3f9 update {answer}"))));
+            next.push(resolve(NextAnswer::Done, Meaning::WasDone));
+            next.push(resolve(NextAnswer::NotDone, Meaning::WasNotDone));
         }
         Ending::Interrupted => {
             steps.extend([step("update", Some(State::Unknown)), step("health", None)]);
-            next.push(command("resume 20260206-141502-k3f9"));
+            next.push(command(NextAction::Resume, Meaning::GoesOn));
+            next.push(command(NextAction::Abort, Meaning::Undoes));
         }
     }
     let downtime = Some(Downtime { ms: 12_300, approximate: ending == Ending::Interrupted });
@@ -147,10 +214,12 @@ pub(crate) fn recap(ending: Ending) -> Recap {
         plan: "almareia-producao".to_owned(),
         steps,
         downtime,
-        down: ending == Ending::Settled(Outcome::Stuck),
+        serving: serving(ending),
         owed,
         questions,
         seconds: 63.0,
+        closed,
+        left: Left { failed_folder: None, backup: Some("/srv/backups/a.zip".to_owned()) },
         next,
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use almaplan_engine::append_private;
 use almaplan_engine::event::StepId;
+use almaplan_engine::trust;
 use almaplan_engine::update::Stream;
 use jiff::Timestamp;
 
@@ -114,7 +115,7 @@ pub struct Tail {
 /// # Errors
 /// It exists and cannot be read.
 pub fn tail(path: &Path, bytes: u64) -> io::Result<Option<Tail>> {
-    let mut file = match File::open(path) {
+    let mut file = match trust::open(path).map_err(io::Error::from) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration as Time;
 
+use almaplan_engine::plan::MOST_DURATION;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -26,9 +27,10 @@ impl Duration {
 impl<'de> Deserialize<'de> for Duration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
-        humantime::parse_duration(&text)
-            .map(Self)
-            .map_err(|error| D::Error::custom(format!("`{text}` is no duration ({error}); write it like 30s or 15m")))
+        let time = humantime::parse_duration(&text)
+            .map_err(|error| D::Error::custom(format!("`{text}` is no duration ({error}); write it like 30s or 15m")))?;
+        // Clocks end somewhere: a deadline beyond that would take the process down.
+        if time > MOST_DURATION { Err(D::Error::custom(format!("`{text}` is too long"))) } else { Ok(Self(time)) }
     }
 }
 

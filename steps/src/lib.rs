@@ -1,41 +1,34 @@
 //! The built-in kinds: one file each, and the rooms they share.
 //!
-//! Kinds know no plan and no journal; what they may know of their run comes through `almaplan_engine::step::Context`.
+//! Kinds know no plan and no journal; what they may know of their run comes through `almaplan_engine::context::Context`.
 
-pub mod approval;
-pub mod backup;
-pub mod command;
-pub mod deploy_log;
+pub mod archive;
+mod checked;
+pub mod env_file;
 pub mod files;
 pub mod http;
-pub mod http_check;
 pub mod human;
 pub mod input;
-mod lang;
-pub mod log_check;
-pub mod machine;
-pub mod notify;
-pub mod pip;
-pub mod pip_download;
-pub mod pip_restore;
-pub mod preflight;
+pub mod kinds;
+pub mod lang;
+pub mod local_host;
+pub mod logs;
 pub mod process;
-pub mod prune;
 mod python;
-pub mod python_env;
-pub mod restore;
-pub mod service_control;
-pub mod stage;
-pub mod start_service;
-pub mod stop_service;
-pub mod sync;
+mod recovery;
+mod release;
+mod snapshot;
 #[cfg(test)]
 mod test_context;
 #[cfg(test)]
 mod test_server;
-pub mod watch;
 
-use almaplan_engine::step::Registry;
+use almaplan_engine::registry::Registry;
+
+use crate::kinds::{
+    approval, backup, command, db_backup, db_restore, deploy_log, http_check, log_check, notify, pip, pip_download, pip_restore, preflight,
+    prune, python_env, restore, service_control, stage, start_service, stop_service, sync, watch,
+};
 
 /// Every built-in kind. A program that embeds the engine adds its own with [`Registry::with`].
 pub fn registry() -> Registry {
@@ -43,6 +36,8 @@ pub fn registry() -> Registry {
         .with::<approval::Approval>()
         .with::<backup::Backup>()
         .with::<command::Command>()
+        .with::<db_backup::DbBackup>()
+        .with::<db_restore::DbRestore>()
         .with::<deploy_log::DeployLog>()
         .with::<http_check::HttpCheck>()
         .with::<log_check::LogCheck>()

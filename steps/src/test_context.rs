@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use almaplan_engine::event::{Answer, Part, RunId, StepId};
-use almaplan_engine::step::{Attempt, Context, Keep, ProcessIdentity, RunInfo, Summary};
+use almaplan_engine::context::{Attempt, Context, Handles, Keep, RunInfo, Summary};
+use almaplan_engine::event::{Answer, Part, ProcessIdentity, RunId, StepId};
 use almaplan_engine::update::{Level, Update};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
@@ -45,7 +45,7 @@ impl Default for TestRun {
 impl TestRun {
     /// The context of an attempt; the plan is in `folder`, the state in `folder/state`.
     pub(crate) fn context(&self, folder: &Path) -> Context {
-        let (requests, mut inbox) = mpsc::unbounded_channel::<almaplan_engine::step::Request>();
+        let (requests, mut inbox) = mpsc::unbounded_channel::<almaplan_engine::context::Request>();
         let (kept, notes, spawned, deaf) = (self.kept.clone(), self.notes.clone(), self.spawned.clone(), self.deaf);
         tokio::spawn(async move {
             while let Some(request) = inbox.recv().await {
@@ -75,20 +75,19 @@ impl TestRun {
             step: StepId::new("record"),
             part: Part::Finally,
             number: 1,
-            deadline: None,
+            timeout: None,
             recorded: self.recorded.clone(),
             processes: Vec::new(),
             run: Arc::new(run),
             summary: Arc::new(self.summary.clone()),
-            needed: Arc::default(),
-            met: Arc::default(),
-            mask: Default::default(),
+            retained: Arc::default(),
         };
         let updates = move |update| {
             if let Update::Note { level, message, .. } = update {
                 notes.lock().unwrap().push((level, message));
             }
         };
-        Context::new(attempt, self.stop.clone(), self.answer.subscribe(), requests, Arc::new(updates))
+        let handles = Handles { stop: self.stop.clone(), answer: self.answer.subscribe(), ..Handles::new(requests, Arc::new(updates)) };
+        Context::new(attempt, handles)
     }
 }

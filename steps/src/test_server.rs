@@ -19,12 +19,12 @@ impl Request {
 
 pub(crate) struct Reply {
     head: String,
-    body: String,
+    body: Vec<u8>,
 }
 
 impl Reply {
     pub(crate) fn new(status: u16) -> Self {
-        Self { head: format!("HTTP/1.1 {status} Told\r\n"), body: String::new() }
+        Self { head: format!("HTTP/1.1 {status} Told\r\n"), body: Vec::new() }
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
@@ -32,8 +32,8 @@ impl Reply {
         self
     }
 
-    pub(crate) fn body(mut self, body: &str) -> Self {
-        body.clone_into(&mut self.body);
+    pub(crate) fn body(mut self, body: impl AsRef<[u8]>) -> Self {
+        self.body = body.as_ref().to_vec();
         self
     }
 }
@@ -72,5 +72,6 @@ fn answer(stream: TcpStream, handle: &impl Fn(&Request) -> Reply) -> std::io::Re
     let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     reader.by_ref().take(length).read_to_string(&mut request.body)?;
     let Reply { head, body } = handle(&request);
-    write!(reader.get_mut(), "{head}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    write!(reader.get_mut(), "{head}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
+    reader.get_mut().write_all(&body)
 }

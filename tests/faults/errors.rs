@@ -4,15 +4,20 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::inject::{Call, Fault, Trace, at_every_call};
-use crate::plans::{FAILING, Plan, WHOLE};
+use super::fixture::{Fixture, Reference, status_is_true};
+use super::inject::{Call, Fault, Trace, at_every_call};
+use super::plans::{FAILING, Plan, WHOLE};
 use crate::support::Said;
-use crate::world::{Reference, World, status_is_true};
+
+/// Of all calls one in so many is tried.
+const ONE_IN: usize = 16;
 
 /// Why the run may go on as if nothing had happened, although this call of it failed.
 fn harmless(call: &Call, trace: &Trace, said: &Said) -> Option<&'static str> {
     let file = call.path.strip_prefix(".almaplan/").unwrap_or(&call.path);
-    let told = trace.calls.iter().rposition(|call| call.path == "out").is_some_and(|last| trace.hit.unwrap() > last);
+    // What is shown goes out on a thread of its own, at any time; what is kept of it is kept at once.
+    let shown = |call: &Call| call.path == ".almaplan/runs/RUN/updates.jsonl";
+    let told = trace.calls.iter().rposition(shown).is_some_and(|last| trace.hit.unwrap() > last);
     let is_sync = |other: &Call| other.name == "fsync" && other.path == call.path;
     let synced_again = || trace.after().iter().any(is_sync);
     let synced_before = || {
@@ -23,6 +28,7 @@ fn harmless(call: &Call, trace: &Trace, said: &Said) -> Option<&'static str> {
     match file {
         "out" | "err" => Some("whoever reads may go away at any time"),
         "runs/RUN/mark.log" => Some("what a step prints is shown too, and that it is not kept is said"),
+        "runs/RUN/updates.jsonl" => Some("another process may not see all of the run: it decides nothing"),
         "runs/RUN/head" => Some("the witness may lag behind, and is done without where it cannot be written"),
         // What is here was, or is in the WAL until it was, synced: a checkpoint that fails is repeated by whoever writes next.
         "state.db" => Some("what is in the journal is in its WAL, and stays there"),
@@ -35,9 +41,7 @@ fn harmless(call: &Call, trace: &Trace, said: &Said) -> Option<&'static str> {
         }
         _ if file.starts_with("app.almaplan-hashes") => Some("who knows no hashes of an earlier run reads files again"),
         "app/modelos" if call.name.starts_with("rename") => Some("a new folder that cannot be moved whole is moved file by file"),
-        _ if file.starts_with("backups/") && file.contains(".zip.snapshots/") => {
-            Some("the copy of a database is thrown away and made again")
-        }
+        _ if file.starts_with("backups/") && file.contains(".snapshots/") => Some("the copy of a database is thrown away and made again"),
         _ if told && (file.starts_with("state.db-") || file.starts_with("machine") || file == ".almaplan") => {
             Some("the run is settled and was told; only the note of it is out of date, and `resume` brings it up to date")
         }
@@ -59,48 +63,48 @@ const EFFECTS: [(&str, &str); 4] =
 
 fn failing_at_every_call(plan: &Plan, fault: Fault) {
     let reference = Reference::of(plan);
-    at_every_call(&format!("{fault:?} in {}", plan.name), &reference.trace, |call| {
-        let mut world = World::new(plan);
-        let (trace, said) = world.apply(fault, Some(call));
+    at_every_call(&format!("{fault:?} in {}", plan.name), ONE_IN, &reference.trace, |call| {
+        let mut fixture = Fixture::new(plan);
+        let (trace, said) = fixture.apply(fault, Some(call));
         if trace.hit.is_some() {
-            judge(&mut world, plan, &reference, call, &trace, said);
+            judge(&mut fixture, plan, &reference, call, &trace, said);
         } else {
             said.expect(plan.code);
         }
-        world.archives_verify();
-        world.all_quiet();
+        fixture.archives_verify();
+        fixture.all_quiet();
         trace
     });
 }
 
-fn judge(world: &mut World, plan: &Plan, reference: &Reference, call: &Call, trace: &Trace, said: Said) {
+fn judge(fixture: &mut Fixture, plan: &Plan, reference: &Reference, call: &Call, trace: &Trace, said: Said) {
     nothing_began_after_a_failed_append(call, trace, &said);
     match said.code {
         0 | 3 => {
             // An error that a step met is one that was told; without any, the run ended as it would have.
             let minded = said.code != plan.code || events(&said).any(|event| event["state"] == "failed" && !is_planned(&event));
             assert!(minded || harmless(call, trace, &said).is_some(), "{call} failed, and nobody minded");
-            assert_eq!(&world.production(), if said.code == 0 { &reference.after } else { &reference.before }, "{call}");
+            assert_eq!(&fixture.production(), if said.code == 0 { &reference.after } else { &reference.before }, "{call}");
             let code = said.code;
-            let again = world.say(&["resume", "--progress", "json"]);
+            let again = fixture.say(&["resume", "--progress", "json"]);
             assert!(again.code == 0 || again.code == code, "{call}: {}", again.all());
         }
         4 | 5 => {
-            status_is_true(&world.status().unwrap(), &said);
-            let resumed = world.say(&["resume", "--progress", "json"]);
+            status_is_true(&fixture.status().unwrap(), &said);
+            let resumed = fixture.say(&["resume", "--progress", "json"]);
             assert!(resumed.code == plan.code || resumed.code == 3, "{call}: {}", resumed.all());
             let expected = if resumed.code == 0 { &reference.after } else { &reference.before };
-            assert_eq!(&world.production(), expected, "{call}");
+            assert_eq!(&fixture.production(), expected, "{call}");
         }
         1 => {
             assert!(said.stderr.contains("error:") && said.stderr.contains("hint:"), "{call}: {}", said.stderr);
-            assert_eq!(world.production(), reference.before, "{call}");
-            world.apply(Fault::None, None).1.expect(plan.code);
+            assert_eq!(fixture.production(), reference.before, "{call}");
+            fixture.apply(Fault::None, None).1.expect(plan.code);
         }
         code => panic!("{call}: exit {code}: {}", said.all()),
     }
     let left: Vec<String> =
-        world.beside().into_iter().filter(|name| !reference.beside.contains(name) && !name.starts_with("/app_failed_")).collect();
+        fixture.beside().into_iter().filter(|name| !reference.beside.contains(name) && !name.starts_with("/app_failed_")).collect();
     assert!(left.is_empty(), "{call}: {left:?}");
 }
 
@@ -139,11 +143,13 @@ fn a_deploy_whose_every_call_fails_once_for_want_of_space_is_never_left_half_don
 
 #[test]
 fn a_rollback_whose_every_call_fails_once_with_an_error_of_the_disk_is_never_left_half_done() {
+    // More than 5 s: each call that fails is a whole run of its own, and a recovery.
     failing_at_every_call(&FAILING, Fault::Io);
 }
 
 #[test]
 fn a_rollback_whose_every_call_fails_once_for_want_of_space_is_never_left_half_done() {
+    // More than 5 s: each call that fails is a whole run of its own, and a recovery.
     failing_at_every_call(&FAILING, Fault::NoSpace);
 }
 

@@ -13,8 +13,8 @@
  *      number becomes -1 (no call at all) and its result the error
  *
  * PATH is below ROOT, or absolute; of a rename, the new name. Each group of digits in it is one `#`, a run's id (digits and four
- * random characters) is `RUN`: so the same call has the same name each time. One line a call, `CALL PATH`, `HIT ` before the chosen
- * one; at the end `exit CODE` or `signal NUMBER`. The report ends with the program; this process, with the last child of it.
+ * random characters) is `RUN`, a hash or a random name `HASH`: so the same call has the same name each time. One line a call, `CALL PATH`,
+ * `HIT ` before the chosen one; at the end `exit CODE` or `signal NUMBER`. The report ends with the program; this process, with the last child of it.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -98,6 +98,13 @@ static int run_id(const char *text) {
     return 20;
 }
 
+/* The length of a hash or a random name (16 hexadecimal digits or more) that `text` begins with, or 0. */
+static int hash(const char *text) {
+    int count = 0;
+    while (isdigit((unsigned char)text[count]) || (text[count] >= 'a' && text[count] <= 'f')) count++;
+    return count < 16 ? 0 : count;
+}
+
 /* What names the call of this thread: see PATH above. */
 static void name_of(pid_t thread, int call, const unsigned long long *arguments, const char *root, char *name) {
     static char path[2 * LONGEST + 1], folder[LONGEST];
@@ -121,6 +128,10 @@ static void name_of(pid_t thread, int call, const unsigned long long *arguments,
             memcpy(name, "RUN", 3);
             name += 2;
             from += run_id(from);
+        } else if (hash(from)) {
+            memcpy(name, "HASH", 4);
+            name += 3;
+            from += hash(from);
         } else if (digits(from)) {
             *name = '#';
             from += digits(from);

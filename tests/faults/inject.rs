@@ -5,9 +5,12 @@ use std::fmt;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use crate::support::process::limit;
+use crate::support::{Running, command, sample, tool, wrapped};
 
 /// How often a call that a run made is waited for in others: how many pages a commit writes depends on what is in it.
 const TRIES: usize = 6;
@@ -43,6 +46,14 @@ pub struct Call {
     pub name: String,
     pub path: String,
     pub nth: usize,
+}
+
+impl Call {
+    /// The same in each run, whatever other calls that makes; the calls of a name on a path are numbered one after the other.
+    fn number(&self) -> usize {
+        let of_first = blake3::hash(format!("{} {}", self.name, self.path).as_bytes());
+        usize::from(of_first.as_bytes()[0]) + self.nth
+    }
 }
 
 impl fmt::Display for Call {
@@ -103,16 +114,19 @@ fn counts(call: &Call) -> bool {
     call.path != "anon_inode:[eventfd]"
 }
 
-/// Whether how often a run makes this call is a matter of time: a step says how far it is only a few times a second.
+/// Whether how often a run makes this call is a matter of time: a step says how far it is only a few times a second, and what happened
+/// meanwhile is written at once.
 fn depends_on_time(call: &Call) -> bool {
-    call.name == "write" && call.path == "out"
+    call.name == "write" && ["out", "err", ".almaplan/runs/RUN/updates.jsonl"].contains(&call.path.as_str())
 }
 
-/// Makes `attempt` at every call of a run: at those of `reference`, and at those that further runs turn out to make. `attempt` runs
-/// the binary with a fault at that call, judges what came of it, and returns the trace. Panics where a call could never be hit.
-pub fn at_every_call(what: &str, reference: &Trace, mut attempt: impl FnMut(&Call) -> Trace) {
+/// Makes `attempt` at every call of a run, or at a sample of one in so many: at those of `reference`, and at those that further runs
+/// turn out to make. `attempt` runs the binary with a fault at that call, judges what came of it, and returns the trace. Panics where a
+/// call could never be hit.
+pub fn at_every_call(what: &str, one_in: usize, reference: &Trace, mut attempt: impl FnMut(&Call) -> Trace) {
     let (began, mut runs) = (Instant::now(), 0);
-    let mut left: BTreeSet<Call> = reference.calls.iter().filter(|call| counts(call)).cloned().collect();
+    let chosen = |call: &Call| counts(call) && sample::has(one_in, call.number());
+    let mut left: BTreeSet<Call> = reference.calls.iter().filter(|call| chosen(call)).cloned().collect();
     let (mut hit, mut missed, mut failed) = (BTreeSet::new(), Vec::new(), Vec::new());
     while let Some(call) = left.pop_first() {
         let came_to_it = (0..TRIES).any(|_| {
@@ -122,7 +136,7 @@ pub fn at_every_call(what: &str, reference: &Trace, mut attempt: impl FnMut(&Cal
                 failed.push(call.to_string());
                 return true;
             };
-            left.extend(trace.undisturbed().iter().filter(|seen| counts(seen) && **seen != call && !hit.contains(*seen)).cloned());
+            left.extend(trace.undisturbed().iter().filter(|seen| chosen(seen) && **seen != call && !hit.contains(*seen)).cloned());
             trace.hit.is_some_and(|at| trace.calls[at] == call)
         });
         if came_to_it {
@@ -134,12 +148,12 @@ pub fn at_every_call(what: &str, reference: &Trace, mut attempt: impl FnMut(&Cal
     eprintln!("{what}: {} of {} calls in {runs} runs, {:.1} s", hit.len(), hit.len() + missed.len(), began.elapsed().as_secs_f64());
     assert!(failed.is_empty(), "{what}: these went wrong, see above: {failed:#?}");
     assert!(missed.is_empty(), "{what}: never came to these again: {missed:#?}");
-    assert!(hit.len() > 20, "{what}: only {} calls: is anything looked at?", hit.len());
+    assert!(hit.len() > sample::share(one_in, 20), "{what}: only {} calls: is anything looked at?", hit.len());
 }
 
 /// A run of the binary under the injector.
 pub struct Injected {
-    injector: Child,
+    injector: Running,
     report: PathBuf,
 }
 
@@ -154,28 +168,21 @@ impl Injected {
             Some(call) => command.args([&call.name, &call.path, &call.nth.to_string()]),
             None => command.args(["-", "-", "0"]),
         };
-        command.arg(like.get_program()).args(like.get_args()).current_dir(like.get_current_dir().unwrap()).stdin(Stdio::null());
-        for (name, value) in like.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
         let file = |name| fs::File::create(root.join(name)).unwrap();
-        let injector = command.stdout(file("out")).stderr(file("err")).spawn().unwrap();
+        let injector = Running::spawn(wrapped(command, like).stdout(file("out")).stderr(file("err")));
         Self { injector, report }
     }
 
     /// Waits for the end of the binary, not of what it started.
     pub fn trace(&mut self) -> Trace {
-        let deadline = Instant::now() + Duration::from_secs(120);
+        let deadline = Instant::now() + limit();
         loop {
             // Looked at before the report: what ended has written all of it.
-            let ended = self.injector.try_wait().unwrap();
+            let ended = self.injector.is_over();
             if let Some(trace) = Trace::read(&self.report) {
                 return trace;
             }
-            assert!(ended.is_none(), "the injector failed: {ended:?} {:?}", fs::read_to_string(self.report.with_file_name("err")));
+            assert!(!ended, "the injector failed: {:?}", fs::read_to_string(self.report.with_file_name("err")));
             assert!(Instant::now() < deadline, "the binary does not end");
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -183,7 +190,7 @@ impl Injected {
 
     /// Whether nothing that the binary started is left.
     pub fn is_over(&mut self) -> bool {
-        self.injector.try_wait().unwrap().is_some()
+        self.injector.is_over()
     }
 }
 
@@ -193,11 +200,10 @@ fn injector() -> &'static Path {
     INJECTOR.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/inject.c");
         let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("inject-{}", std::process::id()));
-        let done = Command::new("cc").args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&program).arg(&source).status().unwrap();
-        assert!(done.success(), "cc does not compile {}", source.display());
+        tool(command("cc").args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&program).arg(&source));
         // Under a name of its own until it is whole; old ones are replaced, not piled up.
-        let place = program.with_file_name("inject");
-        fs::rename(&program, &place).unwrap();
-        place
+        let compiled = program.with_file_name("inject");
+        fs::rename(&program, &compiled).unwrap();
+        compiled
     })
 }

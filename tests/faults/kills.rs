@@ -2,30 +2,33 @@
 
 use std::collections::BTreeSet;
 
-use crate::inject::{Call, Fault, Trace, at_every_call};
-use crate::plans::{BACKUP, PYTHON_ENV, Plan, RESTORE, STAGE, SYNC};
-use crate::world::{Reference, Tree, World, status_is_true};
+use super::fixture::{Fixture, Reference, Tree, status_is_true};
+use super::inject::{Call, Fault, Trace, at_every_call};
+use super::plans::{BACKUP, PYTHON_ENV, Plan, RESTORE, STAGE, SYNC};
+
+/// Of all calls one in so many is tried.
+const ONE_IN: usize = 12;
 
 /// Killed at every call, and finished by `resume`.
 fn killed_and_resumed(plan: &Plan, fault: Fault) {
     let reference = Reference::of(plan);
-    at_every_call(&format!("{fault:?} in {}, resumed", plan.name), &reference.trace, |call| {
-        let (mut world, trace) = killed(plan, fault, call, &reference);
+    at_every_call(&format!("{fault:?} in {}, resumed", plan.name), ONE_IN, &reference.trace, |call| {
+        let (mut fixture, trace) = killed(plan, fault, call, &reference);
         if trace.hit.is_some() {
-            let said = world.say(&["resume", "--progress", "json"]);
+            let said = fixture.say(&["resume", "--progress", "json"]);
             if said.stderr.contains("there is no run to go on with") {
                 said.expect(0);
-                if let Some(status) = world.status() {
+                if let Some(status) = fixture.status() {
                     assert_eq!(status["state"], "settled", "{call}");
                 } else {
-                    assert_eq!(world.production(), reference.before, "{call}: it never began, and yet");
-                    world.apply(Fault::None, None).1.expect(plan.code);
+                    assert_eq!(fixture.production(), reference.before, "{call}: it never began, and yet");
+                    fixture.apply(Fault::None, None).1.expect(plan.code);
                 }
             } else {
                 said.expect(plan.code);
             }
         }
-        ended(&mut world, call, &reference.after, &reference.beside);
+        ended(&mut fixture, call, &reference.after, &reference.beside);
         trace
     });
 }
@@ -33,48 +36,48 @@ fn killed_and_resumed(plan: &Plan, fault: Fault) {
 /// Killed at every call, and undone by `abort`; after that a new run goes its usual way.
 fn killed_and_aborted(plan: &Plan, fault: Fault) {
     let reference = Reference::of(plan);
-    at_every_call(&format!("{fault:?} in {}, aborted", plan.name), &reference.trace, |call| {
-        let (mut world, trace) = killed(plan, fault, call, &reference);
+    at_every_call(&format!("{fault:?} in {}, aborted", plan.name), ONE_IN, &reference.trace, |call| {
+        let (mut fixture, trace) = killed(plan, fault, call, &reference);
         if trace.hit.is_some() {
-            let said = world.say(&["abort", "--yes", "--progress", "json"]);
+            let said = fixture.say(&["abort", "--yes", "--progress", "json"]);
             let over = said.all().contains("already-settled") || said.stderr.contains("there is no run to abort");
-            match world.status() {
+            match fixture.status() {
                 // It ended before it could be aborted: a rollback undoes it, if it succeeded.
-                Some(status) if over && status["outcome"] == "succeeded" => drop(world.say(&["rollback", "--yes"]).expect(0)),
+                Some(status) if over && status["outcome"] == "succeeded" => drop(fixture.say(&["rollback", "--yes"]).expect(0)),
                 Some(status) if over => assert_eq!(status["outcome"], "compensated", "{call}"),
                 None if over => {}
                 _ => drop(said.expect(0)),
             }
-            assert_eq!(world.production(), reference.before, "{call}");
-            world.archives_verify();
-            world.all_quiet();
-            world.apply(Fault::None, None).1.expect(plan.code);
+            assert_eq!(fixture.production(), reference.before, "{call}");
+            fixture.archives_verify();
+            fixture.all_quiet();
+            fixture.apply(Fault::None, None).1.expect(plan.code);
         }
-        assert_eq!(world.production(), reference.after, "{call}");
+        assert_eq!(fixture.production(), reference.after, "{call}");
         trace
     });
 }
 
-fn killed(plan: &Plan, fault: Fault, call: &Call, reference: &Reference) -> (World, Trace) {
-    let mut world = World::new(plan);
-    let (trace, said) = world.apply(fault, Some(call));
+fn killed(plan: &Plan, fault: Fault, call: &Call, reference: &Reference) -> (Fixture, Trace) {
+    let mut fixture = Fixture::new(plan);
+    let (trace, said) = fixture.apply(fault, Some(call));
     if trace.hit.is_none() {
         said.expect(plan.code);
-        return (world, trace);
+        return (fixture, trace);
     }
     assert_eq!(trace.end, "signal 9", "{call}");
-    match world.status() {
+    match fixture.status() {
         Some(status) => status_is_true(&status, &said),
-        None => assert_eq!(world.production(), reference.before, "{call}: nothing began, and yet"),
+        None => assert_eq!(fixture.production(), reference.before, "{call}: nothing began, and yet"),
     }
-    (world, trace)
+    (fixture, trace)
 }
 
-fn ended(world: &mut World, call: &Call, tree: &Tree, beside: &BTreeSet<String>) {
-    assert_eq!(&world.production(), tree, "{call}");
-    assert_eq!(&world.beside(), beside, "{call}");
-    world.archives_verify();
-    world.all_quiet();
+fn ended(fixture: &mut Fixture, call: &Call, tree: &Tree, beside: &BTreeSet<String>) {
+    assert_eq!(&fixture.production(), tree, "{call}");
+    assert_eq!(&fixture.beside(), beside, "{call}");
+    fixture.archives_verify();
+    fixture.all_quiet();
 }
 
 #[test]
@@ -104,25 +107,30 @@ fn a_sync_killed_at_every_call_is_finished_by_resume() {
 
 #[test]
 fn a_sync_killed_at_every_call_is_undone_by_abort() {
+    // More than 5 s: each call is a whole run of its own, a recovery, and where it is undone another run.
     killed_and_aborted(&SYNC, Fault::Kill);
 }
 
 #[test]
 fn a_restore_killed_at_every_call_is_finished_by_resume() {
+    // More than 5 s: each call is a whole run of its own, a recovery, and where it is undone another run.
     killed_and_resumed(&RESTORE, Fault::Kill);
 }
 
 #[test]
 fn a_restore_killed_at_every_call_is_finished_by_abort() {
+    // More than 5 s: each call is a whole run of its own, a recovery, and where it is undone another run.
     killed_and_aborted(&RESTORE, Fault::Kill);
 }
 
 #[test]
 fn a_python_environment_killed_at_every_call_is_finished_by_resume() {
+    // More than 5 s: each call is a whole run of its own, a recovery, and where it is undone another run.
     killed_and_resumed(&PYTHON_ENV, Fault::Kill);
 }
 
 #[test]
 fn a_python_environment_killed_with_its_children_at_every_call_is_given_up_by_abort() {
+    // More than 5 s: each call is a whole run of its own, a recovery, and where it is undone another run.
     killed_and_aborted(&PYTHON_ENV, Fault::KillAll);
 }

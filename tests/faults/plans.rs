@@ -72,14 +72,14 @@ pub const RESTORE: Plan = Plan {
     deploys: false,
 };
 
-/// In a world with Python: `python` is the real interpreter, but where it is to make an environment it copies a ready one.
+/// In a fixture with Python: `python` is the real interpreter, but where it is to make an environment it copies a ready one.
 pub const PYTHON_ENV: Plan = Plan {
     name: "python-env",
     text: r#"
         [steps.environment]
         uses = "python-env"
         compensate = "none"
-        with = { python = "./python", requirements = "requirements.txt", dir = "environments", wheels = "wheels" }
+        with = { python = "./python", requirements = "requirements.txt", dir = "environments", wheels = "wheels", installer = "pip" }
     "#,
     code: 0,
     deploys: false,

@@ -5,19 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use almaplan::cli::GraphFormat;
-use almaplan::commands::graph::GraphView;
 use almaplan::diagnose::mistakes;
-use almaplan::lang::{Lang, Tongue};
-use almaplan::view::words::Words;
-use almaplan_engine::plan::{self, Scope, Severity, Templates, ValueInputs, is_unseen};
-use almaplan_engine::step::Registry;
+use almaplan::lang::{Lang, Language};
+use almaplan::models::graph::GraphView;
+use almaplan::view::format::Formatter;
+use almaplan_engine::plan::{self, Given, Scope, Severity, Templates, ValueInputs, is_invisible};
+use almaplan_engine::registry::Registry;
 use jiff::tz::TimeZone;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use proptest::test_runner::RngSeed;
+
+use crate::support::sample;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: sample::share(10, 1_000) as u32, rng_seed: RngSeed::Fixed(sample::seed()), ..ProptestConfig::default() })]
 
     #[test]
     fn what_plans_are_made_of_wrongly_put_together_is_told_in_peace(text in wrongly_put_together()) {
@@ -44,23 +47,24 @@ static REAL: LazyLock<Vec<String>> = LazyLock::new(|| {
 
 /// Loads a text, tells what is wrong with it, and does with what loads whatever is done before a run.
 fn told_in_peace(text: &str) {
-    let words = Words { lang: Arc::new(Lang::new(Tongue::PtBr)), zone: TimeZone::UTC, color: false };
-    let loaded = plan::load(text, Path::new("/plans/plan.toml"), &REGISTRY);
-    let wrong = loaded.mistakes.iter().any(|mistake| mistake.severity() == Severity::Error);
+    let words = Formatter { lang: Arc::new(Lang::new(Language::PtBr)), zone: TimeZone::UTC, color: false, width: None, verbose: false };
+    let given = Given { overrides: &[], env: &|_| None, is_final: text.len().is_multiple_of(2) };
+    let loaded = plan::load_given(text, Path::new("/plans/plan.toml"), &REGISTRY, given);
+    let wrong = !loaded.variables.is_empty() || loaded.mistakes.iter().any(|mistake| mistake.severity() == Severity::Error);
     assert_eq!(loaded.plan.is_none(), wrong, "{text:?}");
     for mistake in &loaded.mistakes {
         assert!(text.get(mistake.span.clone()).is_some(), "{mistake:?} is nowhere in {text:?}");
     }
-    let views = mistakes::views(&loaded.mistakes);
+    let views = mistakes::views(&words.lang, &loaded.mistakes, &[]);
     let told = mistakes::text(&words, 80, "plan.toml", text, &views);
-    assert!(!told.contains(|c| c != '\n' && is_unseen(c)), "{told:?}");
+    assert!(!told.contains(|c| c != '\n' && is_invisible(c)), "{told:?}");
     mistakes::to_json("plan.toml", text, &views);
     if let Some(plan) = loaded.plan {
         prepared(&plan, &words);
     }
 }
 
-fn prepared(plan: &plan::Plan, words: &Words) {
+fn prepared(plan: &plan::Plan, words: &Formatter) {
     let view = GraphView::of(plan);
     for format in [GraphFormat::Text, GraphFormat::Dot, GraphFormat::Mermaid, GraphFormat::Svg] {
         assert!(!view.draw(words, format).is_empty());
@@ -288,14 +292,14 @@ fn edit() -> impl Strategy<Value = Edit> {
 
 impl Edit {
     fn apply(&self, text: &mut String) {
-        let place = |text: &str, at: &Index| text.floor_char_boundary(at.index(text.len() + 1));
+        let workspace = |text: &str, at: &Index| text.floor_char_boundary(at.index(text.len() + 1));
         let part = |text: &str, at: &Index, bytes: usize| {
-            let start = place(text, at);
+            let start = workspace(text, at);
             start..text.ceil_char_boundary(start + bytes)
         };
         match self {
             Self::Remove(at, bytes) => text.replace_range(part(text, at, *bytes), ""),
-            Self::Insert(at, inserted) => text.insert_str(place(text, at), inserted),
+            Self::Insert(at, inserted) => text.insert_str(workspace(text, at), inserted),
             Self::Repeat(at, bytes, times) => {
                 let part = part(text, at, *bytes);
                 text.insert_str(part.start, &text[part.clone()].repeat(*times));
@@ -306,7 +310,7 @@ impl Edit {
                 lines.swap(one, other);
                 *text = lines.join("\n");
             }
-            Self::End(at) => text.truncate(place(text, at)),
+            Self::End(at) => text.truncate(workspace(text, at)),
             Self::LineEnds => *text = text.replace('\n', "\r\n"),
         }
     }

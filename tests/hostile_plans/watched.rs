@@ -1,9 +1,9 @@
 //! The real binary, in a process of its own whose memory and work are limited and measured by the system.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use wait4::{ResUse, Wait4};
+use crate::support::command;
+use crate::support::process::peak_of;
 
 /// Address space that it may have: more is not given by the system. The stack that reads plans takes a part and does not use it.
 const MOST_ADDRESS_KIB: u64 = 1 << 20;
@@ -20,9 +20,8 @@ pub struct Ended {
 pub fn almaplan(args: &[&str], output: &Path) -> Ended {
     let file = std::fs::File::create(output).unwrap();
     let limits = format!("ulimit -v {MOST_ADDRESS_KIB} -t {MOST_CPU_S}; exec \"$@\"");
-    let mut command = Command::new("sh");
+    let mut command = command("sh");
     command.args(["-c", &limits, "sh", env!("CARGO_BIN_EXE_almaplan"), "--lang", "en"]).args(args);
-    command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-    let ResUse { status, rusage } = command.spawn().unwrap().wait4().unwrap();
-    Ended { code: status.code(), peak_bytes: rusage.maxrss }
+    let (code, peak_bytes) = peak_of(&command, &file);
+    Ended { code: (code >= 0).then_some(code), peak_bytes }
 }

@@ -4,12 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use almaplan_engine::event::{Event, Opened, RunFact, RunId};
-use almaplan_engine::executor::{Executor, Finished, Job, Mask};
-use almaplan_engine::graph::Graph;
+use almaplan_engine::context::{Context, RunInfo};
+use almaplan_engine::event::{Effect, Event, Failure, HostId, OnInterrupt, Opened, ProcessIdentity, RunFact, RunId, WrongAnswer};
+use almaplan_engine::executor::{Executor, Finished, RunSpec};
+use almaplan_engine::host::{BoxFuture, Host, ServiceCheck};
 use almaplan_engine::journal::{Journal, Record};
+use almaplan_engine::kind::{Kind, Traits};
 use almaplan_engine::plan::{self, Plan, Templates, ValueInputs};
-use almaplan_engine::step::{BoxFuture, Context, Effect, Failure, Host, OnInterrupt, ProcessIdentity, Registry, RunInfo, Step, Traits};
+use almaplan_engine::redact::Mask;
+use almaplan_engine::registry::Registry;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -76,9 +79,9 @@ struct Fall {}
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct Nothing {}
 
-const TRAITS: Traits = Traits { effect: Effect::Changes, on_interrupt: OnInterrupt::Rerun, timeout: None, adopts: false };
+const TRAITS: Traits = Traits::new(Effect::Changes, OnInterrupt::Rerun);
 
-impl Step for Pass {
+impl Kind for Pass {
     const KIND: &'static str = "pass";
     const TRAITS: Traits = TRAITS;
     type Output = Nothing;
@@ -88,7 +91,7 @@ impl Step for Pass {
     }
 }
 
-impl Step for Fall {
+impl Kind for Fall {
     const KIND: &'static str = "fall";
     const TRAITS: Traits = TRAITS;
     type Output = Nothing;
@@ -106,12 +109,16 @@ impl Host for Nowhere {
         "boot".to_owned()
     }
 
+    fn is_alive(&self, _: u32) -> bool {
+        true
+    }
+
     fn end<'a>(&'a self, _: &'a ProcessIdentity) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async { Ok(()) })
     }
 
-    fn answers<'a>(&'a self, _: &'a str) -> BoxFuture<'a, bool> {
-        Box::pin(async { false })
+    fn wrong_answer<'a>(&'a self, _: &'a [ServiceCheck]) -> BoxFuture<'a, Option<WrongAnswer>> {
+        Box::pin(async { None })
     }
 }
 
@@ -126,6 +133,7 @@ pub fn opened(plan: &Plan) -> Event {
         timestamp: "20260206_141502".to_owned(),
         started_at: Timestamp::UNIX_EPOCH,
         lang: "en".to_owned(),
+        host: HostId::local(),
         boot: Nowhere.boot(),
         user: "bench".to_owned(),
         pid: 1,
@@ -140,8 +148,7 @@ pub fn runtime() -> Runtime {
 
 /// Runs `plan` to its end. `journal` holds its first event.
 pub fn run<J: Journal + 'static>(runtime: &Runtime, plan: &Arc<Plan>, journal: J) -> Finished<J> {
-    let job = Job {
-        graph: Graph::of(plan),
+    let spec = RunSpec {
         plan: Arc::clone(plan),
         registry: Arc::new(registry()),
         host: Arc::new(Nowhere),
@@ -157,11 +164,12 @@ pub fn run<J: Journal + 'static>(runtime: &Runtime, plan: &Arc<Plan>, journal: J
         }),
         updates: Arc::new(|_| {}),
         mask: Mask::default(),
-        keep: Vec::new(),
+        keep: Default::default(),
         grace: Duration::from_secs(10),
+        user: "operator".to_owned(),
     };
     let first = Record { seq: 1, at: Timestamp::UNIX_EPOCH, event: opened(plan) };
-    let executor = Executor::new(job, journal, &[first]).expect("a run begins with the event that opens it");
+    let executor = Executor::new(spec, journal, &[first]).expect("a run begins with the event that opens it");
     let (_orders, receiver) = tokio::sync::mpsc::channel(1);
     // On a thread of the runtime, as a run of the binary is.
     let run = runtime.spawn(executor.run(receiver));

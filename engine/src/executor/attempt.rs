@@ -6,7 +6,15 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::step::{Context, Failure, Host, Prepared, ProcessIdentity};
+use crate::context::Context;
+use crate::event::{Failure, Leftover};
+use crate::host::Host;
+use crate::registry::Prepared;
+
+/// How often a timeout looks whether this process was suspended.
+const LOOK: Duration = Duration::from_secs(1);
+/// Who wakes up so much later was suspended.
+const LATE: Duration = Duration::from_secs(1);
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -19,6 +27,22 @@ pub(super) enum Verdict {
     Cancelled,
     /// It was asked to stop and did not.
     Hung,
+    /// It is gone, and nobody can say how it ended.
+    Lost,
+}
+
+impl Verdict {
+    /// For those who debug: without what the work said, which may be anything.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Ended(Ok(_)) => "succeeded",
+            Self::Ended(Err(_)) => "failed",
+            Self::Broken(_) => "broken",
+            Self::Cancelled => "cancelled",
+            Self::Hung => "hung",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 /// How long an attempt may take.
@@ -30,39 +54,45 @@ pub(super) struct Limits {
     pub(super) grace: Duration,
 }
 
+/// How an attempt is ended from outside.
+#[derive(Debug, Clone)]
+pub(super) struct Orders {
+    /// It is asked to stop.
+    pub(super) stop: CancellationToken,
+    /// Where its work has not begun, it does not begin.
+    pub(super) begin_nothing: CancellationToken,
+    /// It is dropped.
+    pub(super) kill: CancellationToken,
+}
+
 pub(super) async fn run(
     work: Box<dyn Prepared>,
     cx: Context,
     limits: Limits,
-    leftovers: Vec<ProcessIdentity>,
+    leftovers: Vec<Leftover>,
     host: Arc<dyn Host>,
-    stop: CancellationToken,
-    kill: CancellationToken,
+    orders: Orders,
 ) -> Verdict {
     tokio::select! {
         biased;
         // Dropping the work ends its children.
-        () = kill.cancelled() => Verdict::Cancelled,
-        verdict = begun(work, &cx, limits, &leftovers, &*host, &stop) => verdict,
+        () = orders.kill.cancelled() => Verdict::Cancelled,
+        verdict = begun(work, &cx, limits, &leftovers, &*host, &orders) => verdict,
     }
 }
 
-async fn begun(
-    work: Box<dyn Prepared>,
-    cx: &Context,
-    limits: Limits,
-    leftovers: &[ProcessIdentity],
-    host: &dyn Host,
-    stop: &CancellationToken,
-) -> Verdict {
-    for process in leftovers {
-        if let Err(failure) = host.end(process).await {
+async fn begun(work: Box<dyn Prepared>, cx: &Context, limits: Limits, leftovers: &[Leftover], host: &dyn Host, orders: &Orders) -> Verdict {
+    for left in leftovers {
+        if let Err(failure) = host.end(&left.process).await {
             let message = format!("what an earlier attempt left running could not be ended: {failure}");
             return Verdict::Broken(Failure::dirty(message));
         }
     }
-    // It may have been asked to stop before it began.
-    if stop.is_cancelled() { Verdict::Cancelled } else { stoppable(work, cx, limits, stop).await }
+    // It may have been asked to stop before it began (rule 14).
+    if orders.stop.is_cancelled() || orders.begin_nothing.is_cancelled() {
+        return Verdict::Cancelled;
+    }
+    stoppable(work, cx, limits, &orders.stop).await
 }
 
 async fn stoppable(work: Box<dyn Prepared>, cx: &Context, limits: Limits, stop: &CancellationToken) -> Verdict {
@@ -93,12 +123,35 @@ async fn stoppable(work: Box<dyn Prepared>, cx: &Context, limits: Limits, stop: 
     }
 }
 
+/// Waits for `timeout`, as far as this process was there to see it: while it is suspended (Ctrl-Z, a frozen machine) work may end well,
+/// and nobody sees it before the time is over (rule 14).
 async fn elapsed(timeout: Option<Duration>) -> Duration {
-    match timeout {
-        Some(timeout) => {
-            tokio::time::sleep(timeout).await;
-            timeout
+    let Some(timeout) = timeout else { return std::future::pending().await };
+    let mut left = timeout;
+    while !left.is_zero() {
+        let (step, began) = (left.min(LOOK), tokio::time::Instant::now());
+        tokio::time::sleep(step).await;
+        if began.elapsed() < step + LATE {
+            left -= step;
         }
-        None => std::future::pending().await,
+    }
+    timeout
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use tokio::time::Instant;
+
+    // Suspended for longer than a step's timeout, while its program ended well in time: it was said to have timed out.
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_counts_only_what_this_process_was_there_to_see() {
+        let began = Instant::now();
+        let timeout = tokio::spawn(elapsed(Some(Duration::from_secs(5))));
+        tokio::task::yield_now().await;
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(timeout.await.unwrap(), Duration::from_secs(5));
+        assert_eq!(began.elapsed().as_secs(), 65);
     }
 }

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::ops::BitOr;
 
 use serde_json::Value;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
-use super::mistake::{Problem, Span};
-use super::read::{Node, clipped, in_order, kind_of};
+use super::mistake::{Bounds, Expected, Found, Missing, NullWhen, Owner, Place, Problem, Span, ValueType};
+use super::read::{Node, clipped, duration_fault, in_order, type_of};
 use super::refer::{Parsed, Reference, is_template};
 use super::suggest::Suggest;
 
@@ -88,19 +88,16 @@ impl Types {
     }
 
     /// For messages; null is not worth a word in TOML.
-    fn text(self) -> String {
+    fn named_types(self) -> Vec<ValueType> {
+        let number = if self.meets(Self::FRACTION) { ValueType::Number } else { ValueType::Integer };
         let names = [
-            (Self::TEXT, "a text"),
-            (Self::INTEGER, if self.meets(Self::FRACTION) { "a number" } else { "an integer" }),
-            (Self::BOOLEAN, "true or false"),
-            (Self::LIST, "a list"),
-            (Self::TABLE, "a table"),
+            (Self::TEXT, ValueType::Text),
+            (Self::INTEGER, number),
+            (Self::BOOLEAN, ValueType::Boolean),
+            (Self::LIST, ValueType::List),
+            (Self::TABLE, ValueType::Table),
         ];
-        let names: Vec<&str> = names.into_iter().filter(|(types, _)| self.meets(*types)).map(|(_, name)| name).collect();
-        match names.is_empty() {
-            true => "nothing".to_owned(),
-            false => names.join(" or "),
-        }
+        names.into_iter().filter(|(types, _)| self.meets(*types)).map(|(_, name)| name).collect()
     }
 }
 
@@ -117,7 +114,95 @@ impl BitOr for Types {
 pub(crate) struct Known {
     pub(crate) types: Types,
     /// When it is null, where that is so often enough to be asked about.
-    pub(crate) null_when: Option<String>,
+    pub(crate) null_when: Option<NullWhen>,
+}
+
+/// A value among the inputs: as it is written, or what a template gives.
+#[derive(Clone, Copy)]
+enum Input<'a> {
+    Written(&'a Node<'a>),
+    /// With the place of the template.
+    Rendered(&'a Value, &'a Span),
+}
+
+impl<'a> Input<'a> {
+    fn span(self) -> Span {
+        match self {
+            Self::Written(node) => node.span(),
+            Self::Rendered(_, span) => span.clone(),
+        }
+    }
+
+    /// `None` for null.
+    fn type_of(self) -> Option<ValueType> {
+        match self {
+            Self::Written(node) => Some(type_of(node.get_ref())),
+            Self::Rendered(Value::Null, _) => None,
+            Self::Rendered(value, _) => Some(ValueType::of(value)),
+        }
+    }
+
+    fn types(self) -> Types {
+        match self {
+            Self::Written(node) => Types::of_node(node.get_ref()),
+            Self::Rendered(value, _) => Types::of(value),
+        }
+    }
+
+    fn as_text(self) -> Option<&'a str> {
+        match self {
+            Self::Written(node) => node.get_ref().as_str(),
+            Self::Rendered(value, _) => value.as_str(),
+        }
+    }
+
+    /// A template, of which only the types are known.
+    fn is_template(self) -> bool {
+        matches!(self, Self::Written(node) if node.get_ref().as_str().is_some_and(is_template))
+    }
+
+    /// A number, and how it is written.
+    fn as_number(self) -> Option<(f64, String)> {
+        match self {
+            Self::Written(node) => match node.get_ref() {
+                DeValue::Integer(number) => {
+                    let parsed = i128::from_str_radix(number.as_str(), number.radix()).ok()?;
+                    Some((parsed as f64, number.to_string()))
+                }
+                DeValue::Float(number) => Some((number.as_str().parse().ok()?, number.to_string())),
+                _ => None,
+            },
+            Self::Rendered(value, _) => Some((value.as_f64()?, value.to_string())),
+        }
+    }
+
+    fn items(self) -> Option<Vec<Self>> {
+        match self {
+            Self::Written(node) => Some(node.get_ref().as_array()?.iter().map(Self::Written).collect()),
+            Self::Rendered(value, span) => Some(value.as_array()?.iter().map(|item| Self::Rendered(item, span)).collect()),
+        }
+    }
+
+    /// The fields of a table in the order of the file, each with the place of its name.
+    fn fields(self) -> Option<Vec<(&'a str, Span, Self)>> {
+        match self {
+            Self::Written(node) => {
+                let fields = in_order(node.get_ref().as_table()?).into_iter();
+                Some(fields.map(|(key, node)| (key.get_ref().as_ref(), key.span(), Self::Written(node))).collect())
+            }
+            Self::Rendered(value, span) => {
+                let fields = value.as_object()?.iter();
+                Some(fields.map(|(name, field)| (name.as_str(), span.clone(), Self::Rendered(field, span))).collect())
+            }
+        }
+    }
+
+    fn field(self, name: &str) -> Option<Self> {
+        match self {
+            Self::Written(node) => node.get_ref().as_table()?.get(name).map(Self::Written),
+            Self::Rendered(value, span) => value.as_object()?.get(name).map(|field| Self::Rendered(field, span)),
+        }
+    }
 }
 
 /// What the check of one `with` needs to know.
@@ -125,11 +210,13 @@ pub(crate) struct Inputs<'c> {
     /// The schema of the kind.
     pub(crate) schema: &'c Value,
     /// Whose inputs they are, for messages.
-    pub(crate) place: &'c dyn std::fmt::Display,
+    pub(crate) owner: &'c Owner,
     /// The kind, for messages.
     pub(crate) kind: &'c str,
     /// The templates among the values, by where they start.
     pub(crate) templates: &'c BTreeMap<usize, Parsed>,
+    /// What those of them give that depend on known values only.
+    pub(crate) rendered: &'c BTreeMap<usize, Value>,
     pub(crate) known: &'c dyn Fn(&Reference) -> Known,
     pub(crate) suggest: &'c Suggest,
 }
@@ -137,10 +224,7 @@ pub(crate) struct Inputs<'c> {
 /// Every mistake of a `with`; `span` is where a missing input is told.
 pub(crate) fn mistakes(inputs: &Inputs<'_>, with: Option<&Node<'_>>, span: Span) -> Vec<(Span, Problem)> {
     let mut check = Check { inputs, found: Vec::new(), looks_left: MOST_LOOKS };
-    match with.map(|with| with.get_ref()) {
-        Some(DeValue::Table(table)) => check.table(table, span, inputs.schema, ""),
-        _ => check.table(&DeTable::new(), span, inputs.schema, ""),
-    }
+    check.table(with.map_or_else(Vec::new, |with| Input::Written(with).fields().unwrap_or_default()), span, inputs.schema, "");
     check.found
 }
 
@@ -247,202 +331,197 @@ struct Check<'c> {
 
 impl Check<'_> {
     /// `needed`: nothing stands in for the value where it is null.
-    fn value(&mut self, node: &Node<'_>, schema: &Value, field: &str, needed: bool) {
+    fn value(&mut self, input: Input<'_>, schema: &Value, field: &str, needed: bool) {
         let Some(left) = self.looks_left.checked_sub(1) else { return };
         self.looks_left = left;
         let schema = resolved(schema, self.inputs.schema);
         let accepted = accepted(schema, self.inputs.schema);
-        if let DeValue::String(text) = node.get_ref()
-            && is_template(text)
-        {
-            return self.template(node, schema, accepted, field, needed);
+        if input.is_template() {
+            return self.template(input, schema, accepted, field, needed);
         }
-        let types = Types::of_node(node.get_ref());
-        if !types.meets(accepted) {
+        // What null means is the kind's to say.
+        let Some(found) = input.type_of() else { return };
+        if !input.types().meets(accepted) {
             let expected = self.expected(schema, accepted);
-            return self.wrong(node.span(), field, expected, kind_of(node.get_ref()).to_owned());
+            return self.wrong(input.span(), field, expected, Found::Type(found));
         }
-        self.alternatives(node, schema, field, needed);
-        self.choice(node, schema, field);
-        match node.get_ref() {
-            DeValue::String(text) => self.text(text, node.span(), schema, field),
-            DeValue::Integer(_) | DeValue::Float(_) => self.number(node, schema, field),
-            DeValue::Array(items) => {
-                for (place, item) in items.iter().enumerate() {
-                    if let Some(schema) = schema["prefixItems"].get(place).or(schema.get("items")) {
-                        self.value(item, schema, &format!("{field}[{place}]"), true);
-                    }
+        self.alternatives(input, schema, field, needed);
+        self.choice(input, schema, field);
+        if let Some(text) = input.as_text() {
+            self.text(text, input.span(), schema, field);
+        } else if let Some((number, text)) = input.as_number() {
+            self.number(number, &text, input.span(), schema, field);
+        } else if let Some(items) = input.items() {
+            for (place, item) in items.into_iter().enumerate() {
+                if let Some(schema) = schema["prefixItems"].get(place).or(schema.get("items")) {
+                    self.value(item, schema, &format!("{field}[{place}]"), true);
                 }
             }
-            DeValue::Table(table) if branches(schema).is_none() => self.table(table, node.span(), schema, field),
-            DeValue::Table(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
+        } else if let Some(fields) = input.fields().filter(|_| branches(schema).is_none()) {
+            self.table(fields, input.span(), schema, field);
         }
     }
 
-    fn table(&mut self, table: &DeTable<'_>, span: Span, schema: &Value, field: &str) {
+    fn table(&mut self, fields: Vec<(&str, Span, Input<'_>)>, span: Span, schema: &Value, field: &str) {
         let shape = shape(schema, self.inputs.schema);
         // Where alternatives add keys, which ones are known is not known; the kind says so itself when it is prepared.
         let closed = shape.closed && branches(schema).is_none();
-        for (key, node) in in_order(table) {
-            let name: &str = key.get_ref();
+        let missing: Vec<_> = shape.required.iter().filter(|name| !fields.iter().any(|(written, ..)| written == *name)).collect();
+        for (name, key, input) in fields {
             let path = joined(field, name);
             match (shape.properties.get(name), shape.rest) {
-                (Some(property), _) => self.value(node, property, &path, shape.required.contains(&name)),
-                (None, Some(rest)) => self.value(node, rest, &path, true),
-                (None, None) if closed => self.unknown(key.span(), name, field, &shape),
+                (Some(property), _) => self.value(input, property, &path, shape.required.contains(&name)),
+                (None, Some(rest)) => self.value(input, rest, &path, true),
+                (None, None) if closed => self.unknown(key, name, field, &shape),
                 (None, None) => {}
             }
         }
-        for name in shape.required.iter().filter(|name| !table.contains_key(**name)) {
+        for name in missing {
             let about = shape.properties.get(name).and_then(|property| property["description"].as_str());
-            let about = about.map(|text| text.lines().next().unwrap_or_default().to_owned());
-            let problem = Problem::MissingKey { place: self.owner(), key: joined(field, name), about };
+            let about = about.map(|text| Missing::Input(text.lines().next().unwrap_or_default().to_owned()));
+            let problem = Problem::MissingKey { place: self.place(""), key: joined(field, name), about };
             self.note(span.clone(), problem);
         }
     }
 
     fn unknown(&mut self, span: Span, name: &str, field: &str, shape: &Shape<'_>) {
         let suggestion = self.inputs.suggest.closest(name, shape.properties.keys().copied());
-        let place = match field.is_empty() {
-            true => self.owner(),
-            false => format!("`{field}` of {}", self.owner()),
-        };
         let known = shape.properties.keys().map(|key| (*key).to_owned()).collect();
-        self.note(span, Problem::UnknownKey { place, key: clipped(name), suggestion, known });
+        self.note(span, Problem::UnknownKey { place: self.place(field), key: clipped(name), suggestion, known });
     }
 
-    fn template(&mut self, node: &Node<'_>, schema: &Value, accepted: Types, field: &str, needed: bool) {
-        let Some(parsed) = self.inputs.templates.get(&node.span().start) else { return };
+    fn template(&mut self, input: Input<'_>, schema: &Value, accepted: Types, field: &str, needed: bool) {
+        let span = input.span();
+        let Some(parsed) = self.inputs.templates.get(&span.start) else { return };
         if !parsed.faults.is_empty() {
             return;
+        }
+        if let Some(value) = self.inputs.rendered.get(&span.start).filter(|value| !value.is_null()) {
+            return self.value(Input::Rendered(value, &span), schema, field, needed);
         }
         let (types, found) = match (parsed.bare(), &parsed.whole) {
             (Some(reference), _) => {
                 let known = (self.inputs.known)(reference);
                 if let Some(when) = known.null_when.filter(|_| needed && !accepted.meets(Types::NULL)) {
-                    let problem = Problem::MayBeNull { place: self.of_owner(field), reference: clipped(&reference.text()), when };
-                    self.note(node.span(), problem);
+                    let problem = Problem::MayBeNull { place: self.place(field), reference: clipped(&reference.text()), when };
+                    self.note(span.clone(), problem);
                 }
                 let types = known.types.without_null();
-                (types, format!("`{}`, which is {}", clipped(&reference.text()), types.text()))
+                (types, Found::Reference { reference: clipped(&reference.text()), types: types.named_types() })
             }
             (None, Some(_)) => return,
-            (None, None) => (Types::TEXT, "a text".to_owned()),
+            (None, None) => (Types::TEXT, Found::Type(ValueType::Text)),
         };
         if types != Types::NONE && !types.meets(accepted) {
             let expected = self.expected(schema, accepted);
-            self.wrong(node.span(), field, expected, found);
+            self.wrong(span, field, expected, found);
         }
     }
 
     /// One of several schemas must fit; if none does, what is told is what the likeliest one lacks.
-    fn alternatives(&mut self, node: &Node<'_>, schema: &Value, field: &str, needed: bool) {
+    fn alternatives(&mut self, input: Input<'_>, schema: &Value, field: &str, needed: bool) {
         let Some(branches) = branches(schema) else { return };
         if choices(schema, self.inputs.schema).is_some() {
             return;
         }
-        let types = Types::of_node(node.get_ref());
+        let types = input.types();
         let mut best: Option<(usize, Vec<(Span, Problem)>)> = None;
         for branch in branches.iter().filter(|branch| accepted(branch, self.inputs.schema).meets(types)) {
             let before = self.found.len();
-            self.value(node, branch, field, needed);
+            self.value(input, branch, field, needed);
             let found = self.found.split_off(before);
             if found.is_empty() {
                 return;
             }
-            let weight = found.len() + if self.is_tagged_otherwise(node, branch) { 1_000 } else { 0 };
+            let weight = found.len() + if self.is_tagged_otherwise(input, branch) { 1_000 } else { 0 };
             if best.as_ref().is_none_or(|(least, _)| weight < *least) {
                 best = Some((weight, found));
             }
         }
         match best {
-            Some((weight, _)) if weight >= 1_000 => self.unknown_tag(node, branches, field),
+            Some((weight, _)) if weight >= 1_000 => self.unknown_tag(input, branches, field),
             Some((_, found)) => self.found.extend(found),
             None => {}
         }
     }
 
-    /// Whether `node` says by a constant (`type = "…"`) that it is another alternative than `branch`.
-    fn is_tagged_otherwise(&self, node: &Node<'_>, branch: &Value) -> bool {
-        let DeValue::Table(table) = node.get_ref() else { return false };
-        tags(branch, self.inputs.schema).into_iter().any(|(key, tag)| table.get(key).is_some_and(|node| !is_text(node, tag)))
+    /// Whether `input` says by a constant (`type = "…"`) that it is another alternative than `branch`.
+    fn is_tagged_otherwise(&self, input: Input<'_>, branch: &Value) -> bool {
+        tags(branch, self.inputs.schema).into_iter().any(|(key, tag)| input.field(key).is_some_and(|field| !is_text(field, tag)))
     }
 
-    fn unknown_tag(&mut self, node: &Node<'_>, branches: &[Value], field: &str) {
-        let DeValue::Table(table) = node.get_ref() else { return };
+    fn unknown_tag(&mut self, input: Input<'_>, branches: &[Value], field: &str) {
         let tags: Vec<(&str, &str)> = branches.iter().flat_map(|branch| tags(branch, self.inputs.schema)).collect();
-        let Some((key, written)) = tags.iter().find_map(|(key, _)| Some((*key, table.get(*key)?))) else { return };
+        let Some((key, written)) = tags.iter().find_map(|(key, _)| Some((*key, input.field(key)?))) else { return };
         let choices: Vec<&str> = tags.iter().filter(|(of, _)| *of == key).map(|(_, tag)| *tag).collect();
         self.no_choice(written, &choices, &joined(field, key));
     }
 
-    fn choice(&mut self, node: &Node<'_>, schema: &Value, field: &str) {
+    fn choice(&mut self, input: Input<'_>, schema: &Value, field: &str) {
         if let Some(choices) = choices(schema, self.inputs.schema)
-            && !choices.iter().any(|choice| is_text(node, choice))
+            && !choices.iter().any(|choice| is_text(input, choice))
         {
-            self.no_choice(node, &choices, field);
+            self.no_choice(input, &choices, field);
         }
     }
 
-    fn no_choice(&mut self, node: &Node<'_>, choices: &[&str], field: &str) {
-        match node.get_ref() {
-            DeValue::String(text) if is_template(text) => {}
-            DeValue::String(text) => {
+    fn no_choice(&mut self, input: Input<'_>, choices: &[&str], field: &str) {
+        if input.is_template() {
+            return;
+        }
+        match (input.as_text(), input.type_of()) {
+            (Some(text), _) => {
                 let suggestion = self.inputs.suggest.closest(text, choices.iter().copied());
                 let choices = choices.iter().map(|choice| (*choice).to_owned()).collect();
-                let problem =
-                    Problem::UnknownChoice { place: self.owner(), field: field.to_owned(), value: clipped(text), choices, suggestion };
-                self.note(node.span(), problem);
+                let problem = Problem::UnknownChoice { place: self.place(field), value: clipped(text), choices, suggestion };
+                self.note(input.span(), problem);
             }
-            other => self.wrong(node.span(), field, "a text".to_owned(), kind_of(other).to_owned()),
+            (None, Some(other)) => self.wrong(input.span(), field, ValueType::Text.into(), Found::Type(other)),
+            (None, None) => {}
         }
     }
 
     fn text(&mut self, text: &str, span: Span, schema: &Value, field: &str) {
-        let wrong: fn(String, String, String) -> Problem = match schema["format"].as_str() {
-            Some("duration") if humantime::parse_duration(text).is_err() => {
-                |place, field, value| Problem::NotADuration { place, field, value }
+        let place = self.place(field);
+        match schema["format"].as_str() {
+            Some("duration") => {
+                if let Err(problem) = duration_fault(text, place) {
+                    self.note(span, *problem);
+                }
             }
-            Some("bytes") if !is_size(text) => |place, field, value| Problem::NotASize { place, field, value },
-            _ => return,
-        };
-        self.note(span, wrong(self.owner(), field.to_owned(), clipped(text)));
+            Some("bytes") if !is_size(text) => self.note(span, Problem::NotASize { place, value: clipped(text) }),
+            _ => {}
+        }
     }
 
-    fn number(&mut self, node: &Node<'_>, schema: &Value, field: &str) {
-        let (text, number) = match node.get_ref() {
-            DeValue::Integer(number) => (number.to_string(), i128::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n as f64)),
-            DeValue::Float(number) => (number.to_string(), number.as_str().parse().ok()),
-            _ => return,
-        };
-        let Some(number) = number else { return };
+    fn number(&mut self, number: f64, text: &str, span: Span, schema: &Value, field: &str) {
         let (least, most) = (schema["minimum"].as_f64(), schema["maximum"].as_f64());
         if least.is_none_or(|least| number >= least) && most.is_none_or(|most| number <= most) {
             return;
         }
         let bounds = match (&schema["minimum"], &schema["maximum"]) {
-            (least, Value::Null) => format!("at least {least}"),
-            (Value::Null, most) => format!("at most {most}"),
-            (least, most) => format!("from {least} to {most}"),
+            (Value::Number(least), Value::Number(most)) => Bounds::FromTo(least.clone(), most.clone()),
+            (Value::Number(least), _) => Bounds::AtLeast(least.clone()),
+            (_, Value::Number(most)) => Bounds::AtMost(most.clone()),
+            _ => return,
         };
-        let problem = Problem::OutOfRange { place: self.owner(), field: field.to_owned(), value: clipped(&text), bounds };
-        self.note(node.span(), problem);
+        self.note(span, Problem::OutOfRange { place: self.place(field), value: clipped(text), bounds });
     }
 
-    fn expected(&self, schema: &Value, accepted: Types) -> String {
+    fn expected(&self, schema: &Value, accepted: Types) -> Expected {
         let format = schema["format"].as_str().or_else(|| {
             let branches = branches(schema)?;
             branches.iter().find_map(|branch| branch["format"].as_str())
         });
         match format {
-            Some("duration") => "a duration".to_owned(),
-            Some("bytes") => "a size".to_owned(),
-            _ => accepted.text(),
+            Some("duration") => Expected::Duration,
+            Some("bytes") => Expected::Size,
+            _ => Expected::Types(accepted.named_types()),
         }
     }
 
-    fn wrong(&mut self, span: Span, field: &str, expected: String, found: String) {
-        self.note(span, Problem::WrongType { place: self.owner(), field: field.to_owned(), expected, found });
+    fn wrong(&mut self, span: Span, field: &str, expected: Expected, found: Found) {
+        self.note(span, Problem::WrongType { place: self.place(field), expected, found });
     }
 
     fn note(&mut self, span: Span, problem: Problem) {
@@ -451,12 +530,10 @@ impl Check<'_> {
         }
     }
 
-    fn owner(&self) -> String {
-        format!("{} (`{}`)", self.inputs.place, self.inputs.kind)
-    }
-
-    fn of_owner(&self, field: &str) -> String {
-        format!("`{field}` of {}", self.owner())
+    /// One input, or all of them where `field` is empty.
+    fn place(&self, field: &str) -> Place {
+        let field = (!field.is_empty()).then(|| field.to_owned());
+        Place { owner: self.inputs.owner.clone(), kind: Some(self.inputs.kind.to_owned()), field }
     }
 }
 
@@ -464,8 +541,8 @@ fn joined(field: &str, name: &str) -> String {
     if field.is_empty() { clipped(name) } else { format!("{field}.{}", clipped(name)) }
 }
 
-fn is_text(node: &Node<'_>, wanted: &str) -> bool {
-    matches!(node.get_ref(), DeValue::String(text) if text == wanted || is_template(text))
+fn is_text(input: Input<'_>, wanted: &str) -> bool {
+    input.as_text().is_some_and(|text| text == wanted) || input.is_template()
 }
 
 /// The texts that a schema is a choice of, if it is one (null beside them does not count).

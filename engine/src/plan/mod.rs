@@ -16,26 +16,43 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
-use crate::event::StepId;
-use crate::step::{OnInterrupt, Registry};
+use crate::event::{OnInterrupt, StepId};
+use crate::graph::Graph;
+use crate::registry::Registry;
 
 mod check;
+mod choice;
+mod fault;
 mod inputs;
+mod judge;
 mod mistake;
 mod read;
 mod refer;
 mod schema;
 mod suggest;
 mod template;
+mod values;
 mod vars;
 
-pub use mistake::{Mistake, Problem, Severity, Span};
-pub use read::is_unseen;
-pub(crate) use refer::steps_referred;
+pub use fault::{TemplateError, TemplateFault, Tool, Unfit};
+pub use mistake::{
+    Bounds, Expected, Found, Missing, Mistake, Named, NotHere, NullWhen, Owner, Place, Problem, Related, Severity, Shown, Span,
+    Unrepresentable, ValueType,
+};
+pub use read::is_invisible;
 pub use refer::{env_references, secrets_in};
 pub use schema::schema;
-pub use template::{Scope, TemplateError, Templates, ValueInputs};
+pub use template::{Scope, Templates, ValueInputs};
+pub use values::Given;
 pub use vars::{VarError, resolve_vars};
+
+/// The languages that a run may write in for people to keep (`[plan] lang`), by their BCP 47 tags.
+pub const LANGUAGES: [&str; 2] = ["pt-BR", "en"];
+
+/// Durations in a plan are at most so long.
+pub const MOST_DURATION: Duration = Duration::from_secs(MOST_YEARS * 365 * 24 * 3600);
+/// See [`MOST_DURATION`].
+const MOST_YEARS: u64 = 100;
 
 /// Bytes of a plan file.
 const MOST_BYTES: usize = 64 << 20;
@@ -52,37 +69,49 @@ pub struct Loaded {
     pub plan: Option<Plan>,
     /// All mistakes, in the order of the file; of very many the first that were found, and then how many more there are.
     pub mistakes: Vec<Mistake>,
+    /// What is wrong with what was given for variables, where that was something ([`load_given`]).
+    pub variables: Vec<VarError>,
 }
 
 /// Reads and checks the text of a plan. `path` is its file, which relative paths in it start beside.
 pub fn load(text: &str, path: &Path, registry: &Registry) -> Loaded {
+    load_on_a_large_stack(text, path, registry, None)
+}
+
+/// As [`load`], for a run that is to begin with these values: each input that depends on nothing but values is rendered and judged by its
+/// kind.
+pub fn load_given(text: &str, path: &Path, registry: &Registry, given: Given<'_>) -> Loaded {
+    load_on_a_large_stack(text, path, registry, Some(given))
+}
+
+fn load_on_a_large_stack(text: &str, path: &Path, registry: &Registry, given: Option<Given<'_>>) -> Loaded {
     // Nested tables are read by functions that call themselves: a text that nests them thousandfold must not take the process down.
     const STACK_BYTES: usize = 128 << 20;
     std::thread::scope(|scope| {
         let deep = std::thread::Builder::new().name("plan".to_owned()).stack_size(STACK_BYTES);
-        match deep.spawn_scoped(scope, || load_here(text, path, registry)) {
+        match deep.spawn_scoped(scope, || load_here(text, path, registry, given)) {
             Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            Err(_) => load_here(text, path, registry),
+            Err(_) => load_here(text, path, registry, given),
         }
     })
 }
 
-fn load_here(text: &str, path: &Path, registry: &Registry) -> Loaded {
+fn load_here(text: &str, path: &Path, registry: &Registry, given: Option<Given<'_>>) -> Loaded {
     let mut reader = read::Reader::default();
-    let plan = parsed(text, &mut reader).map(|tree| {
+    let checked = parsed(text, &mut reader).map(|tree| {
         let draft = reader.draft(&tree);
-        check::check(text, path, registry, draft, &mut reader)
+        check::check(text, path, registry, draft, given, &mut reader)
     });
+    let (plan, variables) = checked.map_or((None, Vec::new()), |(plan, variables)| (Some(plan), variables));
     let mistakes = reader.mistakes(text.len());
-    let wrong = mistakes.iter().any(|mistake| mistake.severity() == Severity::Error);
-    Loaded { plan: plan.filter(|_| !wrong), mistakes }
+    let wrong = !variables.is_empty() || mistakes.iter().any(|mistake| mistake.severity() == Severity::Error);
+    Loaded { plan: plan.filter(|_| !wrong), mistakes, variables }
 }
 
 /// The tree of the text. What a broken text would still mean is not guessed at.
 fn parsed<'i>(text: &'i str, reader: &mut read::Reader) -> Option<toml::Spanned<toml::de::DeTable<'i>>> {
     if text.len() > MOST_BYTES {
-        let most = format!("{} MiB", MOST_BYTES >> 20);
-        reader.note(0..0, Problem::TooLarge { what: "the file".to_owned(), most });
+        reader.note(0..0, Problem::FileTooLarge { most_mib: MOST_BYTES >> 20 });
         return None;
     }
     let first = match toml::de::DeTable::parse(text) {
@@ -114,16 +143,47 @@ pub struct Plan {
     pub max_parallel: usize,
     /// `[plan] lang`.
     pub lang: Option<String>,
-    /// `[measure] url`, a template.
-    pub measure: Option<String>,
+    /// `[measure]`: what tells that the service is up. None where it is not measured.
+    pub measure: Vec<MeasureCheck>,
     /// `[vars]`, with the value for this system where they differ.
     pub vars: Map<String, Value>,
+    /// What variables can be, where the plan says so.
+    pub one_of: IndexMap<String, Vec<Value>>,
     /// `[secrets]`.
     pub secrets: IndexMap<String, Secret>,
     /// `[steps.*]`, in the order of the file.
     pub steps: Vec<PlannedStep>,
     /// `[finally.*]`, in the order of the file.
     pub finally: Vec<PlannedStep>,
+    /// What needs what among the steps, by `needs` and by references to outputs (rule 16).
+    pub graph: Graph,
+    /// What needs what among the `finally` steps.
+    pub finally_graph: Graph,
+}
+
+impl Plan {
+    /// The step at a place, where the `finally` steps follow on the others.
+    pub fn step(&self, place: usize) -> &PlannedStep {
+        self.steps.get(place).unwrap_or_else(|| &self.finally[place - self.steps.len()])
+    }
+}
+
+/// An address of the measured service, and what it answers while the service is up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeasureCheck {
+    /// The address, a template.
+    pub url: String,
+    /// The statuses that are right; none: every one below 500.
+    pub status: Vec<u16>,
+    /// A text that the answer contains, a template.
+    pub contains: Option<String>,
+}
+
+impl MeasureCheck {
+    /// Its templates.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.url).chain(&self.contains)
+    }
 }
 
 /// Where a secret comes from.

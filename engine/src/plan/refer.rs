@@ -15,12 +15,13 @@ use minijinja::machinery::{ast, parse, parse_expr, tokenize};
 use minijinja::syntax::SyntaxConfig;
 use serde_json::Value;
 
-use super::{Action, Plan, PlannedStep};
+use super::fault::{TemplateFault, Tool};
+use super::{Action, MeasureCheck, Plan};
 
 /// Bytes of one template.
 const MOST_BYTES: usize = 60_000;
 /// Tokens of one template; text between expressions is one token. The depth of what is compiled is at most this.
-const MOST_TOKENS: usize = 1_000;
+pub(crate) const MOST_TOKENS: usize = 1_000;
 
 /// The names that a template may start from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,15 +82,15 @@ pub(crate) fn step_of(name: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// It does not parse.
-    Syntax(String),
+    Syntax(TemplateFault),
     /// It is longer than any honest template.
     TooLong,
     /// A name that nothing defines.
     UnknownName(String),
     /// A root or a step without the names that must follow, or with computed ones.
     Vague(String),
-    /// A filter, test or function that does not exist: what, and its name.
-    UnknownTool(&'static str, String),
+    /// A filter, test or function that does not exist, and its name.
+    UnknownTool(Tool, String),
 }
 
 /// A template, parsed.
@@ -159,6 +160,31 @@ pub(crate) fn parse_when(text: &str) -> Parsed {
     }
 }
 
+/// The parts of an expression that are joined by `and`: it is false where one of them is.
+pub(crate) fn conjuncts(text: &str) -> Vec<&str> {
+    let Some(expr) = within_bounds(text, true).ok().and_then(|()| parse_expr(text).ok()) else { return Vec::new() };
+    let mut parts = Vec::new();
+    let mut open = vec![&expr];
+    while let Some(expr) = open.pop() {
+        match expr {
+            ast::Expr::BinOp(binary) if matches!(binary.op, ast::BinOpKind::ScAnd) => open.extend([&binary.right, &binary.left]),
+            // All of it, as it is written: what is around it (brackets) does not matter then.
+            _ if parts.is_empty() && open.is_empty() => return vec![text],
+            other => parts.extend(text.get(range(other.span().start_offset, other.span().end_offset)).map(without_what_leads)),
+        }
+    }
+    parts
+}
+
+/// The span of an expression may begin with what stands before it.
+fn without_what_leads(part: &str) -> &str {
+    if parse_expr(part).is_ok() {
+        return part;
+    }
+    let part = part.strip_prefix("and").unwrap_or(part);
+    part.trim_start_matches(|c: char| c == '(' || c.is_whitespace())
+}
+
 fn within_bounds(text: &str, expression: bool) -> Result<(), (Fault, Range<usize>)> {
     // Errors of the tokenizer come up again, better told, when the text is parsed.
     let tokens = || tokenize(text, expression, syntax()).take_while(Result::is_ok).take(MOST_TOKENS + 1).count();
@@ -168,7 +194,7 @@ fn within_bounds(text: &str, expression: bool) -> Result<(), (Fault, Range<usize
 fn fault_of(error: &minijinja::Error, text: &str) -> (Fault, Range<usize>) {
     let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
     let span = error.range().filter(|range| text.get(range.clone()).is_some_and(|part| !part.is_empty()));
-    (Fault::Syntax(detail), span.unwrap_or(0..text.len()))
+    (Fault::Syntax(TemplateFault::Parser(detail)), span.unwrap_or(0..text.len()))
 }
 
 /// Where the expression is, if `text` is exactly one `{{ … }}`.
@@ -249,8 +275,7 @@ impl<'t, 'a> Walk<'t, 'a> {
     }
 
     fn binds(&mut self, span: minijinja::machinery::Span) {
-        let detail = "it gives a name to a value, and templates name nothing but what they loop over".to_owned();
-        self.parsed.faults.push((Fault::Syntax(detail), range(span.start_offset, span.end_offset)));
+        self.parsed.faults.push((Fault::Syntax(TemplateFault::NamesAValue), range(span.start_offset, span.end_offset)));
     }
 
     fn stmts(&mut self, stmts: &'t [ast::Stmt<'a>]) {
@@ -282,12 +307,12 @@ impl<'t, 'a> Walk<'t, 'a> {
             ast::Expr::Compare(compare) => self.exprs([&compare.expr].into_iter().chain(compare.ops.iter().map(|op| &op.expr))),
             ast::Expr::IfExpr(branch) => self.exprs([&branch.test_expr, &branch.true_expr].into_iter().chain(&branch.false_expr)),
             ast::Expr::Filter(filter) => {
-                self.tool("filter", filter.name, filter.span());
+                self.tool(Tool::Filter, filter.name, filter.span());
                 self.exprs(&filter.expr);
                 self.args(&filter.args);
             }
             ast::Expr::Test(test) => {
-                self.tool("test", test.name, test.span());
+                self.tool(Tool::Test, test.name, test.span());
                 self.exprs([&test.expr]);
                 self.args(&test.args);
             }
@@ -295,7 +320,7 @@ impl<'t, 'a> Walk<'t, 'a> {
             ast::Expr::GetItem(get) => self.exprs([&get.expr, &get.subscript_expr]),
             ast::Expr::Call(call) => {
                 match &call.expr {
-                    ast::Expr::Var(function) => self.tool("function", function.id, function.span()),
+                    ast::Expr::Var(function) => self.tool(Tool::Function, function.id, function.span()),
                     other => self.exprs([other]),
                 }
                 self.args(&call.args);
@@ -340,7 +365,7 @@ impl<'t, 'a> Walk<'t, 'a> {
         true
     }
 
-    fn tool(&mut self, what: &'static str, name: &str, span: minijinja::machinery::Span) {
+    fn tool(&mut self, what: Tool, name: &str, span: minijinja::machinery::Span) {
         if !super::template::knows(what, name) && !self.locals.contains(name) {
             self.parsed.faults.push((Fault::UnknownTool(what, name.to_owned()), range(span.start_offset, span.end_offset)));
         }
@@ -416,11 +441,6 @@ fn names(references: impl Iterator<Item = Reference>, root: Root) -> BTreeSet<St
     references.filter(|reference| reference.root == root).map(|mut reference| reference.path.swap_remove(0)).collect()
 }
 
-/// The steps whose outputs the action of `step`, or its `when`, refers to: each is an edge (rule 16).
-pub(crate) fn steps_referred(step: &PlannedStep) -> BTreeSet<String> {
-    names(references_in(&step.action, step.when.as_deref()), Root::Steps)
-}
-
 /// The secrets that an action and its `when` refer to, each once, so that a resume can refuse when one cannot be had (rule 12).
 pub fn secrets_in(action: &Action, when: Option<&str>) -> Vec<String> {
     names(references_in(action, when), Root::Secrets).into_iter().collect()
@@ -437,8 +457,23 @@ pub fn env_references(plan: &Plan) -> Vec<String> {
             .chain(compensations)
             .flat_map(|(action, when)| references_in(action, when))
     });
-    let in_texts = [&plan.lock].into_iter().chain(&plan.measure).map(|text| parse_text(text));
+    let in_texts = [&plan.lock].into_iter().chain(plan.measure.iter().flat_map(MeasureCheck::texts)).map(|text| parse_text(text));
     let in_vars = plan.vars.values().flat_map(templates_in);
     let elsewhere = in_texts.chain(in_vars).flat_map(|parsed| parsed.references);
     names(in_steps.chain(elsewhere), Root::Env).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_that_are_joined_by_and_are_told_apart() {
+        assert_eq!(conjuncts("a.b == 1"), ["a.b == 1"]);
+        assert_eq!(conjuncts("vars.a == 1 and not vars.b and vars.c | length > 0"), ["vars.a == 1", "not vars.b", "vars.c | length > 0"]);
+        assert_eq!(conjuncts("(vars.a or vars.b) and vars.c is not none").len(), 2);
+        assert_eq!(conjuncts("vars.a and vars.b or vars.c"), ["vars.a and vars.b or vars.c"]);
+        assert_eq!(conjuncts("not (vars.a and vars.b)"), ["not (vars.a and vars.b)"]);
+        assert!(conjuncts("vars.a ==").is_empty());
+    }
 }

@@ -6,7 +6,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::step::{Kind, Registry};
+use super::LANGUAGES;
+use crate::registry::{RegisteredKind, Registry};
 
 /// A text with a template in it.
 const TEMPLATE: &str = r"\{\{|\{%";
@@ -44,9 +45,17 @@ pub fn schema(registry: &Registry) -> Value {
             "measure": {
                 "type": "object",
                 "description": "Probed through the whole run; gives the measured downtime.",
-                "required": ["url"],
+                "anyOf": [{ "required": ["url"] }, { "required": ["checks"] }],
                 "additionalProperties": false,
-                "properties": { "url": { "type": "string", "description": "Answers while the service is up." } }
+                "properties": {
+                    "url": { "type": "string", "description": "Answers with a status below 500 while the service is up." },
+                    "checks": {
+                        "type": "array",
+                        "minItems": 1,
+                        "description": "Addresses, all of which answer as they should while the service is up.",
+                        "items": measure_check()
+                    }
+                }
             },
             "vars": named("Values that templates use as `vars.name`; `--var` overrides them.", "^[A-Za-z_][A-Za-z0-9_]*$", "var"),
             "secrets": {
@@ -71,6 +80,23 @@ fn named(description: &str, pattern: &str, of: &str) -> Value {
     })
 }
 
+fn measure_check() -> Value {
+    let status = json!({ "type": "integer", "minimum": 100, "maximum": 599 });
+    json!({
+        "type": "object",
+        "required": ["url"],
+        "additionalProperties": false,
+        "properties": {
+            "url": { "type": "string", "description": "The address." },
+            "status": {
+                "description": "The status, or several that are all right; default: every one below 500.",
+                "anyOf": [status, { "type": "array", "items": status }]
+            },
+            "contains": { "type": "string", "description": "A text that the answer contains." }
+        }
+    })
+}
+
 fn plan() -> Value {
     json!({
         "type": "object",
@@ -81,7 +107,7 @@ fn plan() -> Value {
             "description": { "type": "string", "description": "What the plan is for." },
             "lock": { "type": "string", "minLength": 1, "description": "One run at a time per this text; default: the plan's name." },
             "max_parallel": { "type": "integer", "minimum": 1, "description": "Steps that run at the same time." },
-            "lang": { "enum": ["pt-BR", "en"], "description": "Language of what the run writes for people to keep." }
+            "lang": { "enum": LANGUAGES, "description": "Language of what the run writes for people to keep." }
         }
     })
 }
@@ -89,14 +115,23 @@ fn plan() -> Value {
 fn var() -> Value {
     let scalar = json!({ "type": ["string", "number", "boolean"] });
     let value = json!({ "anyOf": [scalar, { "type": "array" }] });
-    json!({
-        "anyOf": [value, {
-            "type": "object",
-            "description": "One value per system, where they differ.",
-            "additionalProperties": false,
-            "properties": { "windows": value, "unix": value }
-        }]
-    })
+    let per_system = json!({
+        "type": "object",
+        "description": "One value per system, where they differ.",
+        "additionalProperties": false,
+        "properties": { "windows": value, "unix": value }
+    });
+    let choice = json!({
+        "type": "object",
+        "description": "A value, and what it can be: `--var` and `--vars` can give nothing else.",
+        "required": ["default"],
+        "additionalProperties": false,
+        "properties": {
+            "default": { "description": "The value where none is given.", "anyOf": [value, per_system] },
+            "one_of": { "type": "array", "minItems": 1, "items": scalar, "description": "What it can be; of a list, each item." }
+        }
+    });
+    json!({ "anyOf": [value, per_system, choice] })
 }
 
 fn secret() -> Value {
@@ -201,11 +236,11 @@ fn action(registry: &Registry, keys: Map<String, Value>, description: &str) -> V
     })
 }
 
-fn summary(kind: &Kind) -> &str {
+fn summary(kind: &RegisteredKind) -> &str {
     kind.input.as_value()["description"].as_str().unwrap_or_default()
 }
 
-fn with(kind: &Kind) -> Value {
+fn with(kind: &RegisteredKind) -> Value {
     let mut schema = rewritten(kind.input.as_value(), kind.name);
     schema.remove("$schema");
     schema.remove("title");

@@ -2,6 +2,10 @@
 
 use std::cell::Cell;
 
+use serde_json::Value;
+
+use super::choice::plain;
+
 /// Names longer than this are no typing mistakes.
 const LONGEST: usize = 64;
 
@@ -43,6 +47,13 @@ impl Suggest {
             }
         }
         best.map(|(_, candidate)| candidate.to_owned())
+    }
+
+    /// The choices as people write them, and the one that `value` was probably meant to be.
+    pub(crate) fn among(&self, choices: &[Value], value: &Value) -> (Vec<String>, Option<String>) {
+        let choices: Vec<String> = choices.iter().map(plain).collect();
+        let suggestion = self.closest(&plain(value), choices.iter().map(String::as_str));
+        (choices, suggestion)
     }
 }
 

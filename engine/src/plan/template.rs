@@ -13,6 +13,7 @@ use minijinja::value::{Kwargs, Rest, Value as Rendered, ValueKind, ValueOrKwargs
 use minijinja::{Environment, ErrorKind, State, UndefinedBehavior};
 use serde_json::{Map, Number, Value};
 
+use super::fault::{TemplateError, TemplateFault, Tool, Unfit};
 use super::refer::{Fault, Parsed, Reference, Root, is_template, parse_text, parse_when, syntax};
 use crate::event::Outcome;
 
@@ -27,49 +28,6 @@ const VALUE: usize = 64;
 const MOST_INDENT: usize = 16;
 /// Levels of lists and tables in what one template gives.
 const MOST_DEPTH: usize = 64;
-
-/// Why a template gave nothing. Found before the step starts, so nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TemplateError {
-    /// It does not parse.
-    #[error("could not read `{template}`: {detail}")]
-    Syntax {
-        /// The template, shortened.
-        template: String,
-        /// What the parser says.
-        detail: String,
-    },
-    /// It refers to what has no value.
-    #[error("`{template}` needs `{name}`, which is not defined")]
-    Undefined {
-        /// The template, shortened.
-        template: String,
-        /// What is missing.
-        name: String,
-    },
-    /// It puts null into a longer text.
-    #[error("`{template}` needs `{name}`, which is null; say what to use instead with `| default(\"…\")`")]
-    Null {
-        /// The template, shortened.
-        template: String,
-        /// What is null.
-        name: String,
-    },
-    /// It works without end, or gives more than any input holds.
-    #[error("`{template}` does more work than a template may")]
-    TooMuch {
-        /// The template, shortened.
-        template: String,
-    },
-    /// A filter or an operator cannot do what is asked.
-    #[error("could not render `{template}`: {detail}")]
-    Failed {
-        /// The template, shortened.
-        template: String,
-        /// What minijinja says.
-        detail: String,
-    },
-}
 
 /// What templates of one run refer to, besides the outputs of its steps.
 #[derive(Debug, Clone, Default)]
@@ -171,9 +129,9 @@ impl Templates {
         let parsed = parse_text(text);
         if let Some(whole) = &parsed.whole {
             let value = self.evaluate(text, &text[whole.clone()], &parsed, scope)?;
-            return to_json(&value, room, 0).map_err(|detail| match detail {
-                Unfit::TooMuch => too_much(),
-                Unfit::What(detail) => TemplateError::Failed { template: short(text), detail: detail.to_owned() },
+            return to_json(&value, room, 0).map_err(|refused| match refused {
+                NoJson::TooMuch => too_much(),
+                NoJson::Unfit(what) => TemplateError::Unfit { template: short(text), what },
             });
         }
         readable(text, &parsed)?;
@@ -303,12 +261,12 @@ fn default(value: Rendered, mut args: Rest<Rendered>) -> Rendered {
 }
 
 /// Whether templates have this filter, test or function.
-pub(crate) fn knows(what: &str, name: &str) -> bool {
+pub(crate) fn knows(what: Tool, name: &str) -> bool {
     let kind = |result: Result<(), minijinja::Error>| result.err().map(|error| error.kind());
     match what {
-        "filter" => kind(ENVIRONMENT.empty_state().apply_filter(name, &[]).map(drop)) != Some(ErrorKind::UnknownFilter),
-        "test" => kind(ENVIRONMENT.empty_state().perform_test(name, &[]).map(drop)) != Some(ErrorKind::UnknownTest),
-        _ => ENVIRONMENT.globals().any(|(global, _)| global == name),
+        Tool::Filter => kind(ENVIRONMENT.empty_state().apply_filter(name, &[]).map(drop)) != Some(ErrorKind::UnknownFilter),
+        Tool::Test => kind(ENVIRONMENT.empty_state().perform_test(name, &[]).map(drop)) != Some(ErrorKind::UnknownTest),
+        Tool::Function => ENVIRONMENT.globals().any(|(global, _)| global == name),
     }
 }
 
@@ -316,15 +274,11 @@ fn readable(text: &str, parsed: &Parsed) -> Result<(), TemplateError> {
     let template = || short(text);
     parsed.faults.first().map_or(Ok(()), |(fault, _)| {
         Err(match fault.clone() {
-            Fault::Syntax(detail) => TemplateError::Syntax { template: template(), detail },
+            Fault::Syntax(fault) => TemplateError::Syntax { template: template(), fault },
             Fault::TooLong => TemplateError::TooMuch { template: template() },
             Fault::UnknownName(name) => TemplateError::Undefined { template: template(), name },
-            Fault::Vague(name) => {
-                TemplateError::Syntax { template: template(), detail: format!("`{name}` must be followed by the name of what is meant") }
-            }
-            Fault::UnknownTool(what, name) => {
-                TemplateError::Syntax { template: template(), detail: format!("there is no {what} `{name}`") }
-            }
+            Fault::Vague(name) => TemplateError::Syntax { template: template(), fault: TemplateFault::Vague(name) },
+            Fault::UnknownTool(what, name) => TemplateError::Syntax { template: template(), fault: TemplateFault::UnknownTool(what, name) },
         })
     })
 }
@@ -341,7 +295,9 @@ fn failed(text: &str, error: &minijinja::Error, parsed: &Parsed, context: &Rende
         ErrorKind::NonPrimitive if error.detail() == Some("null in a text") => {
             TemplateError::Null { template, name: first(|value| value.is_none()) }
         }
-        ErrorKind::SyntaxError => TemplateError::Syntax { template, detail: error.detail().unwrap_or_default().to_owned() },
+        ErrorKind::SyntaxError => {
+            TemplateError::Syntax { template, fault: TemplateFault::Parser(error.detail().unwrap_or_default().to_owned()) }
+        }
         kind => TemplateError::Failed {
             template,
             detail: error.detail().map_or_else(|| kind.to_string(), |detail| format!("{kind}: {detail}")),
@@ -399,40 +355,46 @@ impl Room {
 /// Whether a list or a table is one that an input could hold: the fuel of minijinja does not count what it takes to write it out.
 fn fits(value: &Rendered) -> Result<(), minijinja::Error> {
     let compound = matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map);
-    match compound && matches!(to_json(value, &mut Room::default(), 0), Err(Unfit::TooMuch)) {
+    match compound && matches!(to_json(value, &mut Room::default(), 0), Err(NoJson::TooMuch)) {
         true => Err(ErrorKind::OutOfFuel.into()),
         false => Ok(()),
     }
 }
 
-enum Unfit {
+enum NoJson {
     TooMuch,
-    What(&'static str),
+    Unfit(Unfit),
 }
 
-fn to_json(value: &Rendered, room: &mut Room, depth: usize) -> Result<Value, Unfit> {
-    room.take(value.as_str().map_or(0, str::len)).filter(|()| depth < MOST_DEPTH).ok_or(Unfit::TooMuch)?;
+impl From<Unfit> for NoJson {
+    fn from(what: Unfit) -> Self {
+        Self::Unfit(what)
+    }
+}
+
+fn to_json(value: &Rendered, room: &mut Room, depth: usize) -> Result<Value, NoJson> {
+    room.take(value.as_str().map_or(0, str::len)).filter(|()| depth < MOST_DEPTH).ok_or(NoJson::TooMuch)?;
     Ok(match value.kind() {
         ValueKind::None => Value::Null,
         ValueKind::Bool => Value::Bool(value.is_true()),
-        ValueKind::Number => Value::Number(number(value).ok_or(Unfit::What("the number is too large"))?),
+        ValueKind::Number => Value::Number(number(value).ok_or(Unfit::Number)?),
         ValueKind::String => Value::String(value.as_str().unwrap_or_default().to_owned()),
         ValueKind::Seq | ValueKind::Iterable => {
-            let items = value.try_iter().map_err(|_| Unfit::What("the list cannot be read"))?;
+            let items = value.try_iter().map_err(|_| Unfit::List)?;
             Value::Array(items.map(|item| to_json(&item, room, depth + 1)).collect::<Result<_, _>>()?)
         }
         ValueKind::Map => {
             let mut fields = Map::new();
-            for name in value.try_iter().map_err(|_| Unfit::What("the table cannot be read"))? {
-                let field = value.get_item(&name).map_err(|_| Unfit::What("the table cannot be read"))?;
-                let name = name.as_str().ok_or(Unfit::What("a table has a name that is no text"))?.to_owned();
-                room.take(name.len()).ok_or(Unfit::TooMuch)?;
+            for name in value.try_iter().map_err(|_| Unfit::Table)? {
+                let field = value.get_item(&name).map_err(|_| Unfit::Table)?;
+                let name = name.as_str().ok_or(Unfit::Name)?.to_owned();
+                room.take(name.len()).ok_or(NoJson::TooMuch)?;
                 fields.insert(name, to_json(&field, room, depth + 1)?);
             }
             Value::Object(fields)
         }
-        ValueKind::Undefined => return Err(Unfit::What("something in it is not defined")),
-        _ => return Err(Unfit::What("what it gives is no value that an input can hold")),
+        ValueKind::Undefined => return Err(Unfit::Undefined.into()),
+        _ => return Err(Unfit::Value.into()),
     })
 }
 

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::*;
-use crate::graph::Graph;
-use crate::step::{Context, Effect, Failure, Step, Traits};
+use crate::context::Context;
+use crate::event::{Effect, Failure};
+use crate::kind::{Kind, Traits};
 
 /// Copies a folder.
 #[derive(Deserialize, JsonSchema)]
@@ -90,9 +91,9 @@ struct Copied {
     note: Option<String>,
 }
 
-impl Step for Copy {
+impl Kind for Copy {
     const KIND: &'static str = "copy";
-    const TRAITS: Traits = Traits { effect: Effect::Changes, on_interrupt: OnInterrupt::Rerun, timeout: None, adopts: false };
+    const TRAITS: Traits = Traits::new(Effect::Changes, OnInterrupt::Rerun);
     type Output = Copied;
 
     async fn run(&self, _: &Context) -> Result<Copied, Failure> {
@@ -107,6 +108,14 @@ impl Step for Copy {
 struct Look {
     /// The port.
     port: Option<u16>,
+    /// What is said: no word of it may be rude, which no schema can say.
+    #[serde(default, deserialize_with = "polite")]
+    words: Vec<String>,
+}
+
+fn polite<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let words = Vec::<String>::deserialize(deserializer)?;
+    if words.iter().any(|word| word == "rude") { Err(serde::de::Error::custom("that is rude")) } else { Ok(words) }
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -114,9 +123,9 @@ struct Seen {
     pid: Option<u32>,
 }
 
-impl Step for Look {
+impl Kind for Look {
     const KIND: &'static str = "look";
-    const TRAITS: Traits = Traits { effect: Effect::Observes, on_interrupt: OnInterrupt::Rerun, timeout: None, adopts: false };
+    const TRAITS: Traits = Traits::new(Effect::Observes, OnInterrupt::Rerun);
     type Output = Seen;
 
     async fn run(&self, _: &Context) -> Result<Seen, Failure> {
@@ -132,21 +141,28 @@ fn load_text(text: &str) -> Loaded {
     load(text, Path::new("plans/test.toml"), &registry())
 }
 
+/// Loads a text with values for its variables, in an environment of `WHO` alone.
+fn load_with(text: &str, overrides: &[(&str, Value)], is_final: bool) -> Loaded {
+    let overrides: Vec<_> = overrides.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let env = |name: &str| (name == "WHO").then(|| "me".to_owned());
+    load_given(text, Path::new("plans/test.toml"), &registry(), Given { overrides: &overrides, env: &env, is_final })
+}
+
 fn plan(text: &str) -> Plan {
     let loaded = load_text(text);
     assert!(loaded.plan.is_some(), "{}", told(text, &loaded));
     loaded.plan.unwrap()
 }
 
-/// Each mistake as `line:column code `excerpt` message (hint)`.
+/// Each mistake as `line:column code `excerpt` message`, with what was probably meant.
 fn told(text: &str, loaded: &Loaded) -> String {
     let line = |mistake: &Mistake| {
         let before = &text[..mistake.span.start];
         let (line, column) = (before.matches('\n').count() + 1, before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1);
         let excerpt = text[mistake.span.clone()].lines().next().unwrap_or_default();
-        let hint = mistake.hint().map(|hint| format!("\n      {hint}")).unwrap_or_default();
+        let meant = mistake.problem.suggestion().map(|name| format!("\n      meant: {name}")).unwrap_or_default();
         let related: String = mistake.related.iter().map(|(span, what)| format!("\n      at `{}`: {what}", &text[span.clone()])).collect();
-        format!("{line}:{column} {} [{excerpt}] {mistake}{hint}{related}\n", mistake.code())
+        format!("{line}:{column} {} [{excerpt}] {mistake}{meant}{related}\n", mistake.code())
     };
     loaded.mistakes.iter().map(line).collect()
 }
@@ -254,9 +270,8 @@ fn a_whole_plan_is_read_as_it_is_written() {
     assert!(look.continue_on_failure && !copy.continue_on_failure && look.when.is_some());
     assert!(plan.steps[3].continue_on_failure && plan.steps[3].irreversible);
     assert_eq!(plan.finally[0].id.as_str(), "record");
-    let graph = Graph::of(&plan);
-    assert_eq!((graph.needs(1), graph.needs(2), graph.needs(3)), (&[0][..], &[0, 1][..], &[2][..]));
-    assert_eq!(graph.order(), [0, 1, 2, 3]);
+    assert_eq!([1, 2, 3].map(|step| plan.graph.needs(step).collect::<Vec<_>>()), [vec![0], vec![0, 1], vec![2]]);
+    assert_eq!(plan.graph.order(), [0, 1, 2, 3]);
 }
 
 #[test]
@@ -311,71 +326,54 @@ needs = ["first"]
 "#;
     insta::assert_snapshot!(mistakes(text), @r#"
     4:1 ALM0004 [colour] `[plan]` has no key `colour`
-          it has `name`, `description`, `lock`, `max_parallel` and `lang`
     5:16 ALM0011 [0] `max_parallel` of `[plan]` is 0, and must be from 1 to 4294967295
     6:8 ALM0008 ["pt"] `lang` of `[plan]` cannot be `pt`
-          it can be `pt-BR` or `en`
     10:8 ALM0040 [2026-02-06] `value` of variable `when` cannot be a date
-          put it in quotes
     12:8 ALM0038 [{ env = "WORD", file = "word" }] secret `word` must come from exactly one of `env` and `file`
     14:8 ALM0007 ["kopy"] there is no kind `kopy`
-          did you mean `copy`?
+          meant: copy
     15:1 ALM0004 [nedes] step `first` has no key `nedes`
-          did you mean `needs`?
+          meant: needs
     18:11 ALM0009 ["soon"] `timeout` of step `second` is no duration: `soon`
-          write it like "30s" or "15m"
     19:22 ALM0011 [0] `attempts` of step `second` is 0, and must be from 1 to 4294967295
     20:14 ALM0008 ["ignore"] `on_failure` of step `second` cannot be `ignore`
-          it can be `compensate` or `continue`
     22:1 ALM0005 [[steps.second.with]] step `second` (`copy`) lacks `to`
-          Where to.
     23:8 ALM0006 [5] `from` of step `second` (`copy`) must be a text, and is an integer
     24:1 ALM0004 [too] step `second` (`copy`) has no key `too`
-          did you mean `to`?
+          meant: to
     25:9 ALM0010 ["much"] `limit` of step `second` (`copy`) is no size: `much`
-          write it like "500MiB" or "2GB"
     26:8 ALM0008 ["zipfile"] `pack` of step `second` (`copy`) cannot be `zipfile`
-          did you mean `zip-file`?
+          meant: zip-file
     27:8 ALM0009 ["2 sec onds"] `wait` of step `second` (`copy`) is no duration: `2 sec onds`
-          write it like "30s" or "15m"
     28:9 ALM0011 [300] `level` of step `second` (`copy`) is 300, and must be from 0 to 255
     29:11 ALM0006 ["x"] `exclude` of step `second` (`copy`) must be a list, and is a text
     30:16 ALM0008 ["phone"] `tell[0].by` of step `second` (`copy`) cannot be `phone`
-          it can be `mail` or `console`
     30:27 ALM0005 [{ by = "mail" }] step `second` (`copy`) lacks `tell[1].address`
     30:62 ALM0004 [colour] `tell[2]` of step `second` (`copy`) has no key `colour`
-          did you mean `color`?
+          meant: color
     33:10 ALM0016 ["secnd"] step `third` needs `secnd`, which the plan does not have
-          did you mean `second`?
+          meant: second
     33:28 ALM0017 ["first"] step `third` needs `first` twice
           at `"first"`: the first time
     33:37 ALM0018 ["third"] step `third` needs itself
-          take one of these out
     33:46 ALM0016 ["note"] step `third` needs `note`, which is not among these steps
-          steps need steps, and `finally` steps need `finally` steps
     34:17 ALM0006 ["{{ vars.port }}"] `port` of step `third` (`look`) must be an integer, and is `vars.port`, which is a text
     38:9 ALM0022 [vars.prot] step `fourth` refers to the variable `prot`, which the plan does not have
-          did you mean `port`?
+          meant: port
     38:28 ALM0025 [steps.second.achive] step `fourth` refers to `achive` of step `second`, which `copy` does not leave
-          did you mean `archive`?
+          meant: archive
     39:21 ALM0024 [steps.fifth.archive] step `fourth` refers to the step `fifth`, which the plan does not have
     39:56 ALM0028 [env.DB_PASSWORD] step `fourth` refers to `env.DB_PASSWORD`, which looks like a secret
-          take it through `[secrets]`, which masks it: `db_password = { env = "DB_PASSWORD" }`
     39:77 ALM0023 [secrets.wrod] step `fourth` refers to the secret `wrod`, which the plan does not have
-          did you mean `word`?
+          meant: word
     39:95 ALM0027 [run.outcome] step `fourth` cannot refer to `run.outcome`: the outcome is known in `finally` only
     39:124 ALM0032 [uper] the template in step `fourth` uses the filter `uper`, which does not exist
     39:134 ALM0026 [vars] step `fourth` refers to `vars` without saying which part of it
-          name it: `vars.name`
     42:9 ALM0020 [{{ vars.on }}] the template in `when` of step `fifth-one` cannot be read: it is an expression, written without `{{` and `}}`
     43:21 ALM0026 [steps.fourth] step `fifth-one` refers to `steps.fourth` without saying which part of it
-          name the output: `steps.fourth.output`; a step whose name has a `-` is written `steps["a-b"].output`
     43:34 ALM0021 [x.files] the template in step `fifth-one` uses `x`, which nothing defines
-          templates know `vars`, `steps`, `secrets`, `env`, `run` and `plan`; a text is written 'x', in quotes
     46:1 ALM0041 [pivot] `finally` step `note` cannot have `pivot`
-          `finally` steps run after the outcome and are never undone
     47:10 ALM0016 ["first"] `finally` step `note` needs `first`, which is not among these steps
-          steps need steps, and `finally` steps need `finally` steps
     "#);
 }
 
@@ -397,7 +395,6 @@ needs = ["a"]
     );
     insta::assert_snapshot!(mistakes(&text), @r#"
     10:10 ALM0019 ["b"] these steps need each other: a → b → c → a
-          take one of these out
           at `b`: `b` needs `c`
           at `"a"`: `c` needs `a`
     14:17 ALM0006 ["{{ steps.c.pid }}"] `from` of step `b` (`copy`) must be a text, and is `steps.c.pid`, which is an integer
@@ -428,12 +425,9 @@ compensate = "none"
     );
     insta::assert_snapshot!(mistakes(&text), @r#"
     11:1 ALM0035 [irreversible] step `a` is irreversible but does not come after the pivot `b`
-          what cannot be undone must come after everything that may fail
     15:1 ALM0034 [pivot] `c` runs beside the pivot `b`
-          let the pivot need them, or let them need the pivot
           at `c`: neither before nor after it
     22:1 ALM0036 [irreversible] step `d` is irreversible and says how it is compensated
-          keep one of the two
     "#);
 }
 
@@ -494,7 +488,6 @@ compensate = { uses = "look" }
     );
     insta::assert_snapshot!(mistakes(&text), @r#"
     21:102 ALM0030 [steps.d.archive] the compensation of `c` refers to the step `d`, which need not have run by then
-          let `c` need `d`
     "#);
 }
 
@@ -544,15 +537,10 @@ compensate = { uses = "copy", with = { from = "{{ steps.a.archive }}", to = "x" 
     );
     insta::assert_snapshot!(mistakes(&text), @r#"
     15:17 ALM0029 ["{{ steps.a.archive }}"] `from` of step `b` (`copy`) cannot do without `steps.a.archive`, which is null when `a` is skipped
-          say what to use instead: `{{ steps.a.archive | default("…") }}`, or let the step be skipped too, with `when`
     15:106 ALM0029 [steps.a.archive] step `b` cannot do without `steps.a.archive`, which is null when `a` is skipped
-          say what to use instead: `{{ steps.a.archive | default("…") }}`, or let the step be skipped too, with `when`
     32:17 ALM0029 ["{{ steps.b.archive }}"] `from` of `finally` step `g` (`copy`) cannot do without `steps.b.archive`, which is null when `b` did not run or did not succeed
-          say what to use instead: `{{ steps.b.archive | default("…") }}`, or let the step be skipped too, with `when`
     36:47 ALM0029 ["{{ steps.a.archive }}"] `to` of `finally` step `h` (`copy`) cannot do without `steps.a.archive`, which is null when `a` is skipped
-          say what to use instead: `{{ steps.a.archive | default("…") }}`, or let the step be skipped too, with `when`
     45:47 ALM0029 ["{{ steps.a.archive }}"] `from` of the compensation of `undone-else` (`copy`) cannot do without `steps.a.archive`, which is null when `a` is skipped
-          say what to use instead: `{{ steps.a.archive | default("…") }}`, or let the step be skipped too, with `when`
     "#);
 }
 
@@ -584,13 +572,9 @@ with = { port = "{{ steps.a.files }}" }
     );
     insta::assert_snapshot!(mistakes(&text), @r#"
     12:42 ALM0029 ["{{ steps.a.archive }}"] `from` of the probe of `a` (`copy`) cannot do without `steps.a.archive`, which is null when `a` did not get that far
-          say what to use instead: `{{ steps.a.archive | default("…") }}`, or let the step be skipped too, with `when`
     15:17 ALM0029 ["{{ steps.a.archive }}"] `from` of the compensation of `a` (`copy`) cannot do without `steps.a.archive`, which is null when `a` did not get that far
-          say what to use instead: `{{ steps.a.archive | default("…") }}`, or let the step be skipped too, with `when`
     15:52 ALM0029 [steps.a.files] the compensation of `a` cannot do without `steps.a.files`, which is null when `a` did not get that far
-          say what to use instead: `{{ steps.a.files | default("…") }}`, or let the step be skipped too, with `when`
     19:47 ALM0029 ["{{ steps.a.note }}"] `to` of the compensation of `a` (`copy`) cannot do without `steps.a.note`, which is null when `a` did not get that far
-          say what to use instead: `{{ steps.a.note | default("…") }}`, or let the step be skipped too, with `when`
     "#);
 }
 
@@ -599,14 +583,12 @@ fn variables_may_use_each_other_but_not_in_a_circle() {
     let text = "format = 1\n[plan]\nname = \"p\"\nlock = \"{{ secrets.a }}{{ steps.s.pid }}\"\n[vars]\na = \"{{ vars.b }}\"\nb = \"x{{ vars.c }}\"\nc = [\"{{ vars.a }}\"]\n\
                 d = \"{{ vars.d }}\"\ne = \"{{ run.id }}\"\n[steps.s]\nuses = \"look\"\n";
     insta::assert_snapshot!(mistakes(text), @r#"
-    4:12 ALM0027 [secrets.a] `lock` cannot refer to `secrets.a`: it is needed before the run; `vars`, `env` and `plan` are known there
-    4:27 ALM0027 [steps.s.pid] `lock` cannot refer to `steps.s.pid`: it is needed before the run; `vars`, `env` and `plan` are known there
+    4:12 ALM0027 [secrets.a] `lock` of `[plan]` cannot refer to `secrets.a`: it is needed before the run; `vars`, `env` and `plan` are known there
+    4:27 ALM0027 [steps.s.pid] `lock` of `[plan]` cannot refer to `steps.s.pid`: it is needed before the run; `vars`, `env` and `plan` are known there
     6:5 ALM0031 ["{{ vars.b }}"] variables refer to each other in a circle: a → b → c → a
-          take one of these out
           at `"x{{ vars.c }}"`: b
           at `["{{ vars.a }}"]`: c
     9:5 ALM0031 ["{{ vars.d }}"] variables refer to each other in a circle: d → d
-          take one of these out
     10:9 ALM0027 [run.id] variable `e` cannot refer to `run.id`: it is needed before the run; `vars`, `env` and `plan` are known there
     "#);
 }
@@ -615,23 +597,17 @@ fn variables_may_use_each_other_but_not_in_a_circle() {
 fn a_plan_without_the_essentials_says_which() {
     insta::assert_snapshot!(mistakes(""), @r#"
     1:1 ALM0003 [] the plan does not say its `format`
-          put `format = 1` at the top of the file
     1:1 ALM0005 [] the plan lacks `plan.name`
-          runs, locks and history go by it: `[plan]`, `name = "…"`
     1:1 ALM0015 [] the plan has no steps
-          a step is a table like `[steps.backup]` with a `uses`
     "#);
     insta::assert_snapshot!(mistakes("format = 2\n[plan]\nname = \" \"\n[steps]\n"), @r#"
     1:1 ALM0015 [] the plan has no steps
-          a step is a table like `[steps.backup]` with a `uses`
     1:10 ALM0003 [2] this version knows `format = 1`, and the plan has 2
-          put `format = 1` at the top of the file
     3:8 ALM0042 [" "] `name` of `[plan]` is empty
     "#);
     insta::assert_snapshot!(mistakes("steps = 1\nformat = \"1\"\nplan = []"), @r#"
     1:9 ALM0006 [1] `steps` of the plan must be a table, and is an integer
     2:10 ALM0003 ["1"] this version knows `format = 1`, and the plan has "1"
-          put `format = 1` at the top of the file
     3:8 ALM0006 [[]] `plan` of the plan must be a table, and is a list
     "#);
 }
@@ -709,6 +685,117 @@ fn variables_take_what_is_said_on_the_command_line_as_their_own_type() {
     assert_eq!(errors, [VarError::Cycle { cycle: ["root", "beside", "root"].map(str::to_owned).to_vec() }]);
 }
 
+// `check` called values valid that the step then failed with, when the service had been stopped already.
+#[test]
+fn a_value_is_judged_as_what_it_is_used_for_and_pointed_at() {
+    let text = r#"format = 1
+[plan]
+name = "p"
+[vars]
+port = 99999
+soon = "30 segundos"
+long = "200y"
+level = 300
+pack = "zip"
+words = ["kind", "rude"]
+other = "{{ vars.soon }}"
+root = "/app"
+[steps.a]
+uses = "look"
+with = { port = "{{ vars.port }}", words = "{{ vars.words }}" }
+[steps.b]
+uses = "copy"
+compensate = "none"
+with = { from = "{{ steps.a.pid }}", to = "x", wait = "{{ vars.other }}", level = "{{ vars.level }}", pack = "{{ vars.pack }}" }
+[steps.c]
+uses = "copy"
+compensate = { uses = "look", with = { words = ["{{ run.id }}", "rude"] } }
+with = { from = "x", to = "{{ vars.root }}", wait = "{{ vars.long }}", level = "{{ vars.port + vars.level }}" }
+"#;
+    let loaded = load_with(text, &[], true);
+    assert!(loaded.plan.is_none());
+    insta::assert_snapshot!(told(text, &loaded));
+    assert!(load_text(text).mistakes.iter().all(|mistake| mistake.code() == "ALM0006"), "without values only types are known");
+}
+
+#[test]
+fn a_value_that_was_given_is_judged_like_one_of_the_plan() {
+    let text = with_steps("[steps.a]\nuses = \"look\"\nwith = { port = \"{{ vars.port }}\" }\n");
+    assert!(load_with(&text, &[], true).plan.is_some());
+    assert!(load_with(&text, &[("port", json!("443"))], true).plan.is_some());
+    let loaded = load_with(&text, &[("root", json!("/x")), ("port", json!("1")), ("port", json!("99999"))], true);
+    assert!(loaded.plan.is_none());
+    let [mistake] = &loaded.mistakes[..] else { panic!("{}", told(&text, &loaded)) };
+    assert_eq!((mistake.code(), mistake.given, &text[mistake.span.clone()]), ("ALM0011", Some(2), "\"{{ vars.port }}\""));
+
+    let loaded = load_with(&text, &[("prot", json!("1")), ("port", json!("many"))], true);
+    assert!(loaded.plan.is_none() && loaded.mistakes.is_empty());
+    assert!(matches!(&loaded.variables[..], [VarError::Unknown { .. }, VarError::Type { .. }]), "{:?}", loaded.variables);
+}
+
+#[test]
+fn what_never_runs_may_have_values_that_do_not_fit() {
+    let off = |when: &str| {
+        format!(
+            "[steps.a]\nuses = \"look\"\nwhen = \"{when}\"\nwith = {{ port = \"{{{{ vars.port }}}}\" }}\n\
+             compensate = {{ uses = \"look\", with = {{ port = \"{{{{ vars.port }}}}\" }} }}\n\
+             [steps.b]\nuses = \"look\"\nwhen = \"steps.a.pid is not none\"\nwith = {{ port = \"{{{{ vars.port }}}}\" }}\n"
+        )
+    };
+    let codes = |when: &str| {
+        let loaded = load_with(&with_steps(&off(when)), &[("port", json!(70_000))], true);
+        loaded.mistakes.iter().map(Mistake::code).collect::<Vec<_>>()
+    };
+    for never in ["vars.port < 65536", "vars.root == '/app' and vars.port < 65536", "(vars.port < 65536) and env.OTHER == 'x'", "false"] {
+        assert!(codes(never).is_empty(), "{never}: {:?}", codes(never));
+    }
+    for perhaps in ["vars.port > 1", "vars.port < 65536 or vars.root == '/app'", "not (vars.port < 65536)"] {
+        assert_eq!(codes(perhaps), ["ALM0011"; 3], "{perhaps}");
+    }
+}
+
+#[test]
+fn a_variable_takes_what_the_plan_lets_it_take() {
+    let plan = |mode: &str| {
+        format!("format = 1\n[plan]\nname = \"p\"\n[vars]\n{mode}\n[steps.a]\nuses = \"look\"\nwhen = \"vars.mode == 'in-place'\"\n")
+    };
+    let text = plan("mode = { default = \"new\", one_of = [\"new\", \"in-place\"] }");
+    let loaded = load_with(&text, &[], true);
+    assert_eq!(loaded.mistakes, []);
+    assert_eq!(loaded.plan.unwrap().vars["mode"], json!("new"));
+    assert!(load_with(&text, &[("mode", json!("in-place"))], true).plan.is_some());
+    let loaded = load_with(&text, &[("mode", json!("inplace"))], true);
+    let [VarError::NotOneOf { value, suggestion, .. }] = &loaded.variables[..] else { panic!("{:?}", loaded.variables) };
+    assert_eq!((value.as_str(), suggestion.as_deref()), ("inplace", Some("in-place")));
+    // A run that is begun without this check is refused as well.
+    let loaded = load_text(&text);
+    assert!(resolve_vars(&loaded.plan.unwrap(), &[("mode".to_owned(), json!("inplace"))], &|_| None).is_err());
+
+    let lists = plan("mode = { default = [\"a\"], one_of = [\"a\", \"b\"] }");
+    assert!(load_with(&lists, &[("mode", json!("b,a"))], true).plan.is_some());
+    assert_eq!(load_with(&lists, &[("mode", json!("a,c"))], true).variables.len(), 1);
+    for (wrong, code) in [
+        ("mode = { default = \"x\", one_of = [\"a\"] }", "ALM0008"),
+        ("mode = { default = \"{{ vars.x }}\", one_of = [\"a\"] }\nx = \"y\"", "ALM0008"),
+        ("mode = { one_of = [\"a\"] }", "ALM0005"),
+        ("mode = { default = \"a\", one_of = [] }", "ALM0006"),
+        ("mode = { default = \"a\", one_of = [\"a\"], windows = \"a\" }", "ALM0004"),
+    ] {
+        let text = plan(wrong);
+        let loaded = load_with(&text, &[], true);
+        assert_eq!(loaded.mistakes.iter().map(Mistake::code).collect::<Vec<_>>(), [code], "{wrong}");
+    }
+}
+
+#[test]
+fn an_environment_that_is_not_the_runs_says_nothing_of_what_is_missing() {
+    let text =
+        with_steps("[steps.a]\nuses = \"copy\"\ncompensate = \"none\"\nwith = { from = \"{{ env.WHO }}\", to = \"{{ env.NOBODY }}\" }\n");
+    assert_eq!(load_with(&text, &[], false).mistakes, []);
+    let told = told(&text, &load_with(&text, &[], true));
+    assert!(told.contains("ALM0044") && told.contains("env.NOBODY"), "{told}");
+}
+
 #[test]
 fn what_a_run_must_be_started_with_is_found_everywhere() {
     let text = with_steps(
@@ -766,10 +853,10 @@ fn long_plan(count: usize) -> String {
 #[test]
 fn ten_thousand_steps_are_loaded_in_order() {
     let plan = plan(&long_plan(10_000));
-    let graph = Graph::of(&plan);
+    let graph = &plan.graph;
     assert_eq!(graph.order(), (0..10_000).collect::<Vec<_>>());
-    assert_eq!(graph.needs(25), [15, 24]);
-    assert_eq!(graph.dependents(25), [26, 35]);
+    assert!(graph.needs(25).eq([15, 24]));
+    assert!(graph.dependents(25).eq([26, 35]));
     assert!(graph.is_ancestor(3, 9_999) && !graph.is_ancestor(9_999, 3) && !graph.is_ancestor(4, 9_993));
 }
 
@@ -891,10 +978,10 @@ mod random {
         for mistake in &loaded.mistakes {
             assert!(text.get(mistake.span.clone()).is_some(), "{mistake:?} is within the text");
             assert!(mistake.related.iter().all(|(span, _)| text.get(span.clone()).is_some()), "{mistake:?}");
-            let _ = (mistake.to_string(), mistake.hint(), mistake.code());
+            let _ = (mistake.to_string(), mistake.problem.suggestion(), mistake.code());
         }
         if let Some(plan) = loaded.plan {
-            assert_eq!(Graph::of(&plan).order().len(), plan.steps.len(), "a plan without mistakes has an order");
+            assert_eq!(plan.graph.order().len(), plan.steps.len(), "a plan without mistakes has an order");
             let _ = resolve_vars(&plan, &[], &|_| None);
             env_references(&plan);
         }
@@ -912,5 +999,34 @@ mod random {
         fn no_change_to_a_plan_makes_it_panic(text in mutated()) {
             holds(&text);
         }
+    }
+}
+
+#[test]
+fn several_addresses_are_measured_with_what_each_must_answer() {
+    let text = |measure: &str| format!("{}[measure]\n{measure}\n", with_steps("[steps.a]\nuses = \"look\"\n"));
+    let check = |url: &str, status: &[u16], contains: Option<&str>| MeasureCheck {
+        url: url.to_owned(),
+        status: status.to_vec(),
+        contains: contains.map(str::to_owned),
+    };
+    assert_eq!(plan(&text("url = \"http://x/\"")).measure, [check("http://x/", &[], None)]);
+    let inline = "checks = [{ url = \"http://x:{{ vars.port }}/\", status = 200 }, { url = \"http://x/login\", status = [200, 302], contains = \"{{ vars.root }}\" }]";
+    let both = [check("http://x:{{ vars.port }}/", &[200], None), check("http://x/login", &[200, 302], Some("{{ vars.root }}"))];
+    assert_eq!(plan(&text(inline)).measure, both);
+    let tables = "[[measure.checks]]\nurl = \"http://x:{{ vars.port }}/\"\nstatus = 200\n[[measure.checks]]\nurl = \"http://x/login\"\nstatus = [200, 302]\ncontains = \"{{ vars.root }}\"";
+    assert_eq!(plan(&text("").replace("[measure]\n\n", tables)).measure, both);
+    for (wrong, code) in [
+        ("", "ALM0005"),
+        ("checks = []", "ALM0042"),
+        ("checks = [{ status = 200 }]", "ALM0005"),
+        ("checks = [{ url = \"http://x/\", status = 99 }]", "ALM0011"),
+        ("checks = [{ url = \"http://x/\", status = \"200\" }]", "ALM0006"),
+        ("checks = [{ url = \"http://x/\", stats = 200 }]", "ALM0004"),
+        ("checks = \"http://x/\"", "ALM0006"),
+        ("checks = [{ url = \"http://x/\", contains = \"{{ vars.none }}\" }]", "ALM0022"),
+    ] {
+        let told = mistakes(&text(wrong));
+        assert!(told.contains(code), "{wrong}: {told}");
     }
 }

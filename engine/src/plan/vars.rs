@@ -1,14 +1,19 @@
 //! `[vars]` with the values of one run: what was said on the command line, then the templates inside them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
+use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use super::Plan;
+use super::choice::{can_be, plain, texts};
+use super::fault::TemplateError;
+use super::mistake::ValueType;
 use super::refer::{Root, is_template, parse_text};
-use super::suggest::closest;
-use super::template::{Room, Scope, TemplateError, Templates, ValueInputs};
-use crate::graph;
+use super::suggest::{Suggest, closest};
+use super::template::{Room, Scope, Templates, ValueInputs};
+use crate::graph::Graph;
 
 /// Errors that are told: more than anybody puts right at once.
 const MOST_ERRORS: usize = 100;
@@ -29,8 +34,8 @@ pub enum VarError {
     Type {
         /// The variable.
         name: String,
-        /// What the plan's value is: `an integer`, `a list`.
-        expected: &'static str,
+        /// What the plan's value is.
+        expected: ValueType,
         /// What was given.
         given: String,
     },
@@ -64,6 +69,45 @@ pub enum VarError {
         /// The circle, its first at the end again.
         cycle: Vec<String>,
     },
+    /// A value is none of those that the plan lets the variable have.
+    #[error("variable `{name}` cannot be `{value}`")]
+    NotOneOf {
+        /// The variable.
+        name: String,
+        /// The value.
+        value: String,
+        /// What it can be.
+        choices: Vec<String>,
+        /// The one of these that is much like it.
+        suggestion: Option<String>,
+    },
+}
+
+impl VarError {
+    /// The variable that it is about, where that is one.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Unknown { name, .. }
+            | Self::Type { name, .. }
+            | Self::Template { name, .. }
+            | Self::NotHere { name, .. }
+            | Self::Secret { name, .. }
+            | Self::NotOneOf { name, .. } => Some(name),
+            Self::Cycle { .. } => None,
+        }
+    }
+}
+
+/// The values of variables. Those of the plan are borrowed, as one may be a list of a megabyte.
+pub(crate) type VarValues<'p> = IndexMap<&'p str, Cow<'p, Value>>;
+
+/// The variables of a plan, as they are declared.
+pub(crate) struct Declared<'p, 'd> {
+    pub(crate) plan_name: &'d str,
+    pub(crate) plan_dir: &'d str,
+    pub(crate) vars: VarValues<'p>,
+    /// What variables can be, where the plan says so.
+    pub(crate) one_of: HashMap<&'d str, &'d [Value]>,
 }
 
 fn suggested(suggestion: &Option<String>) -> String {
@@ -81,33 +125,58 @@ pub fn resolve_vars(
     overrides: &[(String, Value)],
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Map<String, Value>, Vec<VarError>> {
+    let dir = plan.path.parent().map(|dir| dir.to_string_lossy().into_owned()).unwrap_or_default();
+    let vars = plan.vars.iter().map(|(name, value)| (name.as_str(), Cow::Borrowed(value))).collect();
+    let one_of = plan.one_of.iter().map(|(name, choices)| (name.as_str(), choices.as_slice())).collect();
+    let (vars, errors) = resolve(&Declared { plan_name: &plan.name, plan_dir: &dir, vars, one_of }, overrides, env);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(vars.into_iter().map(|(name, value)| (name.to_owned(), value.into_owned())).collect())
+}
+
+/// The values of variables as far as they can be had, and what is wrong with the others.
+pub(crate) fn resolve<'p>(
+    declared: &Declared<'p, '_>,
+    overrides: &[(String, Value)],
+    env: &dyn Fn(&str) -> Option<String>,
+) -> (VarValues<'p>, Vec<VarError>) {
     let mut errors = Vec::new();
-    let mut vars = plan.vars.clone();
+    let mut vars = declared.vars.clone();
     for (name, given) in overrides {
-        match overridden(plan, name, given) {
-            Ok(value) => {
-                vars.insert(name.clone(), value);
-            }
+        match overridden(&declared.vars, name, given) {
+            Ok((name, value)) => drop(vars.insert(name, Cow::Owned(value))),
             Err(error) => errors.push(error),
         }
     }
-    let rendered = render(plan, vars, env, &mut errors);
+    let mut vars = render(declared, vars, env, &mut errors);
+    vars.retain(|name, value| {
+        let one_of = declared.one_of.get(name).copied().unwrap_or_default();
+        let fits = can_be(one_of, value);
+        if !fits {
+            let (choices, suggestion) = Suggest::default().among(one_of, value);
+            errors.push(VarError::NotOneOf { name: (*name).to_owned(), value: plain(value), choices, suggestion });
+        }
+        fits
+    });
     errors.truncate(MOST_ERRORS);
-    if errors.is_empty() { Ok(rendered) } else { Err(errors) }
+    (vars, errors)
 }
 
-fn overridden(plan: &Plan, name: &str, given: &Value) -> Result<Value, VarError> {
-    let Some(declared) = plan.vars.get(name) else {
-        let suggestion = closest(name, plan.vars.keys().map(String::as_str));
+/// The name as the plan has it, and the value that is given for it.
+fn overridden<'p>(vars: &VarValues<'p>, name: &str, given: &Value) -> Result<(&'p str, Value), VarError> {
+    let Some((known, declared)) = vars.get_key_value(name) else {
+        let suggestion = closest(name, vars.keys().copied());
         return Err(VarError::Unknown { name: name.to_owned(), suggestion });
     };
     // A file of values may say it for each system, as the plan itself may.
     let given = given.get(std::env::consts::FAMILY).unwrap_or(given);
-    converted(declared, given).ok_or_else(|| VarError::Type {
+    let value = converted(declared, given).ok_or_else(|| VarError::Type {
         name: name.to_owned(),
-        expected: what(declared),
-        given: given.as_str().map_or_else(|| given.to_string(), str::to_owned),
-    })
+        expected: ValueType::of(declared),
+        given: plain(given),
+    })?;
+    Ok((known, value))
 }
 
 /// `given` as a value of the type of `declared`.
@@ -151,87 +220,75 @@ fn each_like(declared: &[Value], items: Vec<Value>) -> Option<Value> {
     items.iter().map(|item| converted(first, item)).collect::<Option<Vec<_>>>().map(Value::Array)
 }
 
-fn what(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(number) if number.is_f64() => "a number",
-        Value::Number(_) => "an integer",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "a table",
-    }
-}
-
-/// Renders every variable after those that it refers to.
-fn render(plan: &Plan, vars: Map<String, Value>, env: &dyn Fn(&str) -> Option<String>, errors: &mut Vec<VarError>) -> Map<String, Value> {
-    let names: Vec<&String> = vars.keys().collect();
-    let places: HashMap<&str, usize> = names.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+/// Renders every variable after those that it refers to; what cannot be rendered is left out, with what refers to it.
+fn render<'p>(
+    declared: &Declared<'p, '_>,
+    mut vars: VarValues<'p>,
+    env: &dyn Fn(&str) -> Option<String>,
+    errors: &mut Vec<VarError>,
+) -> VarValues<'p> {
+    let names: Vec<&'p str> = vars.keys().copied().collect();
     let mut needs = vec![Vec::new(); names.len()];
     let mut environment = Map::new();
+    let mut wrong = vec![false; names.len()];
     for (place, (name, value)) in vars.iter().enumerate() {
         for reference in texts(value).flat_map(|text| parse_text(text).references) {
             let to = reference.path[0].as_str();
-            match reference.root {
-                Root::Vars => needs[place].extend(places.get(to).copied()),
-                Root::Env if super::check::looks_secret(to) => errors.push(VarError::Secret { name: name.clone(), env: to.to_owned() }),
-                Root::Env => environment.extend(env(to).map(|value| (to.to_owned(), Value::String(value)))),
-                Root::Plan => {}
-                _ => errors.push(VarError::NotHere { name: name.clone(), reference: reference.text() }),
-            }
+            let error = match reference.root {
+                Root::Vars => {
+                    needs[place].extend(vars.get_index_of(to));
+                    None
+                }
+                Root::Env if super::check::looks_secret(to) => Some(VarError::Secret { name: (*name).to_owned(), env: to.to_owned() }),
+                Root::Env => {
+                    environment.extend(env(to).map(|value| (to.to_owned(), Value::String(value))));
+                    None
+                }
+                Root::Plan => None,
+                _ => Some(VarError::NotHere { name: (*name).to_owned(), reference: reference.text() }),
+            };
+            wrong[place] |= error.is_some();
+            errors.extend(error);
         }
     }
-    needs.iter_mut().for_each(|needed| {
-        needed.sort_unstable();
-        needed.dedup();
-    });
-    errors
-        .extend(circles(&needs).into_iter().map(|cycle| VarError::Cycle { cycle: cycle.into_iter().map(|i| names[i].clone()).collect() }));
-    if !errors.is_empty() {
-        return Map::new();
+    let graph = Graph::new(&needs);
+    for cycle in circles(&needs, &graph) {
+        cycle.iter().for_each(|&place| wrong[place] = true);
+        errors.push(VarError::Cycle { cycle: cycle.into_iter().map(|place| names[place].to_owned()).collect() });
     }
-    let dir = plan.path.parent().map(|dir| dir.to_string_lossy().into_owned()).unwrap_or_default();
-    let inputs = ValueInputs { env: environment, plan_name: plan.name.clone(), plan_dir: dir, ..ValueInputs::default() };
-    let mut rendered = vars.clone();
+    let (plan_name, plan_dir) = (declared.plan_name.to_owned(), declared.plan_dir.to_owned());
+    let inputs = ValueInputs { env: environment, plan_name, plan_dir, ..ValueInputs::default() };
     let mut room = Room::default();
-    let mut reached = vec![false; needs.len()];
-    for place in (0..needs.len()).flat_map(|first| graph::walk(&needs, first, &mut reached)) {
-        let name = names[place];
-        if texts(&vars[name]).next().is_none() {
+    // What is in a circle, or comes after one, has no place in the order.
+    let mut known = vec![false; names.len()];
+    for &place in graph.order() {
+        if wrong[place] || !graph.needs(place).all(|need| known[need]) {
+            continue;
+        }
+        known[place] = true;
+        if texts(&vars[place]).next().is_none() {
             continue;
         }
         // Only what it refers to, so that many variables do not cost their square.
-        let seen = needs[place].iter().map(|&need| (names[need].clone(), rendered[names[need]].clone())).collect();
+        let seen = graph.needs(place).map(|need| (names[need].to_owned(), vars[need].clone().into_owned())).collect();
         let templates = Templates::new(ValueInputs { vars: seen, ..inputs.clone() });
-        match templates.render_within(&vars[name], &Scope::NO_OUTPUTS, &mut room) {
-            Ok(value) => {
-                rendered.insert(name.clone(), value);
+        match templates.render_within(&vars[place], &Scope::NO_OUTPUTS, &mut room) {
+            Ok(value) => vars[place] = Cow::Owned(value),
+            Err(source) => {
+                known[place] = false;
+                errors.push(VarError::Template { name: names[place].to_owned(), source });
             }
-            Err(source) => errors.push(VarError::Template { name: name.clone(), source }),
         }
     }
-    rendered
-}
-
-/// The templates in a value of a variable.
-pub(crate) fn texts(value: &Value) -> impl Iterator<Item = &str> {
-    let mut open = vec![value];
-    std::iter::from_fn(move || {
-        while let Some(value) = open.pop() {
-            match value {
-                Value::String(text) if is_template(text) => return Some(text.as_str()),
-                Value::Array(items) => open.extend(items),
-                _ => {}
-            }
-        }
-        None
-    })
+    let mut known = known.into_iter();
+    vars.retain(|_, _| known.next() == Some(true));
+    vars
 }
 
 /// Every circle, its first at the end again.
-pub(crate) fn circles(needs: &[Vec<usize>]) -> Vec<Vec<usize>> {
+pub(crate) fn circles(needs: &[Vec<usize>], graph: &Graph) -> Vec<Vec<usize>> {
     let own = needs.iter().enumerate().filter(|(place, needed)| needed.contains(place)).map(|(place, _)| vec![place]);
-    let mut circles: Vec<Vec<usize>> = own.chain(graph::cycles(needs)).collect();
+    let mut circles: Vec<Vec<usize>> = own.chain(graph.cycles()).collect();
     circles.iter_mut().for_each(|circle| circle.push(circle[0]));
     circles
 }

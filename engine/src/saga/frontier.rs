@@ -4,16 +4,13 @@
 //! the same (a test holds them against each other).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::{Index, Phase, Saga, Shape};
-use crate::step::OnInterrupt;
+use super::{Index, Saga, StepPhase};
+use crate::event::OnInterrupt;
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Frontier {
-    /// Who needs a step, directly.
-    pub(super) dependents: Vec<Vec<Index>>,
-    /// Every step after those it needs.
-    pub(super) order: Vec<Index>,
     standings: Vec<Standing>,
     /// Steps whose action, or probe, could be run.
     pub(super) ready: BTreeSet<Index>,
@@ -48,61 +45,28 @@ struct Standing {
     blockers: u32,
 }
 
-impl Frontier {
-    pub(super) fn new(shape: &Shape) -> Self {
-        let mut dependents = vec![Vec::new(); shape.steps.len()];
-        let mut missing: Vec<usize> = shape.steps.iter().map(|step| step.needs.len()).collect();
-        for (i, step) in shape.steps.iter().enumerate() {
-            for &needed in &step.needs {
-                dependents[needed].push(i);
-            }
-        }
-        let mut order: Vec<Index> = (0..missing.len()).filter(|&i| missing[i] == 0).collect();
-        let mut next = 0;
-        while let Some(&i) = order.get(next) {
-            next += 1;
-            for &dependent in &dependents[i] {
-                missing[dependent] -= 1;
-                if missing[dependent] == 0 {
-                    order.push(dependent);
-                }
-            }
-        }
-        assert_eq!(order.len(), shape.steps.len(), "a plan with a cycle does not pass its check");
-        Self { dependents, order, ..Self::default() }
-    }
-}
-
 impl Saga {
     /// Derives the frontier from the phases, all of it.
     pub(super) fn recount(&mut self) {
         let count = self.shape.steps.len();
-        let frontier = std::mem::take(&mut self.frontier);
-        self.frontier = Frontier {
-            dependents: frontier.dependents,
-            order: frontier.order,
-            standings: vec![Standing::default(); count],
-            ..Frontier::default()
-        };
-        for at in 0..count {
-            let i = self.frontier.order[at];
+        let graph = Arc::clone(&self.graph);
+        self.frontier = Frontier { standings: vec![Standing::default(); count], ..Frontier::default() };
+        for &i in graph.order() {
             let standings = &self.frontier.standings;
-            let needs = &self.shape.steps[i].needs;
-            let unmet = needs.iter().filter(|&&needed| !standings[needed].satisfied).count();
-            let dooms = needs.iter().filter(|&&needed| standings[needed].doomed).count();
+            let unmet = graph.needs(i).filter(|&needed| !standings[needed].satisfied).count();
+            let dooms = graph.needs(i).filter(|&needed| standings[needed].doomed).count();
             let standing = &mut self.frontier.standings[i];
             (standing.unmet, standing.dooms) = (unmet as u32, dooms as u32);
             let (satisfied, doomed) = (self.satisfied(i), self.doomed(i));
-            let (live, undoing) = (self.is_live(i), matches!(self.states[i].phase, Phase::Undoing(_)));
+            let (live, undoing) = (self.is_live(i), matches!(self.states[i].phase, StepPhase::Undoing(_)));
             let standing = &mut self.frontier.standings[i];
             (standing.satisfied, standing.doomed, standing.live, standing.undoing) = (satisfied, doomed, live, undoing);
             self.frontier.live += usize::from(live);
             self.frontier.undoing += usize::from(undoing);
         }
-        for at in (0..count).rev() {
-            let i = self.frontier.order[at];
+        for &i in graph.order().iter().rev() {
             let standings = &self.frontier.standings;
-            let blockers = self.frontier.dependents[i].iter().filter(|&&dependent| !standings[dependent].clear).count();
+            let blockers = graph.dependents(i).filter(|&dependent| !standings[dependent].clear).count();
             let clear = blockers == 0 && !self.owes(i);
             let standing = &mut self.frontier.standings[i];
             (standing.blockers, standing.clear) = (blockers as u32, clear);
@@ -114,7 +78,7 @@ impl Saga {
 
     /// Brings the frontier up to date after the phase of `i` changed, and nothing else did.
     pub(super) fn refresh(&mut self, i: Index) {
-        let (live, undoing) = (self.is_live(i), matches!(self.states[i].phase, Phase::Undoing(_)));
+        let (live, undoing) = (self.is_live(i), matches!(self.states[i].phase, StepPhase::Undoing(_)));
         let standing = &mut self.frontier.standings[i];
         let before = *standing;
         (standing.live, standing.undoing) = (live, undoing);
@@ -126,6 +90,7 @@ impl Saga {
     }
 
     fn refresh_satisfied(&mut self, i: Index) {
+        let graph = Arc::clone(&self.graph);
         let mut changed = vec![i];
         while let Some(i) = changed.pop() {
             let (satisfied, doomed) = (self.satisfied(i), self.doomed(i));
@@ -135,8 +100,7 @@ impl Saga {
             }
             let standing = &mut self.frontier.standings[i];
             (standing.satisfied, standing.doomed) = (satisfied, doomed);
-            for at in 0..self.frontier.dependents[i].len() {
-                let dependent = self.frontier.dependents[i][at];
+            for dependent in graph.dependents(i) {
                 let standing = &mut self.frontier.standings[dependent];
                 standing.unmet = standing.unmet + u32::from(before.satisfied) - u32::from(satisfied);
                 standing.dooms = standing.dooms + u32::from(doomed) - u32::from(before.doomed);
@@ -147,6 +111,7 @@ impl Saga {
     }
 
     fn refresh_clear(&mut self, i: Index) {
+        let graph = Arc::clone(&self.graph);
         let mut changed = vec![i];
         while let Some(i) = changed.pop() {
             let clear = self.frontier.standings[i].blockers == 0 && !self.owes(i);
@@ -154,8 +119,7 @@ impl Saga {
                 continue;
             }
             self.frontier.standings[i].clear = clear;
-            for at in 0..self.shape.steps[i].needs.len() {
-                let needed = self.shape.steps[i].needs[at];
+            for needed in graph.needs(i) {
                 let blockers = &mut self.frontier.standings[needed].blockers;
                 *blockers = if clear { *blockers - 1 } else { *blockers + 1 };
                 self.place(needed);
@@ -169,8 +133,8 @@ impl Saga {
         let standing = self.frontier.standings[i];
         let (step, state) = (&self.shape.steps[i], &self.states[i]);
         let waits = match state.phase {
-            Phase::Pending | Phase::Retrying => true,
-            Phase::Unknown => step.probe || self.on_interrupt(i) == OnInterrupt::Rerun,
+            StepPhase::Pending | StepPhase::Retrying => true,
+            StepPhase::Unknown => step.probe || self.on_interrupt(i) == OnInterrupt::Rerun,
             _ => false,
         };
         let its_time = if step.finally { self.settled.is_some() } else { !self.unwinding && self.settled.is_none() };
@@ -179,11 +143,13 @@ impl Saga {
         // again, and is dropped although it began once.
         let dropped = !step.finally
             && match self.unwinding {
-                true => state.phase == Phase::Pending && !self.owes(i),
+                true => state.phase == StepPhase::Pending && !self.owes(i),
                 false => waits && standing.dooms > 0,
             };
+        // Rule 5: everything that needs it, directly or not, is undone or owes nothing.
         let undoable = self.unwinding && self.settled.is_none() && standing.blockers == 0 && self.due(i).is_some();
-        let question = !self.unwinding && state.phase == Phase::Unknown && !waits;
+        // Rule 6: neither a probe nor the plan nor its kind says what became of it.
+        let question = !self.unwinding && state.phase == StepPhase::Unknown && !waits;
         let frontier = &mut self.frontier;
         for (set, belongs) in [
             (&mut frontier.ready, ready),
@@ -199,11 +165,12 @@ impl Saga {
         }
     }
 
+    /// Whether those that need it may go on: it was done, was skipped, or may fail (rule 10).
     fn satisfied(&self, i: Index) -> bool {
         let step = &self.shape.steps[i];
         let done = match self.states[i].phase {
-            Phase::Succeeded | Phase::Skipped => true,
-            Phase::Failed => step.continue_on_failure || step.finally,
+            StepPhase::Succeeded | StepPhase::Skipped => true,
+            StepPhase::Failed => step.continue_on_failure || step.finally,
             _ => false,
         };
         done && self.frontier.standings[i].unmet == 0
@@ -211,11 +178,11 @@ impl Saga {
 
     fn doomed(&self, i: Index) -> bool {
         let step = &self.shape.steps[i];
-        let lost = self.states[i].phase == Phase::Failed && !step.continue_on_failure && !step.finally;
+        let lost = self.states[i].phase == StepPhase::Failed && !step.continue_on_failure && !step.finally;
         lost || self.frontier.standings[i].dooms > 0
     }
 
     fn is_live(&self, i: Index) -> bool {
-        self.states[i].phase == Phase::Started && !self.shape.steps[i].finally
+        self.states[i].phase == StepPhase::Started && !self.shape.steps[i].finally
     }
 }

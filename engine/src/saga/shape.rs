@@ -1,13 +1,13 @@
 //! What the saga must know of a plan.
 
 use super::{CompensationShape, Shape, StepShape};
-use crate::graph::Graph;
+use crate::event::Effect;
 use crate::plan::{Action, Plan, PlannedStep};
-use crate::step::{Effect, Registry};
+use crate::registry::Registry;
 
 impl Shape {
     /// The shape of a checked plan.
-    pub fn of(plan: &Plan, graph: &Graph, registry: &Registry) -> Self {
+    pub fn of(plan: &Plan, registry: &Registry) -> Self {
         let effect = |action: &Action| registry.get(&action.uses).map_or(Effect::Changes, |kind| kind.traits.effect);
         let shape = |step: &PlannedStep, needs: Vec<usize>, finally: bool| StepShape {
             id: step.id.clone(),
@@ -19,6 +19,7 @@ impl Shape {
             pivot: step.pivot,
             irreversible: step.irreversible,
             effect: effect(&step.action),
+            waits_for_answer: registry.get(&step.action.uses).is_some_and(|kind| kind.traits.waits_for_answer),
             compensations: step
                 .compensate
                 .iter()
@@ -31,9 +32,9 @@ impl Shape {
             finally,
         };
         let count = plan.steps.len();
-        let steps = plan.steps.iter().enumerate().map(|(i, step)| shape(step, graph.needs(i).to_vec(), false));
+        let steps = plan.steps.iter().enumerate().map(|(i, step)| shape(step, plan.graph.needs(i).collect(), false));
         let finally = plan.finally.iter().enumerate().map(|(i, step)| {
-            let needs = graph.finally_needs(i).iter().map(|needed| count + needed).collect();
+            let needs = plan.finally_graph.needs(i).map(|needed| count + needed).collect();
             shape(step, needs, true)
         });
         Self { steps: steps.chain(finally).collect() }

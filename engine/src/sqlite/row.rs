@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::connection::failed;
+use super::error::failed;
 use super::witness::Witness;
 use super::{RunRow, snapshot};
 use crate::event::{Outcome, RunId};
@@ -83,7 +83,7 @@ pub(super) fn find(connection: &Connection, run: &RunId) -> Result<Option<Row>, 
     Ok(Some(row))
 }
 
-/// All rows, newest first. Their seals are verified.
+/// All rows, newest first: by their numbers, as a clock may be set back (rule 15). Their seals are verified.
 pub(super) fn all(connection: &Connection) -> Result<Vec<Row>, JournalError> {
     let sql = format!("SELECT {COLUMNS} FROM runs ORDER BY number DESC");
     let mut statement = connection.prepare(&sql).map_err(failed("read the runs"))?;
@@ -91,7 +91,7 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<Row>, JournalError> {
     rows.map(|row| row.map_err(failed("read the runs"))?.open()).collect()
 }
 
-/// The row of `run` and its events, verified as one, and against what is known of it from elsewhere.
+/// The row of `run` and its events, verified as one, and against what is known of it from elsewhere (rule 17).
 pub(super) fn load(connection: &Connection, run: &RunId, witness: Option<Witness>) -> Result<(Row, Vec<Record>), JournalError> {
     let snapshot = snapshot(connection)?;
     let Some(row) = find(&snapshot, run)? else {

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::connection::failed;
+use super::error::failed;
 use super::row::{self, Row};
 use super::witness::{Keeper, Witness};
 use crate::event::{Event, RunFact, RunId};
@@ -99,22 +99,6 @@ impl RunJournal {
         }
     }
 
-    fn open_demands(&self) -> Result<Vec<(i64, Demand)>, JournalError> {
-        let failed = || failed("read what is asked of the run");
-        let sql = "SELECT id, body FROM demands WHERE run = ?1 AND handled_at IS NULL AND id > ?2 ORDER BY id";
-        let mut statement = self.connection.prepare_cached(sql).map_err(failed())?;
-        let stored =
-            statement.query_map(params![self.row.run.as_str(), self.seen], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed())?;
-        stored
-            .map(|demand| {
-                let (id, body): (i64, String) = demand.map_err(failed())?;
-                let what = |error| format!("demand {id} is none: {error}");
-                let damaged = |error| JournalError::Damaged { run: Some(self.row.run.clone()), seq: None, what: what(error) };
-                Ok((id, serde_json::from_str(&body).map_err(damaged)?))
-            })
-            .collect()
-    }
-
     fn write(&mut self, events: &[Event]) -> Result<(), JournalError> {
         let at = Timestamp::now().to_string();
         let mut next = Row { finished: false, ..self.row.clone() };
@@ -172,6 +156,22 @@ impl RunJournal {
     }
 }
 
+/// What is asked of `run` and has had no consequence yet, behind the demand number `seen`.
+pub(super) fn open_demands(connection: &Connection, run: &RunId, seen: i64) -> Result<Vec<(i64, Demand)>, JournalError> {
+    let failed = || failed("read what is asked of the run");
+    let sql = "SELECT id, body FROM demands WHERE run = ?1 AND handled_at IS NULL AND id > ?2 ORDER BY id";
+    let mut statement = connection.prepare_cached(sql).map_err(failed())?;
+    let stored = statement.query_map(params![run.as_str(), seen], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed())?;
+    stored
+        .map(|demand| {
+            let (id, body): (i64, String) = demand.map_err(failed())?;
+            let what = |error| format!("demand {id} is none: {error}");
+            let damaged = |error| JournalError::Damaged { run: Some(run.clone()), seq: None, what: what(error) };
+            Ok((id, serde_json::from_str(&body).map_err(damaged)?))
+        })
+        .collect()
+}
+
 impl Journal for RunJournal {
     fn append(&mut self, events: &[Event]) -> Result<(), JournalError> {
         if self.poisoned {
@@ -189,7 +189,8 @@ impl Journal for RunJournal {
         if !self.handed_out.is_empty() {
             self.commit(|_| Ok(()))?;
         }
-        let (demands, ids): (Vec<_>, Vec<_>) = self.open_demands()?.into_iter().map(|(id, demand)| (demand, id)).unzip();
+        let (demands, ids): (Vec<_>, Vec<_>) =
+            open_demands(&self.connection, &self.row.run, self.seen)?.into_iter().map(|(id, demand)| (demand, id)).unzip();
         self.seen = ids.last().copied().unwrap_or(self.seen);
         self.handed_out = ids;
         Ok(demands)

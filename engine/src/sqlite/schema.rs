@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::connection::failed;
+use super::error::failed;
 use crate::journal::{FORMAT, JournalError};
 
 /// `alma`: tells other programs, and us, whose database this is.
@@ -46,6 +46,14 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "user_version", FORMAT)
 }
 
+/// Says that the state may hold what only this format knows, before any of it is written: an older almaplan refuses it from here on.
+pub(super) fn upgrade(connection: &Connection) -> Result<(), JournalError> {
+    match pragma(connection, "user_version")? < i64::from(FORMAT) {
+        true => connection.pragma_update(None, "user_version", FORMAT).map_err(failed("write the state's format")),
+        false => Ok(()),
+    }
+}
+
 /// Whether nothing was ever made in this file.
 pub(super) fn is_empty(connection: &Connection) -> Result<bool, JournalError> {
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0)).map_err(failed("read the state"))?;
@@ -65,7 +73,7 @@ pub(super) fn check(connection: &Connection) -> Result<(), JournalError> {
         });
     }
     match u32::try_from(pragma(connection, "user_version")?) {
-        Ok(FORMAT) => Ok(()),
+        Ok(1..=FORMAT) => Ok(()),
         Ok(found) if found > FORMAT => Err(JournalError::NewerFormat { found, known: FORMAT }),
         Ok(_) | Err(_) => Err(damaged("its format version is none")),
     }

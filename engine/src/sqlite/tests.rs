@@ -9,7 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::event::{Answer, StepId};
+use crate::event::{Answer, HostId, StepId};
 use crate::event::{Fact, Opened, RunFact};
 use crate::journal::{self, FORMAT, Journal};
 
@@ -23,6 +23,7 @@ fn opened() -> Event {
         timestamp: "20260206_141502".to_owned(),
         started_at: "2026-02-06T17:15:02.5Z".parse().unwrap(),
         lang: "pt-BR".to_owned(),
+        host: HostId::local(),
         boot: "boot".to_owned(),
         user: "ana".to_owned(),
         pid: 1,
@@ -110,7 +111,7 @@ fn history_is_newest_first_and_knows_how_runs_are_settled() {
     assert_eq!(store.runs().unwrap()[1].started_at, "2026-02-06T17:15:02.5Z".parse().unwrap());
 
     // Undoing again: not settled until it says so, and what was finished is not.
-    old.append(&[Event::Step(StepId::new("a"), Fact::UndoStarted { part: 0, attempt: 2 })]).unwrap();
+    old.append(&[Event::Step(StepId::new("a"), Fact::UndoStarted { part: 0, attempt: 2, host: HostId::local() })]).unwrap();
     assert_eq!(told(&store)[1], (run(), None, false, 4));
     store.read(&run()).unwrap();
 
@@ -252,12 +253,31 @@ fn a_run_that_was_taken_over_is_not_appended_to() {
     assert_eq!(events(&store.read(&run()).unwrap()), [opened(), step("a")]);
 }
 
+// A yes and a no were both accepted, and one of them was not true.
+#[test]
+fn a_second_answer_is_refused_until_the_first_had_its_consequence() {
+    let (_folder, store) = state();
+    let mut journal = begun(&store);
+    let no = |step: &str| Demand::Resolve { step: StepId::new(step), answer: Answer::NotDone { by: "ana".to_owned(), because: None } };
+    let yes = Demand::Resolve {
+        step: StepId::new("a"),
+        answer: Answer::Done { outputs: Default::default(), by: "rui".to_owned(), because: None },
+    };
+    assert!(store.demand(&run(), &no("a")).unwrap().is_some());
+    assert_eq!(store.demand(&run(), &yes).unwrap(), None);
+    assert!(store.demand(&run(), &no("b")).unwrap().is_some(), "another step");
+    assert_eq!(journal.demands().unwrap(), [no("a"), no("b")]);
+    assert_eq!(store.demand(&run(), &yes).unwrap(), None, "it was heard and nothing came of it yet");
+    journal.append(&[step("a")]).unwrap();
+    assert!(store.demand(&run(), &yes).unwrap().is_some());
+}
+
 #[test]
 fn every_demand_is_handed_out_once() {
     let (_folder, store) = state();
     let mut journal = begun(&store);
     assert_eq!(journal.demands().unwrap(), []);
-    let resolve = Demand::Resolve { step: StepId::new("a"), answer: Answer::NotDone { by: "ana".to_owned() } };
+    let resolve = Demand::Resolve { step: StepId::new("a"), answer: Answer::NotDone { by: "ana".to_owned(), because: None } };
     store.demand(&run(), &abort("ana")).unwrap();
     store.demand(&run(), &resolve).unwrap();
     assert_eq!(journal.demands().unwrap(), [abort("ana"), resolve]);
@@ -654,7 +674,7 @@ fn a_newer_format_is_refused_by_name() {
     drop(begun(&store));
     rusqlite::Connection::open(store.file()).unwrap().pragma_update(None, "user_version", FORMAT + 1).unwrap();
     let refused = |result: Result<(), JournalError>| {
-        assert!(matches!(result, Err(JournalError::NewerFormat { found: 2, known: 1 })), "{result:?}");
+        assert!(matches!(result, Err(JournalError::NewerFormat { found, known: FORMAT }) if found == FORMAT + 1), "{result:?}");
     };
     refused(Store::open(store.dir()).map(drop));
     refused(Store::create(store.dir()).map(drop));

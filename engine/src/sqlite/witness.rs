@@ -5,11 +5,11 @@
 //! ahead. What does not read is no witness.
 
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::journal::Link;
-use crate::volume;
+use crate::{trust, volume};
 
 /// The journal had at least this.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,7 +27,7 @@ pub(super) struct Keeper(Option<File>);
 impl Witness {
     /// What is kept in the run's folder, if it reads.
     pub(super) fn read(folder: &Path) -> Option<Self> {
-        let text = std::fs::read_to_string(file(folder)).ok()?;
+        let text = io::read_to_string(trust::open(&file(folder)).ok()?).ok()?;
         let mut words = text.split_whitespace();
         let events = words.next()?.parse().ok()?;
         let head = blake3::Hash::from_hex(words.next()?).ok()?;
@@ -45,8 +45,9 @@ impl Witness {
 impl Keeper {
     /// Keeps the witness in the run's folder, where that can be written.
     pub(super) fn open(folder: &Path) -> Self {
-        let made = volume::create_private_file(&file(folder));
-        Self(made.or_else(|_| File::options().write(true).open(file(folder))).ok())
+        let path = file(folder);
+        let there = |_| trust::file(&path).map_err(io::Error::from).and_then(|()| File::options().write(true).open(&path));
+        Self(volume::create_private_file(&path).or_else(there).ok())
     }
 
     /// The journal durably has this now. A witness that cannot be written is done without: the events are what counts.

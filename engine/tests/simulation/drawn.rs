@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use almaplan_engine::step::{Effect, OnInterrupt};
+use almaplan_engine::event::{Effect, OnInterrupt};
 
 use crate::dice::Dice;
 
@@ -31,7 +31,7 @@ pub struct Step {
     pub needs: Vec<usize>,
     /// Of these, the one whose output it takes in.
     pub takes: Option<usize>,
-    pub kind: Kind,
+    pub kind: DrawnKind,
     pub work: Work,
     pub on_interrupt: Option<OnInterrupt>,
     pub continues: bool,
@@ -43,7 +43,7 @@ pub struct Step {
 
 #[derive(Debug, Clone)]
 pub struct Compensation {
-    pub kind: Kind,
+    pub kind: DrawnKind,
     pub work: Work,
     pub continues: bool,
     /// The step whose output it takes in, beside those of its own.
@@ -51,7 +51,7 @@ pub struct Compensation {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum DrawnKind {
     Plain,
     Asking,
     Brittle,
@@ -105,7 +105,7 @@ pub enum Heed {
     Never,
 }
 
-impl Kind {
+impl DrawnKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
@@ -245,11 +245,11 @@ fn layers(count: usize, dice: &mut Dice) -> Vec<Vec<usize>> {
 
 fn draw_step(needs: Vec<usize>, steady: bool, dice: &mut Dice) -> Step {
     let kind = match dice.roll(100) {
-        0..45 => Kind::Plain,
-        45..60 => Kind::Asking,
-        60..65 if !steady => Kind::Brittle,
-        60..80 => Kind::Volatile,
-        _ => Kind::Looking,
+        0..45 => DrawnKind::Plain,
+        45..60 => DrawnKind::Asking,
+        60..65 if !steady => DrawnKind::Brittle,
+        60..80 => DrawnKind::Volatile,
+        _ => DrawnKind::Looking,
     };
     let answers = if steady { &[OnInterrupt::Rerun, OnInterrupt::Ask][..] } else { &[OnInterrupt::Ask, OnInterrupt::Compensate] };
     let on_interrupt = (dice.falls(10)).then(|| dice.pick(answers));
@@ -347,21 +347,21 @@ fn draw_finally(steps: &mut Vec<Step>, dice: &mut Dice) {
         let needs = (forward..steps.len()).filter(|_| dice.falls(50)).collect();
         let mut step = draw_step(needs, true, dice);
         step.takes = Some(dice.place(forward));
-        step.kind = dice.pick(&[Kind::Plain, Kind::Asking, Kind::Looking]);
+        step.kind = dice.pick(&[DrawnKind::Plain, DrawnKind::Asking, DrawnKind::Looking]);
         (step.probe, step.on_interrupt, step.continues) = (None, None, false);
         steps.push(step);
     }
 }
 
 fn draw_compensations(i: usize, steps: &mut [Step], ancestors: &[u64], steady: bool, dice: &mut Dice) {
-    if steps[i].kind == Kind::Looking || steps[i].irreversible {
+    if steps[i].kind == DrawnKind::Looking || steps[i].irreversible {
         return;
     }
     let before: Vec<usize> = (0..=i).filter(|&other| other == i || ancestors[i] >> other & 1 == 1).collect();
     let count = dice.pick(&[0, 1, 1, 1, 1, 2, 3]);
     let failing = dice.pick(&[0, 0, 10]);
     for _ in 0..count {
-        let kind = dice.pick(&[Kind::Plain, Kind::Plain, Kind::Volatile, Kind::Looking]);
+        let kind = dice.pick(&[DrawnKind::Plain, DrawnKind::Plain, DrawnKind::Volatile, DrawnKind::Looking]);
         let work = draw_work(failing, steady, dice);
         let compensation = Compensation { kind, work, continues: dice.falls(25), takes: dice.pick(&before) };
         steps[i].compensations.push(compensation);
@@ -409,7 +409,7 @@ fn write_step(i: usize, step: &Step, forward: usize, text: &mut String) -> std::
     if let Some(probe) = &step.probe {
         writeln!(text, "probe = {{ uses = \"probe\" }} # {}", probe.told())?;
     }
-    if i < forward && step.compensations.is_empty() && !step.irreversible && step.kind != Kind::Looking {
+    if i < forward && step.compensations.is_empty() && !step.irreversible && step.kind != DrawnKind::Looking {
         writeln!(text, "compensate = \"none\"")?;
     }
     for (part, compensation) in step.compensations.iter().enumerate() {

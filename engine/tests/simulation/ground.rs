@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use almaplan_engine::step::Effect;
+use almaplan_engine::event::Effect;
 
-use crate::drawn::{Drawn, Kind};
+use crate::drawn::{Drawn, DrawnKind};
 
 /// The effects of a run's steps on the world, and the processes that live in it.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Ground {
 
     /// Whether who looks finds the work of an action done. To have looked is never done: what was seen is lost.
     pub fn is_done(&self, i: usize, drawn: &Drawn) -> bool {
-        drawn.steps[i].kind != Kind::Looking && self.steps[i].present.is_some()
+        drawn.steps[i].kind != DrawnKind::Looking && self.steps[i].present.is_some()
     }
 
     /// A compensation did its work.
@@ -97,7 +97,7 @@ impl Ground {
         self.boot += 1;
         self.processes.clear();
         for (traces, step) in self.steps.iter_mut().zip(&drawn.steps) {
-            if step.kind == Kind::Volatile {
+            if step.kind == DrawnKind::Volatile {
                 traces.present = None;
             }
             for (part, compensation) in step.compensations.iter().enumerate() {

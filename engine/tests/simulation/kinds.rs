@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use almaplan_engine::event::{Answer, Part};
-use almaplan_engine::step::{Context, Effect, Failure, OnInterrupt, ProcessIdentity, Registry, Step, Traits};
-use almaplan_engine::update::Phase;
+use almaplan_engine::context::Context;
+use almaplan_engine::event::{Answer, Direction, Effect, Failure, OnInterrupt, Part, ProcessIdentity};
+use almaplan_engine::kind::{Kind, Traits};
+use almaplan_engine::registry::Registry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::drawn::{ALWAYS, Flaw, Heed, Kind, Work};
+use crate::drawn::{ALWAYS, DrawnKind, Flaw, Heed, Work};
 use crate::ground::Owner;
 use crate::rules::{Went, work_of};
 use crate::scene;
@@ -47,18 +48,18 @@ macro_rules! kinds {
                 number: Option<u32>,
             }
 
-            impl Step for $name {
+            impl Kind for $name {
                 const KIND: &'static str = $kind;
                 const TRAITS: Traits =
-                    Traits { effect: Effect::$effect, on_interrupt: OnInterrupt::$interrupt, timeout: None, adopts: $adopts };
+                    Traits { adopts: $adopts, ..Traits::new(Effect::$effect, OnInterrupt::$interrupt) };
                 type Output = Left;
 
                 async fn run(&self, cx: &Context) -> Result<Left, Failure> {
-                    let part = match cx.phase() {
+                    let part = match cx.direction() {
                         _ if $kind == "probe" => Part::Probe,
-                        Phase::Forward => Part::Action,
-                        Phase::Undo => Part::Compensation(self.part),
-                        Phase::Finally => Part::Finally,
+                        Direction::Forward => Part::Action,
+                        Direction::Undo => Part::Compensation(self.part),
+                        Direction::Finally => Part::Finally,
                     };
                     perform(part, &self.sees, cx).await
                 }
@@ -101,7 +102,9 @@ async fn perform(part: Part, sees: &[Value], cx: &Context) -> Result<Left, Failu
     if work.waits {
         match answer(present.step, cx).await {
             Some(Answer::Done { .. }) => {}
-            Some(Answer::NotDone { .. }) => return present.ends(Went::FailedClean, Err(Failure::clean("not allowed"))),
+            Some(Answer::NotDone { .. } | Answer::Undone(_) | Answer::GivenUp(_)) => {
+                return present.ends(Went::FailedClean, Err(Failure::clean("not allowed")));
+            }
             None => return present.stops(cx),
         }
     }
@@ -185,7 +188,7 @@ impl Present {
             }
             if part == Part::Finally {
                 let owed: Vec<usize> = cx.summary().owed.iter().map(|id| scene.drawn.number(id.as_str())).collect();
-                let listed = scene.rules.listed();
+                let listed = scene.rules.told_of(step);
                 if owed.iter().any(|owed| !listed.contains(owed)) || owed.len() != listed.len() {
                     scene.check(Err(format!("{} is told of debts {owed:?} instead of {listed:?}", cx.step())));
                 }
@@ -204,7 +207,7 @@ impl Present {
         let (owner, identity) = scene::with(|scene| {
             let step = &scene.drawn.steps[self.step];
             let kind = compensation.map_or(step.kind, |at| step.compensations[at].kind);
-            let adopted = kind == Kind::Volatile && self.part != Part::Probe;
+            let adopted = kind == DrawnKind::Volatile && self.part != Part::Probe;
             let owner = Owner { step: self.step, compensation, adopted };
             let pid = scene.ground.next_pid();
             (owner, ProcessIdentity { pid, started: 1, program: "/bin/drawn".to_owned(), boot: scene.boot() })

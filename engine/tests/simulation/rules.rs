@@ -4,11 +4,10 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use almaplan_engine::event::{Answer, Event, Fact, Outcome, Part, RunFact};
-use almaplan_engine::step::{Effect, Failure, OnInterrupt};
+use almaplan_engine::event::{Answer, Effect, Event, Fact, Failure, OnInterrupt, Outcome, Part, RunFact};
 use serde_json::{Map, Value};
 
-use crate::drawn::{Drawn, Kind, Step, Work, bits};
+use crate::drawn::{Drawn, DrawnKind, Step, Work, bits};
 use crate::ground::Ground;
 
 pub type Checked = Result<(), String>;
@@ -58,6 +57,8 @@ struct Tale {
     /// What became of it was said, by a probe or a person, since it began.
     resolved: bool,
     went: Went,
+    /// What a `finally` step was told when it started: how the run was settled, and what is owed or was written off.
+    told: (Option<Outcome>, Vec<usize>),
 }
 
 /// How the newest attempt of a step went in the world.
@@ -102,6 +103,7 @@ impl Rules {
             written_off: false,
             resolved: false,
             went: Went::NotBegun,
+            told: (None, Vec::new()),
         };
         let tales = vec![tale; drawn.steps.len()];
         Self { drawn, tales, live: Vec::new(), unwinding: false, passed: false, irreversible: false, settled: None }
@@ -168,7 +170,7 @@ impl Rules {
                     tale.recorded.clear();
                 }
             }
-            RunFact::Unreachable | RunFact::Reachable(_) => return Err("nothing is measured here".to_owned()),
+            RunFact::Unreachable | RunFact::Reachable(_) | RunFact::Asked(_) => return Err("nothing is measured here".to_owned()),
         }
         Ok(())
     }
@@ -196,9 +198,9 @@ impl Rules {
         let mut again = 0u64;
         for i in 0..self.drawn.forward {
             let kind = self.drawn.steps[i].kind;
-            let looks_again = kind == Kind::Looking && self.drawn.ancestors[i] & again != 0;
+            let looks_again = kind == DrawnKind::Looking && self.drawn.ancestors[i] & again != 0;
             let tale = &mut self.tales[i];
-            if tale.phase == Phase::Succeeded && (kind == Kind::Volatile || looks_again) {
+            if tale.phase == Phase::Succeeded && (kind == DrawnKind::Volatile || looks_again) {
                 again |= 1 << i;
                 (tale.phase, tale.failures) = (Phase::Pending, 0);
                 self.settled = None;
@@ -250,16 +252,30 @@ impl Rules {
                 self.loses_sight_of(i);
                 Ok(())
             }
+            Fact::Lost { part } => {
+                // A `finally` step that an abort stopped is gone, too, however it ended but well: the run is settled anew after that.
+                let tale = &self.tales[i];
+                let unwell = !matches!(tale.went, Went::NotBegun | Went::On | Went::Done);
+                let stopped = *part == Part::Finally && tale.phase == Phase::Started && unwell;
+                ensure!(stopped || self.live.contains(&(i, *part)), "{part:?} is lost, and was not live");
+                match part {
+                    Part::Action => self.loses_sight_of(i),
+                    Part::Finally => self.tales[i].phase = Phase::Pending,
+                    Part::Compensation(_) => self.tales[i].phase = Phase::UndoDue,
+                    Part::Probe => {}
+                }
+                Ok(())
+            }
             Fact::Resolved(answer) => self.is_resolved(i, answer, ground),
             Fact::Recorded { part, name, value } => self.records(i, *part, name, value),
-            Fact::Spawned { part, process } => {
+            Fact::Spawned { part, process, .. } => {
                 ensure!(self.live.contains(&(i, *part)), "a process of {part:?}, which is not live");
                 if matches!(part, Part::Action | Part::Finally) {
                     self.tales[i].pid = Some(process.pid);
                 }
                 Ok(())
             }
-            Fact::UndoStarted { part, attempt } => {
+            Fact::UndoStarted { part, attempt, .. } => {
                 self.may_be_undone(i, *part)?;
                 let tale = &mut self.tales[i];
                 ensure!(*attempt == tale.undo_attempt + 1, "compensation attempt {attempt} after {}", tale.undo_attempt);
@@ -287,7 +303,10 @@ impl Rules {
         ensure!(!step.work.unfit, "it starts with inputs that do not fit");
         let asked = self.unknown().into_iter().find(|&other| self.is_asked(other));
         ensure!(asked.is_none() || self.drawn.is_finally(i), "it starts while a person is asked about step {asked:?}");
+        // A person may answer for a compensation before it begins: it is told of where it was when it started.
+        let told = (self.settled, self.listed());
         let tale = &mut self.tales[i];
+        tale.told = told;
         ensure!(attempt == tale.attempt + 1, "attempt {attempt} after {}", tale.attempt);
         ensure!(tale.failures < step.work.attempts, "attempt {attempt}, although it failed {} times", tale.failures);
         (tale.phase, tale.attempt, tale.resolved, tale.went) = (Phase::Started, attempt, false, Went::NotBegun);
@@ -398,6 +417,9 @@ impl Rules {
     }
 
     fn is_resolved(&mut self, i: usize, answer: &Answer, ground: &mut Ground) -> Checked {
+        if let Some(part) = answer.debt() {
+            return self.is_answered_for(i, part, answer, ground);
+        }
         ensure!(!self.unwinding && self.tales[i].phase == Phase::Unknown, "an answer that nobody asked for");
         let step = &self.drawn.steps[i];
         if step.work.waits && matches!(answer, Answer::Done { .. }) {
@@ -419,8 +441,29 @@ impl Rules {
                 ensure!(!done || step.work.waits, "it is taken for not done, and is");
                 tale.phase = Phase::Pending;
             }
+            Answer::Undone(_) | Answer::GivenUp(_) => return Err("an answer about a compensation".to_owned()),
         }
         Ok(())
+    }
+
+    /// Rule 20: a person did a compensation, or writes it off.
+    fn is_answered_for(&mut self, i: usize, part: usize, answer: &Answer, ground: &mut Ground) -> Checked {
+        ensure!(self.unwinding && self.owes(i), "answered for although it owes nothing");
+        ensure!(self.tales[i].phase != Phase::Started, "answered for although its action is live");
+        let live = self.live.iter().find(|&&(step, _)| step == i);
+        ensure!(live.is_none(), "answered for beside {live:?}, which is live");
+        self.settled = None;
+        match answer {
+            Answer::Undone(_) => ground.needless(i, part),
+            _ => self.tales[i].written_off = true,
+        }
+        self.part_is_over(i, part)
+    }
+
+    /// The compensations that a person could answer for.
+    pub fn debts(&self) -> Vec<(usize, usize)> {
+        let owes = |i: &usize| self.unwinding && self.owes(*i) && self.tales[*i].phase != Phase::Started;
+        (0..self.drawn.forward).filter(owes).map(|i| (i, self.tales[i].part)).collect()
     }
 
     fn records(&mut self, i: usize, part: Part, name: &str, value: &Value) -> Checked {
@@ -510,10 +553,10 @@ impl Rules {
         ensure!(matches!(phase, Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::NotRun), "is {phase:?}");
         let present = ground.steps[i].present;
         ensure!(phase != Phase::Succeeded || present.is_some(), "succeeded, and its effect is gone");
-        if step.kind == Kind::Looking && phase == Phase::Succeeded {
+        if step.kind == DrawnKind::Looking && phase == Phase::Succeeded {
             let unseen = (0..i).find(|&other| {
                 let needed = self.drawn.ancestors[i] >> other & 1 == 1 && self.tales[other].phase == Phase::Succeeded;
-                needed && self.drawn.steps[other].kind == Kind::Volatile && ground.steps[other].present > present
+                needed && self.drawn.steps[other].kind == DrawnKind::Volatile && ground.steps[other].present > present
             });
             ensure!(unseen.is_none(), "has not looked since step {unseen:?}, which it needs, was done again");
         }
@@ -586,7 +629,7 @@ impl Rules {
         match part {
             Part::Action => step.takes.iter().flat_map(|&other| ["x", "before"].map(|name| self.output(other, name))).collect(),
             Part::Finally => {
-                let outcome = self.settled.map_or(Value::Null, |outcome| outcome.as_str().into());
+                let outcome = self.tales[i].told.0.map_or(Value::Null, |outcome| outcome.as_str().into());
                 step.takes.iter().flat_map(|&other| [outcome.clone(), self.known(other, "x")]).collect()
             }
             Part::Compensation(at) => {
@@ -615,8 +658,13 @@ impl Rules {
         self.tales[i].recorded.get(name)
     }
 
+    /// The steps of which a `finally` step was told that they are owed or were written off.
+    pub fn told_of(&self, i: usize) -> &[usize] {
+        &self.tales[i].told.1
+    }
+
     /// The steps that a settled run says are owed or were written off (rule 7).
-    pub fn listed(&self) -> Vec<usize> {
+    fn listed(&self) -> Vec<usize> {
         let listed = |i: &usize| self.unwinding && (self.owes(*i) || self.tales[*i].written_off);
         (0..self.drawn.forward).filter(listed).collect()
     }

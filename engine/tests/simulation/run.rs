@@ -6,13 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use almaplan_engine::event::{Answer, Event, Opened, Outcome, RunFact, RunId, StepId};
-use almaplan_engine::executor::{Executor, Finished, Job, Mask, Order};
-use almaplan_engine::graph::Graph;
+use almaplan_engine::context::RunInfo;
+use almaplan_engine::event::{Answer, DebtAnswer, Event, HostId, Opened, Outcome, RunFact, RunId, StepId};
+use almaplan_engine::executor::{Executor, Finished, Order, RunSpec};
 use almaplan_engine::journal::Demand;
 use almaplan_engine::plan::{self, Plan, Templates, ValueInputs};
+use almaplan_engine::redact::Mask;
+use almaplan_engine::registry::Registry;
+use almaplan_engine::runs::{self, NextAction, NextAnswer};
 use almaplan_engine::saga::{Saga, Shape};
-use almaplan_engine::step::{Registry, RunInfo};
 use almaplan_engine::update::Ending;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -34,7 +36,6 @@ const FAULTS: u32 = 4;
 pub struct Case {
     pub drawn: Rc<Drawn>,
     plan: Arc<Plan>,
-    graph: Graph,
     registry: Arc<Registry>,
 }
 
@@ -59,13 +60,15 @@ pub struct Played {
 }
 
 /// What the next process is started for.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum Begin {
     Apply,
     Resume,
     Abort,
     Rollback,
     Answer(usize),
+    /// Of a compensation: it was done by hand, or is written off.
+    AnswerDebt(usize, NextAnswer),
 }
 
 /// What goes wrong in a process.
@@ -93,8 +96,7 @@ impl Case {
         let drawn = Drawn::new(seed);
         let loaded = plan::load(&drawn.text, Path::new("/plans/drawn.toml"), registry);
         let plan = loaded.plan.unwrap_or_else(|| panic!("the plan is refused: {:#?}\n{}", loaded.mistakes, drawn.text));
-        let graph = Graph::of(&plan);
-        Self { drawn: Rc::new(drawn), plan: Arc::new(plan), graph, registry: Arc::clone(registry) }
+        Self { drawn: Rc::new(drawn), plan: Arc::new(plan), registry: Arc::clone(registry) }
     }
 
     /// Runs it, in a runtime and on a scene of its own.
@@ -119,11 +121,10 @@ impl Case {
         (Played { scene, outcome, crashes, appends }, checked)
     }
 
-    fn job(&self) -> Job {
+    fn spec(&self) -> RunSpec {
         let id = RunId::new("drawn");
-        Job {
+        RunSpec {
             plan: Arc::clone(&self.plan),
-            graph: self.graph.clone(),
             registry: Arc::clone(&self.registry),
             host: Arc::new(scene::Machine),
             templates: Templates::new(ValueInputs { run_id: id.to_string(), ..ValueInputs::default() }),
@@ -138,14 +139,15 @@ impl Case {
             }),
             updates: Arc::new(|_| {}),
             mask: Mask::new([]),
-            keep: Vec::new(),
+            keep: Default::default(),
             grace: Duration::from_millis(GRACE_MS),
+            user: "operator".to_owned(),
         }
     }
 
     /// The saga that the events alone tell of.
     fn replayed(&self) -> Result<Saga, String> {
-        let mut saga = Saga::new(Shape::of(&self.plan, &self.graph, &self.registry));
+        let mut saga = Saga::new(Shape::of(&self.plan, &self.registry));
         scene::with(|scene| scene.records.iter().try_for_each(|record| saga.apply(&record.event))).map_err(|error| error.to_string())?;
         Ok(saga)
     }
@@ -178,10 +180,54 @@ impl Run<'_> {
             self.goes_down(end);
             match self.decide(end) {
                 Some(next) => begin = next,
-                None => return Ok(scene::with(|scene| scene.rules.settled())),
+                None => {
+                    let outcome = scene::with(|scene| scene.rules.settled());
+                    return self.is_led_on().await.map(|()| outcome);
+                }
             }
         }
         Err(format!("it does not come to rest in {TOO_MANY} processes"))
+    }
+
+    /// Rule 20: from where the run rests, the commands that are offered lead on to where it is settled, and nothing is owed.
+    async fn is_led_on(&mut self) -> Checked {
+        for _ in 0..TOO_MANY {
+            let saga = self.case.replayed()?;
+            let ending = runs::ending(&saga);
+            if matches!(ending, Ending::Settled(outcome) if outcome != Outcome::Stuck) {
+                return Ok(());
+            }
+            let offered = runs::next_commands(&RunId::new("drawn"), ending, &saga);
+            // What only tries again may fail again for ever.
+            let ways: Vec<Begin> = offered.iter().filter_map(|next| self.begin_of(&next.action, ending)).collect();
+            if ways.is_empty() {
+                return Err(format!("a dead end: {ending:?}, and offered is {offered:?}"));
+            }
+            let begin = self.dice.pick(&ways);
+            let fault = self.draw_fault(1);
+            scene::with(|scene| scene.say(|| format!("---- {begin:?}, which is offered, {fault:?}")));
+            let end = self.live(begin, fault).await?;
+            scene::with(|scene| scene.wrong.clone().map_or(Ok(()), Err))?;
+            self.goes_down(end);
+        }
+        Err(format!("no command that is offered leads to a settled run in {TOO_MANY} processes"))
+    }
+
+    /// What is typed, where it leads on.
+    fn begin_of(&self, action: &NextAction, ending: Ending) -> Option<Begin> {
+        match action {
+            NextAction::Resume => (ending == Ending::Interrupted).then_some(Begin::Resume),
+            NextAction::Abort => Some(Begin::Abort),
+            // Of a run that cannot be read: here each can.
+            NextAction::Unlock { .. } => None,
+            NextAction::Resolve { step, answer } => {
+                let step = self.case.drawn.number(step.as_str());
+                Some(match answer {
+                    NextAnswer::Done | NextAnswer::NotDone => Begin::Answer(step),
+                    NextAnswer::Undone | NextAnswer::GiveUp => Begin::AnswerDebt(step, *answer),
+                })
+            }
+        }
     }
 
     fn draw_fault(&mut self, life: u32) -> Fault {
@@ -222,7 +268,7 @@ impl Run<'_> {
             }
         });
         let records = scene::with(|scene| scene.records.clone());
-        let mut executor = Executor::new(self.case.job(), Tape, &records).map_err(|error| format!("the journal is refused: {error}"))?;
+        let mut executor = Executor::new(self.case.spec(), Tape, &records).map_err(|error| format!("the journal is refused: {error}"))?;
         let begun = match begin {
             Begin::Apply => Ok(()),
             Begin::Resume => executor.take_over(2, "operator"),
@@ -232,6 +278,14 @@ impl Run<'_> {
                 let answer = self.answer(step);
                 let id = StepId::new(self.case.drawn.name(step));
                 executor.take_over(2, "operator").and_then(|()| executor.resolve(&id, answer)).map_err(|error| error.to_string())?;
+                return self.saves(executor);
+            }
+            Begin::AnswerDebt(step, answer) => {
+                executor.take_over(2, "operator").map_err(|error| error.to_string())?;
+                let id = StepId::new(self.case.drawn.name(step));
+                let saga = executor.saga();
+                let part = saga.find(&id).and_then(|i| saga.debt(i)).ok_or("what is to be answered for is not owed")?;
+                executor.resolve(&id, debt_answer(part, answer == NextAnswer::Undone)).map_err(|error| error.to_string())?;
                 return self.saves(executor);
             }
         };
@@ -258,6 +312,7 @@ impl Run<'_> {
 
     async fn executes(&mut self, executor: Executor<Tape>, fault: Fault) -> Result<End, String> {
         let (orders, inbox) = mpsc::channel(8);
+        let free = self.manner == Manner::Free;
         let dies = async {
             match fault {
                 Fault::Dies(moment) => sleep(Duration::from_millis(moment)).await,
@@ -271,7 +326,7 @@ impl Run<'_> {
                 // Whatever made it so, happened while the line above was looked at.
                 () = std::future::poll_fn(|_| if scene::with(|scene| scene.life.died) { ().into() } else { std::task::Poll::Pending }) => None,
                 () = dies => None,
-                () = interferes(&orders, fault) => None,
+                () = interferes(&orders, fault, free) => None,
             }
         };
         let finished = timeout(TOO_LONG, both).await.map_err(|_| "it goes on for ever".to_owned())?;
@@ -363,13 +418,13 @@ impl Run<'_> {
                 scene.ground.is_seen_to(step);
             }
             let done = scene.ground.is_done(step, &scene.drawn);
-            if done { Answer::Done { outputs, by } } else { Answer::NotDone { by } }
+            if done { Answer::Done { outputs, by, because: None } } else { Answer::NotDone { by, because: None } }
         })
     }
 }
 
 /// What comes from outside while a process has the run. It never ends.
-async fn interferes(orders: &mpsc::Sender<Order>, fault: Fault) {
+async fn interferes(orders: &mpsc::Sender<Order>, fault: Fault, free: bool) {
     let began = Instant::now();
     let at = |ms: u64| tokio::time::sleep_until(began + Duration::from_millis(ms));
     match fault {
@@ -391,16 +446,31 @@ async fn interferes(orders: &mpsc::Sender<Order>, fault: Fault) {
     loop {
         sleep(Duration::from_millis(500)).await;
         scene::with(|scene| {
+            if free && scene.dice.falls(10) {
+                let debts = scene.rules.debts();
+                if !debts.is_empty() {
+                    let (step, part) = scene.dice.pick(&debts);
+                    let answer = debt_answer(part, scene.dice.falls(50));
+                    let step = StepId::new(scene.drawn.name(step));
+                    scene.demands.push_back(Demand::Resolve { step, answer });
+                }
+            }
             if let Some(step) = scene.waiting.pop() {
                 let answer = match scene.dice.falls(80) {
-                    true => Answer::Done { outputs: Default::default(), by: "operator".to_owned() },
-                    false => Answer::NotDone { by: "operator".to_owned() },
+                    true => Answer::Done { outputs: Default::default(), by: "operator".to_owned(), because: None },
+                    false => Answer::NotDone { by: "operator".to_owned(), because: None },
                 };
                 let step = StepId::new(scene.drawn.name(step));
                 scene.demands.push_back(Demand::Resolve { step, answer });
             }
         });
     }
+}
+
+/// What a person says of a compensation that is owed.
+fn debt_answer(part: usize, by_hand: bool) -> Answer {
+    let answer = DebtAnswer { part, by: "operator".to_owned(), because: None };
+    if by_hand { Answer::Undone(answer) } else { Answer::GivenUp(answer) }
 }
 
 /// The registry of everything that is drawn.
@@ -418,6 +488,7 @@ fn opened() -> Opened {
         timestamp: "20260206_141502".to_owned(),
         started_at: jiff::Timestamp::UNIX_EPOCH,
         lang: "en".to_owned(),
+        host: HostId::local(),
         boot: "boot-1".to_owned(),
         user: "operator".to_owned(),
         pid: 1,

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use almaplan_engine::event::{Event, Fact, Part};
+use almaplan_engine::event::{Event, Fact, Failure, Part, ProcessIdentity, WrongAnswer};
+use almaplan_engine::host::{BoxFuture, Host, ServiceCheck};
 use almaplan_engine::journal::{Demand, Journal, JournalError, Record};
-use almaplan_engine::step::{BoxFuture, Failure, Host, ProcessIdentity};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
@@ -194,6 +194,10 @@ impl Host for Machine {
         with(|scene| scene.boot())
     }
 
+    fn is_alive(&self, _: u32) -> bool {
+        true
+    }
+
     fn end<'a>(&'a self, process: &'a ProcessIdentity) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             sleep(Duration::from_millis(20)).await;
@@ -208,7 +212,7 @@ impl Host for Machine {
         })
     }
 
-    fn answers<'a>(&'a self, _url: &'a str) -> BoxFuture<'a, bool> {
-        Box::pin(std::future::ready(true))
+    fn wrong_answer<'a>(&'a self, _: &'a [ServiceCheck]) -> BoxFuture<'a, Option<WrongAnswer>> {
+        Box::pin(std::future::ready(None))
     }
 }

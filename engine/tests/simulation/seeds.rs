@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use almaplan_engine::event::Outcome;
 use almaplan_engine::journal::Record;
-use almaplan_engine::step::Registry;
+use almaplan_engine::registry::Registry;
 
 use crate::args::NAME;
 use crate::dice::Dice;
@@ -57,7 +57,7 @@ pub fn run(seeds: Range<u64>) -> ExitCode {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let at = (0..threads).map(|_| Mutex::new((seeds.start, Instant::now()))).collect();
     let work = Work { next: AtomicU64::new(seeds.start), seeds, stop: AtomicBool::new(false), broken: Mutex::default(), at };
-    println!("\nrunning 1 test");
+    println!("\nrunning 1 test, on the seeds from {} to {}", work.seeds.start, work.seeds.end);
     let began = Instant::now();
     let figures = all(&work, began);
     let broken = work.broken.into_inner().unwrap();

@@ -6,9 +6,12 @@ Apart from `tests_fail` the faults of the release are left out here: they are wh
 """
 
 import io
+import json
 import sys
 import tempfile
+import threading
 import unittest
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 CODE = Path(__file__).resolve().parent.parent
@@ -17,6 +20,7 @@ sys.path.insert(0, str(CODE))
 import database  # noqa: E402
 import faults  # noqa: E402
 from app import DEMO_PASSWORD, USER, create_app  # noqa: E402
+from webhook import Webhook  # noqa: E402
 
 BROWSER = {"Accept": "text/html"}
 JSON = {"Accept": "application/json"}
@@ -50,6 +54,33 @@ class AppTest(unittest.TestCase):
     def test_orders_need_a_login(self):
         self.assertEqual(self.client.post("/orders", json={"customer": "Ana", "item": "Moqueca"}).status_code, 401)
         self.assertEqual(self.client.get("/orders", headers=BROWSER).location, "/login")
+
+    def test_an_order_is_told_to_whoever_wants_to_know(self):
+        told = []
+
+        class Kitchen(BaseHTTPRequestHandler):
+            def do_POST(self):
+                told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        kitchen = HTTPServer(("127.0.0.1", 0), Kitchen)
+        self.addCleanup(kitchen.server_close)
+        answering = threading.Thread(target=kitchen.handle_request, daemon=True)
+        answering.start()
+        self.app.config["WEBHOOK"] = Webhook("http://127.0.0.1:%d/orders" % kitchen.server_port)
+        self.login()
+        order = {"customer": "Ana", "item": "Moqueca", "quantity": 2}
+        created = self.client.post("/orders", json=order)
+        self.assertEqual((created.status_code, told), (201, [{"id": created.get_json()["id"], **order}]))
+        # Nobody answers any more: the order is kept all the same.
+        answering.join()
+        kitchen.server_close()
+        with self.assertLogs("almareia.webhook", "WARNING"):
+            self.assertEqual(self.client.post("/orders", json=order).status_code, 201)
 
     def test_an_order_is_kept(self):
         self.assertEqual(self.login().status_code, 200)

@@ -1,49 +1,78 @@
 //! A file appears whole or not at all: written beside, synced, renamed, its folder synced.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use super::platform;
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::{Root, platform};
+
+/// How the name of a file begins that is being written.
+const UNFINISHED: &str = ".almaplan-new-";
 
 /// Writes a file so that, whatever happens, it holds either what it held before or all of `bytes`. Durable when it returns.
 ///
 /// # Errors
 /// The folder is missing or cannot be written; what was there is untouched.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = unfinished(path)?;
-    let written = write_whole(&unfinished, bytes).and_then(|()| replace(&unfinished, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&unfinished);
-    }
-    written?;
-    sync_folder(path.parent().unwrap_or(Path::new(".")))
+    let (folder, name) = Root::above(path)?;
+    write_in(&folder, &name, bytes)
 }
 
-/// Lets `path` be a name of the file `from` too, instead of what it was a name of. Durable when it returns; `false` where a file cannot
-/// have both names.
+/// As [`write_atomically`], of the file `name` in the open folder `root`.
+///
+/// # Errors
+/// See there.
+pub(crate) fn write_in(root: &Root, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = unfinished()?;
+    let mut file = root.create_file(&unfinished, 0o666)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    drop(file);
+    let written = written.and_then(|()| replace(root, &unfinished, name));
+    if written.is_err() {
+        let _ = root.remove_file(&unfinished);
+    }
+    written?;
+    root.sync_folder("")
+}
+
+/// Lets `name` in `to` be a name of the file `from` in `staged` too, instead of what it was a name of. Durable when it returns; `false`
+/// where a file cannot have both names.
 ///
 /// # Errors
 /// The folder cannot be written; what was there is untouched.
-pub(crate) fn link_atomically(from: &Path, path: &Path) -> io::Result<bool> {
-    let unfinished = unfinished(path)?;
-    let _ = std::fs::remove_file(&unfinished);
-    if std::fs::hard_link(from, &unfinished).is_err() {
+pub(crate) fn link_in(staged: &Root, from: &str, to: &Root, name: &str) -> io::Result<bool> {
+    let unfinished = unfinished()?;
+    if staged.link(from, to, &unfinished).is_err() {
         return Ok(false);
     }
-    let replaced = replace(&unfinished, path);
-    // There still, too, where `path` was a name of the same file already.
-    let _ = std::fs::remove_file(&unfinished);
+    let replaced = replace(to, &unfinished, name);
+    // There still, too, where `name` was a name of the same file already.
+    let _ = to.remove_file(&unfinished);
     replaced?;
-    sync_folder(path.parent().unwrap_or(Path::new("."))).map(|()| true)
+    to.sync_folder("").map(|()| true)
+}
+
+/// Whether this is the name of a file that is being written.
+fn is_unfinished(name: &str) -> bool {
+    name.starts_with(UNFINISHED)
+}
+
+/// Removes from an open folder what a crash left of files that were being written.
+pub(crate) fn sweep(root: &Root) {
+    for (name, _) in root.list("").unwrap_or_default() {
+        if let Some(name) = name.to_str().filter(|name| is_unfinished(name)) {
+            let _ = root.remove_file(name);
+        }
+    }
 }
 
 /// Renames, a few seconds long where others (a virus scanner, say) have what is there open, on systems where that is in the way.
-fn replace(from: &Path, to: &Path) -> io::Result<()> {
+fn replace(root: &Root, from: &str, to: &str) -> io::Result<()> {
     let mut pauses = [1, 10, 50, 100, 500, 1000, 2000].into_iter().map(Duration::from_millis);
     loop {
-        match (platform::rename(from, to), pauses.next()) {
+        match (root.rename(from, root, to), pauses.next()) {
             (Err(error), Some(pause)) if platform::is_held(&error) => std::thread::sleep(pause),
             (renamed, _) => return renamed,
         }
@@ -58,21 +87,21 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     platform::sync_folder(folder)
 }
 
-fn unfinished(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
-    let mut unfinished = std::ffi::OsString::from(".almaplan-new-");
-    unfinished.push(name);
-    Ok(path.with_file_name(unfinished))
+/// A name in the folder `folder` for a file that is being written there.
+pub(crate) fn unfinished_in(folder: &str) -> io::Result<String> {
+    let name = unfinished()?;
+    Ok(if folder.is_empty() { name } else { [folder, &name].join("/") })
 }
 
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file: File = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+fn unfinished() -> io::Result<String> {
+    Ok(UNFINISHED.to_owned() + &unforeseeable()?)
+}
+
+/// Sixteen hexadecimal digits that nobody can know before: whoever may write in a folder too cannot have put anything under a name with them.
+pub(crate) fn unforeseeable() -> io::Result<String> {
+    let mut random = [0; 8];
+    SystemRandom::new().fill(&mut random).map_err(|_| io::Error::other("the system has no random numbers"))?;
+    Ok(format!("{:016x}", u64::from_le_bytes(random)))
 }
 
 #[cfg(test)]
@@ -83,18 +112,29 @@ mod tests {
     #[test]
     fn a_link_replaces_what_was_there_and_may_be_made_again() {
         let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path()).unwrap();
         let [from, to] = ["from", "to"].map(|name| folder.path().join(name));
         std::fs::write(&from, "new").unwrap();
         for before in ["old", "new"] {
             std::fs::write(&to, before).unwrap();
             for _again in 0..2 {
-                assert!(link_atomically(&from, &to).unwrap());
+                assert!(link_in(&root, "from", &root, "to").unwrap());
                 assert_eq!(std::fs::read_to_string(&to).unwrap(), "new");
                 assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "something was left beside it");
             }
             std::fs::remove_file(&to).unwrap();
         }
-        assert!(!link_atomically(&folder.path().join("gone"), &to).unwrap() && !to.exists());
+        assert!(!link_in(&root, "gone", &root, "to").unwrap() && !to.exists());
+    }
+
+    #[test]
+    fn what_a_crash_left_is_swept_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [".almaplan-new-0123", ".almaplan-kept", "data"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        sweep(&Root::open(folder.path()).unwrap());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

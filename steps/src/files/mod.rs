@@ -4,38 +4,33 @@
 //! trusted in nothing. Names inside a folder are text with `/` between components, on every system. What is found in a folder is read
 //! through no link and without waiting for anyone: whoever puts a link or a pipe in the place of a file has it not read.
 //!
+//! What is written below a folder that may be somebody else's is written through [`Root`], which is opened, name by name and through no
+//! link: see `unix/below.rs`. Files for people elsewhere (logs, what a command prints) are at a [`Place`], which is found the same way.
+//!
 //! What differs between systems is in `unix.rs` and `windows.rs`, behind the same functions, and nowhere else.
 
-pub mod archive;
 mod atomic;
-mod carry;
-mod choice;
+mod attributes;
+mod blocking_task;
 mod copy;
-mod hashes;
-mod job;
-mod links;
-mod live;
-mod manifest;
+mod error;
+mod meta;
+mod names;
 mod parallel;
 mod patterns;
-mod place;
+mod pending_sync;
 mod prune;
 mod remove;
-mod replaced;
-mod room;
-mod stage;
-mod staged;
 mod swap;
 mod text;
-mod unsynced;
 mod walk;
 
 #[cfg(unix)]
 #[path = "unix.rs"]
-mod platform;
+pub(crate) mod platform;
 #[cfg(windows)]
 #[path = "windows.rs"]
-mod platform;
+pub(crate) mod platform;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -44,125 +39,27 @@ pub use self::atomic::write_atomically;
 pub use self::swap::{SwapError, fit_for_swap, writable};
 pub use self::walk::tree_size;
 
-pub(crate) use self::atomic::{link_atomically, sync_folder};
-pub(crate) use self::carry::{Carry, Keep, Listing};
-pub(crate) use self::choice::Choice;
-pub(crate) use self::copy::{copy_file, copy_files, copy_link, copy_tree, dress_folder, hash_file, make_link, size};
-pub(crate) use self::hashes::{Hashes, Known};
-pub(crate) use self::job::{Job, blocking, each, map_each, threads};
-pub(crate) use self::links::Links;
-pub(crate) use self::live::{Live, READS, Reading, Streamed, is_database};
-pub(crate) use self::manifest::{Kept, MANIFEST, Manifest, NEXT, is_own};
+pub(crate) use self::atomic::{link_in, sweep, sync_folder, unfinished_in, unforeseeable, write_in};
+pub(crate) use self::attributes::unkept;
+pub(crate) use self::blocking_task::{BlockingTask, blocking};
+pub(crate) use self::copy::{
+    CHUNK, Copied, GROUP, Output, apply_attributes, apply_to_folder, apply_to_folders, attributes_of, copy_file, copy_files, copy_link,
+    copy_opened, copy_tree, extended, folder_attributes, folders, hash_file, hash_found, make_folders, make_link, needed, root_attributes,
+    size,
+};
+pub use self::error::FileError;
+pub(crate) use self::error::{first_of, io_error};
+pub(crate) use self::meta::{Attributes, Extended, FileKind, FileStat, Meta, Owner, SET_ID, time_ns};
+pub(crate) use self::names::{check_name, complaint, folder_of, link_complaint, odd_complaint};
+pub(crate) use self::parallel::{each, map_each, pool, threads};
 pub(crate) use self::patterns::Patterns;
-pub(crate) use self::place::{Deployed, Placement, move_in, place, plan};
+pub(crate) use self::pending_sync::PendingSync;
 pub(crate) use self::prune::{prune, same_shape};
-pub(crate) use self::remove::{discard, remove_file, remove_tree};
-pub(crate) use self::room::{Room, Taken};
-pub(crate) use self::stage::{Staged, Staging, may_stage, stage};
-pub(crate) use self::staged::{StagedNote, StagedRelease, staged_release};
+pub(crate) use self::remove::{check_no_mount, discard, remove_below, remove_file, remove_file_in, remove_tree};
 pub(crate) use self::swap::{beside, overlap, real_target};
 pub(crate) use self::text::is_byte_name;
-pub(crate) use self::unsynced::Unsynced;
-use self::walk::Fingerprint;
-pub(crate) use self::walk::{Found, Kind, walk};
-
-/// What can go wrong with files.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// The system refused.
-    #[error("could not {doing} {}", path.display())]
-    Io {
-        /// What was tried, fit after "could not".
-        doing: &'static str,
-        /// With what, absolute.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Another process kept the file for longer than this step waits.
-    #[error("could not {doing} {}: another process holds it{}; end it and try again", path.display(), by(holders))]
-    Held {
-        /// What was tried.
-        doing: &'static str,
-        /// The file, absolute.
-        path: PathBuf,
-        /// Who holds it, where the system tells.
-        holders: Vec<String>,
-    },
-    /// The work was asked to stop.
-    #[error("stopped as asked")]
-    Stopped,
-    /// A record could not be made durable.
-    #[error("{0}")]
-    Journal(String),
-    /// A name that is not Unicode: no archive or manifest could name it the same way on every system.
-    #[error("the name of {} is not valid UTF-8; rename it or exclude it", path.display())]
-    NotUtf8 {
-        /// The file, its name as far as it can be shown.
-        path: PathBuf,
-    },
-    /// A name that no archive and no manifest may hold.
-    #[error("the name of {} {reason}, so that it would mean something else elsewhere; rename it or exclude it", path.display())]
-    Name {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it, after the name.
-        reason: &'static str,
-    },
-    /// A copy did not read back as what was written.
-    #[error("the copy {} does not read back as {}; check the disk", to.display(), from.display())]
-    BadCopy {
-        /// The original.
-        from: PathBuf,
-        /// The copy.
-        to: PathBuf,
-    },
-    /// A file never stood still.
-    #[error("{} changes while it is read; stop whoever writes it, or exclude it", path.display())]
-    Changing {
-        /// The file.
-        path: PathBuf,
-    },
-    /// An archive is damaged, hostile or cannot be written.
-    #[error(transparent)]
-    Archive(#[from] archive::ArchiveError),
-    /// A manifest cannot be read.
-    #[error("{} cannot be understood ({reason}); where it is damaged, delete it: the next deploy then deletes nothing", path.display())]
-    Manifest {
-        /// The manifest.
-        path: PathBuf,
-        /// What is wrong in it.
-        reason: String,
-    },
-    /// A pattern that is none.
-    #[error("`{pattern}` is no pattern ({reason})")]
-    Pattern {
-        /// As written.
-        pattern: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// SQLite could not copy a live database.
-    #[error("could not copy the database {} through SQLite ({reason}); is it locked for long by another program?", path.display())]
-    Database {
-        /// The database.
-        path: PathBuf,
-        /// What SQLite said.
-        reason: String,
-    },
-    /// Inputs or a state of the folder that this kind refuses; says what and what to do.
-    #[error("{0}")]
-    Refused(String),
-}
-
-fn by(holders: &[String]) -> String {
-    if holders.is_empty() { String::new() } else { format!(" ({})", holders.join(", ")) }
-}
-
-/// Makes the error of one operation with `path`; for `map_err`.
-pub(crate) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
-    move |source| FileError::Io { doing, path: path.to_owned(), source }
-}
+use self::walk::further_names;
+pub(crate) use self::walk::{Found, size_on_disk, walk, walk_across};
 
 /// The whole of a file of ours: neither of what a link leads to, nor of a pipe.
 pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
@@ -181,26 +78,42 @@ pub(crate) fn inside(root: &Path, name: &str) -> PathBuf {
 /// # Errors
 /// It cannot be opened: whoever took it for a missing one would not see what is in it.
 pub(crate) fn root(path: &Path) -> Result<Option<Root>, FileError> {
-    match Root::open(path) {
+    match Root::open_real(path) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         opened => opened.map(Some).map_err(io_error("open the folder", path)),
     }
 }
 
-/// Whether a folder is there, and not a link to one.
-pub(crate) fn is_real_folder(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
+/// Makes the folder `path` where it is missing, and those above it: in each that is there, through no link that somebody else could have
+/// put.
+///
+/// # Errors
+/// One cannot be made.
+pub(crate) fn make_way(path: &Path) -> io::Result<()> {
+    let (root, missing) = nearest_folder(path)?;
+    let missing = missing.iter().map(|name| platform::name_text(name.as_encoded_bytes())).collect::<Option<Vec<_>>>();
+    let missing = missing.ok_or(io::ErrorKind::InvalidFilename)?;
+    if missing.is_empty() { Ok(()) } else { root.make_folder(&missing.join("/")) }
 }
 
-/// Whether two names are of one file, as far as the system tells.
-pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
-    identity(a).is_some_and(|a| identity(b) == Some(a))
+/// Where a file is or will be that is written for others: a folder that is open, and a name in it; how it is found, each system says.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The folder.
+    pub folder: Root,
+    /// The file's name in it.
+    pub name: String,
 }
 
-/// How the file at `path` looks; `None` where it is missing, or another one could look the same.
-fn identity(path: &Path) -> Option<Fingerprint> {
-    let meta = look(path).ok()?;
-    Some(platform::fingerprint(|| path, &meta)).filter(platform::identifies)
+/// The nearest folder above `path` that is there, and the rest of the way.
+fn nearest_folder(path: &Path) -> io::Result<(Root, PathBuf)> {
+    for folder in path.ancestors() {
+        match Root::open_real(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && folder.parent().is_some() => {}
+            opened => return Ok((opened?, path.strip_prefix(folder).map_err(io::Error::other)?.to_owned())),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
 }
 
 /// Whether anything is there, a dangling link included.
@@ -208,7 +121,8 @@ pub(crate) fn present(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-pub(crate) use self::platform::{Root, look};
+pub(crate) use self::platform::{Root, look, mounts_below};
+pub(crate) use self::platform::{name_bytes, name_text};
 
 /// Whether a folder could not be renamed although what is in it can be replaced.
 pub(crate) fn cannot_be_renamed(error: &FileError) -> bool {

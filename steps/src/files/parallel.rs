@@ -1,84 +1,66 @@
-//! Work that several threads share although nobody knows beforehand how much it is.
+//! Work on many files at once, on threads that all steps share.
 
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::num::NonZero;
+use std::sync::LazyLock;
 use std::thread;
 
-use super::job::threads;
+use rayon::iter::{IntoParallelRefIterator, ParallelBridge, ParallelIterator};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
-/// What is still to be looked at, and what was found.
-struct Search<P, T, E> {
-    open: Vec<P>,
-    busy: usize,
-    waiting: usize,
-    found: Vec<T>,
-    failed: Option<E>,
+/// How many threads share work on files. More would take more memory, and wait for the same disk.
+pub(crate) fn threads() -> usize {
+    pool().current_num_threads()
 }
 
-/// Looks at `start` and at every place that a look at another one leads to, on several threads. In no order; ends with the first error.
-pub(super) fn explore<P: Send, T: Send, E: Send>(
-    start: P,
-    look: impl Fn(P) -> Result<(Vec<T>, Vec<P>), E> + std::marker::Sync,
-) -> Result<Vec<T>, E> {
-    let search = Mutex::new(Search { open: vec![start], busy: 0, waiting: 0, found: Vec::new(), failed: None });
-    let more = Condvar::new();
-    let lock = || search.lock().expect("no code panics while it holds this lock");
-    // While this thread is idle, another may still find places.
-    let next = |mut search: MutexGuard<'_, Search<P, T, E>>| {
-        loop {
-            if search.failed.is_some() {
-                return None;
-            }
-            if let Some(place) = search.open.pop() {
-                search.busy += 1;
-                return Some(place);
-            }
-            if search.busy == 0 {
-                return None;
-            }
-            search.waiting += 1;
-            search = more.wait(search).expect("no code panics while it holds this lock");
-            search.waiting -= 1;
-        }
-    };
-    let run = || {
-        while let Some(place) = next(lock()) {
-            let seen = look(place);
-            let mut search = lock();
-            search.busy -= 1;
-            match seen {
-                Ok((found, places)) => {
-                    search.found.extend(found);
-                    search.open.extend(places);
-                }
-                Err(error) => search.failed = search.failed.take().or(Some(error)),
-            }
-            if search.waiting > 0 && (!search.open.is_empty() || search.busy == 0 || search.failed.is_some()) {
-                more.notify_all();
-            }
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..threads() {
-            scope.spawn(run);
-        }
-        run();
+/// The threads that share work on files.
+pub(crate) fn pool() -> &'static ThreadPool {
+    static POOL: LazyLock<ThreadPool> = LazyLock::new(|| {
+        let cores = thread::available_parallelism().map_or(2, NonZero::get);
+        let pool = ThreadPoolBuilder::new().num_threads(cores.clamp(2, 8)).thread_name(|number| format!("files-{number}"));
+        pool.build().expect("a few threads can be started, or nothing could run here")
     });
-    let search = search.into_inner().expect("no code panics while it holds this lock");
-    search.failed.map_or(Ok(search.found), Err)
+    &POOL
+}
+
+/// Does `work` for each of `items`, begun in their order. Each thread has a tool of its own. Ends soon after the first error.
+pub(crate) fn each<T, U, E>(
+    items: &[T],
+    tool: impl Fn() -> Result<U, E> + Sync,
+    work: impl Fn(&mut U, &T) -> Result<(), E> + Sync,
+) -> Result<(), E>
+where
+    T: Sync,
+    E: Send,
+{
+    let with_tool = |made: &mut Option<U>, item: &T| {
+        if made.is_none() {
+            *made = Some(tool()?);
+        }
+        made.as_mut().map_or(Ok(()), |tool| work(tool, item))
+    };
+    pool().install(|| items.iter().par_bridge().try_for_each_init(|| None, with_tool))
+}
+
+/// What `work` makes of each of `items`, in their order. Ends soon after the first error.
+pub(crate) fn map_each<T: Sync, R: Send, E: Send>(items: &[T], work: impl Fn(&T) -> Result<R, E> + Sync) -> Result<Vec<R>, E> {
+    pool().install(|| items.par_iter().map(&work).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
-    fn every_place_is_looked_at_once_and_an_error_ends_it() {
-        let below = |number: u32| (number * 2 + 1..number * 2 + 3).filter(|number| *number < 5000).collect();
-        let mut found = explore(0, |number: u32| Ok::<_, ()>((vec![number], below(number)))).unwrap();
-        found.sort_unstable();
-        assert_eq!(found, (0..5000).collect::<Vec<_>>());
-        let broken = |number: u32| if number == 77 { Err("77") } else { Ok((vec![number], below(number))) };
-        assert_eq!(explore(0, broken), Err("77"));
+    fn the_first_error_ends_the_rest() {
+        let items: Vec<u32> = (0..1000).collect();
+        let seen = AtomicUsize::new(0);
+        let work = |_: &mut (), item: &u32| {
+            seen.fetch_add(1, Ordering::Relaxed);
+            if *item == 3 { Err("third") } else { Ok(()) }
+        };
+        assert_eq!(each(&items, || Ok(()), work), Err("third"));
+        assert!(seen.load(Ordering::Relaxed) < 1000);
     }
 }

@@ -1,20 +1,16 @@
-//! Patterns of `exclude`, `preserve` and `store`, read as `.gitignore` reads them.
+//! Patterns of `exclude`, `preserve` and `store`: those of a `.gitignore`, which the crate `ignore` reads.
 //!
 //! `*.db` matches such a name in any folder; a pattern with a `/` inside starts at the root; one that ends in `/` matches
-//! folders only; whatever is below a folder that matches, matches.
+//! folders only; `!` takes back what an earlier pattern of the list matched; whatever is below a folder that matches, matches.
 
-use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::{FileError, platform};
 
-/// A list of patterns.
+/// A list of patterns, or several of which each matches by itself.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Patterns {
-    /// Those that match whatever has such a name, as one: names and endings of names then need no regular expression, of which each
-    /// takes a while to be made, in a downtime.
-    any: GlobSet,
-    /// Those that match folders only.
-    folders: GlobSet,
+    lists: Vec<Gitignore>,
     texts: Vec<String>,
 }
 
@@ -24,26 +20,44 @@ impl Patterns {
     /// # Errors
     /// One is no pattern.
     pub fn new<S: AsRef<str>>(patterns: &[S]) -> Result<Self, FileError> {
-        let (mut any, mut folders) = (GlobSetBuilder::new(), GlobSetBuilder::new());
-        for pattern in patterns {
-            let (glob, folders_only) = read(pattern.as_ref())?;
-            if folders_only { &mut folders } else { &mut any }.add(glob);
-        }
-        let texts: Vec<String> = patterns.iter().map(|pattern| pattern.as_ref().to_owned()).collect();
-        let set = |builder: GlobSetBuilder| builder.build().map_err(|error| wrong(&texts.join(", "), error.kind().to_string()));
-        Ok(Self { any: set(any)?, folders: set(folders)?, texts })
+        Self::read(patterns, platform::IGNORES_CASE)
     }
 
-    /// These and `more`.
+    /// Reads patterns for which `A` and `a` are the same on every system.
+    ///
+    /// # Errors
+    /// One is no pattern.
+    pub fn ignoring_case<S: AsRef<str>>(patterns: &[S]) -> Result<Self, FileError> {
+        Self::read(patterns, true)
+    }
+
+    fn read<S: AsRef<str>>(patterns: &[S], ignore_case: bool) -> Result<Self, FileError> {
+        let texts: Vec<String> = patterns.iter().map(|pattern| pattern.as_ref().to_owned()).collect();
+        let whole = |error: ignore::Error| wrong(&texts.join(", "), &error);
+        let mut builder = GitignoreBuilder::new("");
+        // As it is meant for people's files, `ignore` would take `[a` for a name.
+        builder.allow_unclosed_class(false).case_insensitive(ignore_case).map_err(whole)?;
+        for text in &texts {
+            check_not_empty(text)?;
+            let text = if platform::WINDOWS_NAMES { text.replace('\\', "/") } else { text.clone() };
+            builder.add_line(None, &text).map_err(|error| wrong(&text, &error))?;
+        }
+        let list = builder.build().map_err(whole)?;
+        Ok(Self { lists: if texts.is_empty() { Vec::new() } else { vec![list] }, texts })
+    }
+
+    /// What these match, and what the list `more` matches: a `!` in one of them takes back nothing of the other.
     ///
     /// # Errors
     /// One of `more` is no pattern.
     pub fn with(&self, more: &[String]) -> Result<Self, FileError> {
-        if more.iter().all(|text| self.texts.contains(text)) {
-            return Ok(self.clone());
+        let mut both = self.clone();
+        if self.texts != more {
+            let more = Self::new(more)?;
+            both.lists.extend(more.lists);
+            both.texts.extend(more.texts);
         }
-        let texts: Vec<&String> = self.texts.iter().chain(more).collect();
-        Self::new(&texts)
+        Ok(both)
     }
 
     /// As they were written.
@@ -53,30 +67,30 @@ impl Patterns {
 
     /// Whether `name` itself matches; whoever walks does not go into a folder that does.
     pub fn matches(&self, name: &str, is_folder: bool) -> bool {
-        self.any.is_match(name) || (is_folder && self.folders.is_match(name))
+        self.lists.iter().any(|list| list.matched(name, is_folder).is_ignore())
     }
 
-    /// Whether `name` or a folder above it matches.
+    /// Whether `name` or a folder above it matches: as in git, nothing below a folder that matches can be taken back.
     pub fn covers(&self, name: &str, is_folder: bool) -> bool {
         !self.texts.is_empty()
             && (self.matches(name, is_folder) || name.match_indices('/').any(|(slash, _)| self.matches(&name[..slash], true)))
     }
 }
 
-/// A pattern, and whether it matches folders only.
-fn read(pattern: &str) -> Result<(Glob, bool), FileError> {
-    let text = if platform::WINDOWS_NAMES { pattern.replace('\\', "/") } else { pattern.to_owned() };
-    let folders_only = text.ends_with('/');
-    let text = text.trim_end_matches('/');
-    if text.is_empty() {
-        return Err(wrong(pattern, "it is empty".to_owned()));
+/// In a `.gitignore` an empty line and a comment match nothing; in a list of patterns they are mistakes.
+fn check_not_empty(pattern: &str) -> Result<(), FileError> {
+    let refused = |reason: &str| Err(FileError::Pattern { pattern: pattern.to_owned(), reason: reason.to_owned() });
+    if pattern.starts_with('#') {
+        return refused("it is a comment; `\\#` begins a name with `#`");
     }
-    let anchored = if text.contains('/') { text.trim_start_matches('/').to_owned() } else { format!("**/{text}") };
-    let glob = GlobBuilder::new(&anchored).literal_separator(true).case_insensitive(platform::IGNORES_CASE).build();
-    Ok((glob.map_err(|error| wrong(pattern, error.kind().to_string()))?, folders_only))
+    if pattern.strip_prefix('!').unwrap_or(pattern).trim_matches(['/', ' ']).is_empty() {
+        return refused("it is empty");
+    }
+    Ok(())
 }
 
-fn wrong(pattern: &str, reason: String) -> FileError {
+fn wrong(pattern: &str, error: &ignore::Error) -> FileError {
+    let reason = if let ignore::Error::Glob { err, .. } = error { err.clone() } else { error.to_string() };
     FileError::Pattern { pattern: pattern.to_owned(), reason }
 }
 
@@ -102,5 +116,22 @@ mod tests {
         yes("a/b/c/z");
         assert!(Patterns::new(&["[z-a"]).is_err());
         assert!(Patterns::new(&["/"]).is_err());
+    }
+
+    // `!keep.log` was accepted and meant nothing: the file was missing from the backup, and nothing said so.
+    #[test]
+    fn what_is_taken_back_is_not_matched() {
+        let patterns = Patterns::new(&["*.log", "!keep.log", "logs/", "!logs/keep.txt"]).unwrap();
+        assert!(patterns.covers("other.log", false) && !patterns.covers("deep/keep.log", false));
+        assert!(patterns.covers("logs/keep.txt", false), "nobody looks into a folder that is left out");
+        let both = Patterns::new(&["*.db"]).unwrap().with(&["!x.db".to_owned(), "*.log".to_owned()]).unwrap();
+        assert!(both.covers("x.db", false) && both.covers("x.log", false), "one list takes back nothing of another");
+    }
+
+    #[test]
+    fn a_line_that_would_match_nothing_is_refused() {
+        for text in ["", " ", "/", "!", "!/", "# comment", "[a", "{a"] {
+            assert!(matches!(Patterns::new(&[text]), Err(FileError::Pattern { .. })), "{text:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::platform;
+use super::{FileError, platform};
 
 /// Why a folder cannot be swapped.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,17 @@ pub enum SwapError {
         /// The folder that would be swapped.
         target: PathBuf,
     },
+    /// A volume in it would be moved along.
+    #[error("a volume is mounted at {}, inside {}, which will be swapped; mount it outside, and let a link lead there", mount.display(), target.display())]
+    MountInside {
+        /// Where the volume is mounted.
+        mount: PathBuf,
+        /// The folder that would be swapped.
+        target: PathBuf,
+    },
+    /// A link of somebody else leads to it.
+    #[error(transparent)]
+    Files(#[from] FileError),
     /// It is a file.
     #[error("{} is not a folder", .0.display())]
     NotAFolder(PathBuf),
@@ -52,7 +63,7 @@ pub enum SwapError {
 /// # Errors
 /// It cannot; the error says why and what to do.
 pub fn fit_for_swap(target: &Path, outside: &[(PathBuf, &str)]) -> Result<(), SwapError> {
-    let target = real_target(target);
+    let target = real_target(target)?;
     let Some(parent) = target.parent() else { return Err(SwapError::Mount(target)) };
     if target.exists() {
         if !target.is_dir() {
@@ -60,6 +71,10 @@ pub fn fit_for_swap(target: &Path, outside: &[(PathBuf, &str)]) -> Result<(), Sw
         }
         if platform::is_mount(&target).map_err(|source| SwapError::Io { path: target.clone(), source })? {
             return Err(SwapError::Mount(target));
+        }
+        let mounts = platform::mounts_below(&target).map_err(|source| SwapError::Io { path: target.clone(), source })?;
+        if let Some(mount) = mounts.into_iter().next() {
+            return Err(SwapError::MountInside { mount, target });
         }
     }
     writable(parent).map_err(|source| SwapError::Parent { parent: parent.to_owned(), target: target.clone(), source })?;
@@ -104,13 +119,17 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Where a chain of links at `path` ends, also where nothing is there any more: what is renamed is the folder, not a link to it.
-pub(crate) fn real_target(path: &Path) -> PathBuf {
-    let mut path = path.to_owned();
+///
+/// # Errors
+/// Somebody else could have put one of the links there.
+pub(crate) fn real_target(path: &Path) -> Result<PathBuf, FileError> {
+    let mut real = path.to_owned();
     for _ in 0..40 {
-        let Ok(next) = std::fs::read_link(&path) else { break };
-        path = path.parent().map_or_else(|| next.clone(), |parent| parent.join(&next));
+        let no_link = |reason| FileError::Link { path: path.to_owned(), reason };
+        let Some(next) = platform::trusted_link(&real).map_err(no_link)? else { break };
+        real = real.parent().map_or_else(|| next.clone(), |parent| parent.join(&next));
     }
-    path.components().collect()
+    Ok(real.components().collect())
 }
 
 /// Whether one of the two folders is in the other, or they are the same.
@@ -159,6 +178,8 @@ mod tests {
         assert!(matches!(fit_for_swap(Path::new("/"), &[]), Err(SwapError::Mount(_))));
         if Path::new("/proc/self").exists() {
             assert!(matches!(fit_for_swap(Path::new("/proc"), &[]), Err(SwapError::Mount(_))));
+            let inside = platform::mounts_below(Path::new("/")).unwrap();
+            assert!(inside.contains(&PathBuf::from("/proc")));
         }
     }
 }

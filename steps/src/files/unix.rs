@@ -2,19 +2,30 @@
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::walk::{Fingerprint, Meta, nanoseconds, since_1970};
-use super::{Kind, text};
+use super::meta::{FileKind, FileStat, Meta, Owner, nanoseconds};
+use super::text;
+
+#[path = "unix/attributes.rs"]
+mod attributes;
+#[path = "unix/below.rs"]
+mod below;
+#[path = "unix/mounts.rs"]
+mod mounts;
+
+pub(crate) use self::attributes::{apply_attributes, become_user, extended, is_fixed, is_root, may_give, own, set_time};
+pub(crate) use self::below::trusted_link;
+pub(crate) use self::mounts::mounts_below;
 
 /// Whether two names that differ only in case are the same file.
 pub(crate) const IGNORES_CASE: bool = false;
@@ -47,6 +58,21 @@ pub(crate) fn to_name(text: &str) -> Cow<'_, OsStr> {
     }
 }
 
+/// Where a link leads whose text this is.
+pub(crate) fn link_path(text: &str) -> PathBuf {
+    PathBuf::from(to_name(text).into_owned())
+}
+
+/// The bytes of a name, or of a link's text.
+pub(crate) fn name_bytes(text: &str) -> Cow<'_, [u8]> {
+    text::to_bytes(text)
+}
+
+/// The text of a name, or of where a link leads; always, as any bytes can be one.
+pub(crate) fn name_text(bytes: &[u8]) -> Option<String> {
+    to_text(OsString::from_vec(bytes.to_vec())).ok()
+}
+
 /// Opens a file to read it. Neither goes through a link at `path` nor waits for whoever writes into a pipe.
 ///
 /// # Errors
@@ -64,7 +90,7 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// Opens it.
+    /// Opens it, to read what is in it.
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), folder: rustix::fs::open(path, PASS, Mode::empty())? })
     }
@@ -72,6 +98,11 @@ impl Root {
     /// What the system says about `name` in it, of a link about itself.
     pub fn look(&self, name: &str) -> io::Result<Meta> {
         Ok(meta(&rustix::fs::statat(&self.folder, &*to_name(name), AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+
+    /// What the system says about itself.
+    pub fn look_at_itself(&self) -> io::Result<Meta> {
+        Ok(meta(&rustix::fs::fstat(&self.folder)?))
     }
 
     /// As [`open_file`], for `name` in it: through no link on the way from here either.
@@ -118,20 +149,24 @@ pub(crate) fn look_at(file: &File) -> io::Result<Meta> {
 #[allow(clippy::unnecessary_cast, clippy::useless_conversion)] // each unix has widths of its own
 fn meta(stat: &Stat) -> Meta {
     let kind = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Symlink => Kind::Link,
-        FileType::Directory => Kind::Folder,
-        FileType::RegularFile => Kind::File,
-        _ => Kind::Other,
+        FileType::Symlink => FileKind::Link,
+        FileType::Directory => FileKind::Folder,
+        FileType::RegularFile => FileKind::File,
+        _ => FileKind::Other,
     };
     let whole = Duration::from_secs((stat.st_mtime as i64).unsigned_abs());
     let second = if stat.st_mtime < 0 { UNIX_EPOCH - whole } else { UNIX_EPOCH + whole };
     Meta {
         kind,
         len: u64::try_from(stat.st_size).unwrap_or(0),
+        allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
+        owner: Some(Owner { user: stat.st_uid, group: stat.st_gid }),
+        names: stat.st_nlink as u64,
+        device: stat.st_dev as u64,
         mode: u32::from(stat.st_mode) & 0o7777,
         modified: second + Duration::from_nanos(stat.st_mtime_nsec as u64),
         changed_ns: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
-        file: stat.st_ino as u64,
+        inode: stat.st_ino as u64,
     }
 }
 
@@ -151,7 +186,7 @@ fn file(opened: rustix::io::Result<OwnedFd>) -> io::Result<(File, Meta)> {
     let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a file");
     let file = File::from(opened.map_err(|error| if matches!(error, Errno::LOOP | Errno::NXIO) { no_file() } else { error.into() })?);
     let meta = look_at(&file)?;
-    if meta.kind == Kind::File { Ok((file, meta)) } else { Err(no_file()) }
+    if meta.kind == FileKind::File { Ok((file, meta)) } else { Err(no_file()) }
 }
 
 fn open_folder_to_list(root: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
@@ -188,39 +223,14 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode))
 }
 
-/// Sets the permission bits of an open file.
-pub(crate) fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
-    file.set_permissions(PermissionsExt::from_mode(mode))
-}
-
 /// What changes whenever the file at `path` does; here nobody has to go there.
-pub(crate) fn fingerprint<P: AsRef<Path>>(_path: impl FnOnce() -> P, meta: &Meta) -> Fingerprint {
-    Fingerprint { len: meta.len, modified_ns: meta.modified_ns(), changed_ns: meta.changed_ns, file: meta.file }
+pub(crate) fn file_stat<P: AsRef<Path>>(_path: impl FnOnce() -> P, meta: &Meta) -> FileStat {
+    FileStat { len: meta.len, modified_ns: meta.modified_ns(), changed_ns: meta.changed_ns, inode: meta.inode }
 }
 
-/// Whether a file that looks the same is the same: its number on the volume is known.
-pub(crate) fn identifies(fingerprint: &Fingerprint) -> bool {
-    fingerprint.file != 0
-}
-
-/// Makes a symbolic link at `at`.
-pub(crate) fn symlink(target: &Path, at: &Path, _is_folder: bool) -> io::Result<()> {
-    std::os::unix::fs::symlink(target, at)
-}
-
-/// Sets when a link itself was modified, in seconds since 1970.
-pub(crate) fn set_link_time(path: &Path, seconds: i64) -> io::Result<()> {
-    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
-    let times = Timestamps { last_access: time, last_modification: time };
-    Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-}
-
-/// Sets when a folder was modified.
-pub(crate) fn set_folder_time(path: &Path, time: SystemTime) -> io::Result<()> {
-    let (seconds, nanos) = since_1970(time);
-    let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    let times = Timestamps { last_access, last_modification: Timespec { tv_sec: seconds, tv_nsec: nanos.into() } };
-    Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::empty())?)
+/// Whether a file that looks the same is the same: its inode is known.
+pub(crate) fn identifies(stat: &FileStat) -> bool {
+    stat.inode != 0
 }
 
 /// Makes the entries of a folder durable.
@@ -236,15 +246,15 @@ pub(crate) type Volume = File;
 #[derive(Debug)]
 pub(crate) struct Volume;
 
-/// The volume on which the folder `path` is.
+/// The volume on which a folder is.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn volume(path: &Path) -> io::Result<Volume> {
-    File::open(path)
+pub(crate) fn volume(folder: &Root) -> io::Result<Volume> {
+    folder.open_folder("")
 }
 
 /// See [`Volume`].
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn volume(_: &Path) -> io::Result<Volume> {
+pub(crate) fn volume(_: &Root) -> io::Result<Volume> {
     Ok(Volume)
 }
 
@@ -281,59 +291,9 @@ pub(crate) fn never_shares(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::OPNOTSUPP | Errno::NOTTY | Errno::XDEV))
 }
 
-/// Makes a file where none is, to write and read it, with these permission bits as far as this process may give them away.
-pub(crate) fn create_file(path: &Path, mode: u32) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create_new(true).mode(mode & 0o777).open(path)
-}
-
 /// Reads `buffer` full, from `offset` on.
 pub(crate) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     file.read_exact_at(buffer, offset)
-}
-
-/// Renames, replacing a file that is there.
-pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::rename(from, to)
-}
-
-/// Keeps the space of a file that is replaced or removed, until it is dropped.
-pub(crate) type Pin = OwnedFd;
-
-/// Pins the file at `path`, if there is one.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn pin(path: &Path) -> Option<Pin> {
-    // Whoever may not read it, may do this; and nobody is waited for.
-    rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()
-}
-
-/// Opening it would wait for, or be refused by, some of what a rename replaces.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn pin(_: &Path) -> Option<Pin> {
-    None
-}
-
-/// How many pins this process may have, each of which is one of its handles, where files of `from` are renamed to replace some in `to`.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn most_pins(from: &Path, to: &Path) -> usize {
-    use rustix::process::{Resource, getrlimit};
-    /// ext2 to ext4. Others free the blocks later anyway; NFS would give the file another name beside the new one.
-    const EXT: u64 = 0xEF53;
-    let is_ext = rustix::fs::statfs(to).is_ok_and(|volume| volume.f_type as u64 == EXT);
-    // A copy from another volume needs the space.
-    let volume = |path: &Path| path.metadata().map_or(0, |meta| meta.dev());
-    let are_renamed = volume(from) == volume(to);
-    if is_ext && are_renamed { getrlimit(Resource::Nofile).current.map_or(1024, |handles| handles.min(1024) as usize) / 4 } else { 0 }
-}
-
-/// None: see [`pin`].
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn most_pins(_: &Path, _: &Path) -> usize {
-    0
-}
-
-/// Removes a file or a link.
-pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
-    std::fs::remove_file(path)
 }
 
 /// Whether another process is in the way, so that waiting may help.
@@ -364,6 +324,26 @@ fn holds(process: &Path, path: &Path) -> bool {
     is(process.join("exe"))
         || is(process.join("cwd"))
         || std::fs::read_dir(process.join("fd")).is_ok_and(|mut open| open.any(|fd| fd.is_ok_and(|fd| is(fd.path()))))
+}
+
+/// Who works in `path`, runs from there, or has something there open or mapped into its memory, as far as this user may see.
+pub(crate) fn users(path: &Path) -> Vec<String> {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let processes = processes.flatten().filter(|entry| entry.file_name().as_bytes().iter().all(u8::is_ascii_digit));
+    let is_user = |process: &Path| holds(process, path) || is_root_of(process, path) || maps(process, path);
+    processes.filter(|process| is_user(&process.path())).map(|process| describe(&process.path())).take(5).collect()
+}
+
+fn is_root_of(process: &Path, path: &Path) -> bool {
+    std::fs::read_link(process.join("root")).is_ok_and(|root| root.starts_with(path))
+}
+
+/// Whether a program or a library from there is in the memory of a process.
+fn maps(process: &Path, path: &Path) -> bool {
+    let maps = std::fs::read(process.join("maps")).unwrap_or_default();
+    // What is mapped comes last in a line, and begins with the first slash of it.
+    let file = |line: &[u8]| line.iter().position(|byte| *byte == b'/').map(|at| OsStr::from_bytes(&line[at..]).to_owned());
+    maps.split(|byte| *byte == b'\n').filter_map(file).any(|file| Path::new(&file).starts_with(path))
 }
 
 fn describe(process: &Path) -> String {

@@ -1,19 +1,14 @@
 //! What is in a folder, in order, links not followed.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
-
-use super::archive::check_name;
-use super::parallel::explore;
-use super::{FileError, Patterns, Root, inside, io_error, is_byte_name, platform};
+use super::{FileError, FileKind, Meta, Patterns, Root, inside, io_error, map_each, platform};
 
 /// One thing in a folder.
 #[derive(Debug, Clone)]
@@ -28,94 +23,16 @@ pub(crate) struct Found {
     pub link: Option<String>,
 }
 
-/// What a thing in a folder is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
-    /// A folder.
-    Folder,
-    /// A file.
-    File,
-    /// A symbolic link.
-    Link,
-    /// A socket, a pipe, a device.
-    Other,
-}
-
-/// What the system says about a thing itself: of a link, not about what it leads to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Meta {
-    /// What it is.
-    pub kind: Kind,
-    /// Length in bytes.
-    pub len: u64,
-    /// Unix permission bits, or those that say the same.
-    pub mode: u32,
-    /// When its content was modified.
-    pub modified: SystemTime,
-    /// When anything about it was, or what comes nearest to it of what needs no second question.
-    pub(super) changed_ns: i64,
-    /// Its number on the volume, or 0 where that needs a second question.
-    pub(super) file: u64,
-}
-
-/// What changes whenever a file does; only compared for equality.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Numbers", into = "Numbers")]
-pub(crate) struct Fingerprint {
-    /// Its length.
-    pub len: u64,
-    /// When its content was modified.
-    pub modified_ns: i64,
-    /// When anything about it was, where the system says.
-    pub changed_ns: i64,
-    /// Its number on the volume, where there is one.
-    pub file: u64,
-}
-
-/// A fingerprint as it is written: there are as many as files.
-type Numbers = (u64, i64, i64, u64);
-
-impl From<Fingerprint> for Numbers {
-    fn from(at: Fingerprint) -> Self {
-        (at.len, at.modified_ns, at.changed_ns, at.file)
-    }
-}
-
-impl From<Numbers> for Fingerprint {
-    fn from((len, modified_ns, changed_ns, file): Numbers) -> Self {
-        Self { len, modified_ns, changed_ns, file }
-    }
-}
-
-impl Meta {
-    /// When its content was modified, in nanoseconds since 1970; only compared for equality.
-    pub(super) fn modified_ns(&self) -> i64 {
-        time_ns(self.modified)
-    }
-}
-
-/// A time in nanoseconds since 1970; wraps centuries from then.
-pub(super) fn time_ns(time: SystemTime) -> i64 {
-    let (seconds, nanos) = since_1970(time);
-    nanoseconds(seconds, nanos.into())
-}
-
-/// Both as nanoseconds; only compared for equality.
-pub(super) fn nanoseconds(seconds: i64, nanos: i64) -> i64 {
-    seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos)
-}
-
 impl Found {
-    /// What is at `path`, a folder above which has to be there.
+    /// What is called `name` in an open folder.
     ///
     /// # Errors
-    /// Nothing is there, or its name is none.
-    pub fn at(path: &Path) -> io::Result<Self> {
-        let (root, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
-        let name = platform::to_text(name.to_owned()).map_err(|_| io::Error::from(io::ErrorKind::InvalidFilename))?;
-        let meta = platform::look(path)?;
-        Ok(Self { root: Arc::new(Root::open(root)?), name, meta, link: None })
+    /// Nothing is there.
+    pub fn below(root: &Root, name: &str) -> io::Result<Self> {
+        let (folder, last) = name.rsplit_once('/').unwrap_or(("", name));
+        let root = Arc::new(root.below(folder)?);
+        let meta = root.look(last)?;
+        Ok(Self { root, name: last.to_owned(), meta, link: None })
     }
 
     /// Where it is; absolute where the folder is.
@@ -131,46 +48,28 @@ impl Found {
         self.root.open_file(&self.name)
     }
 
-    /// Whether archives and manifests may hold its name.
-    ///
-    /// # Errors
-    /// They may not; the error says why.
-    pub fn check_name(&self) -> Result<(), FileError> {
-        check_name(&self.name).map_err(|reason| {
-            let path = self.path();
-            if is_byte_name(&self.name) { FileError::NotUtf8 { path } } else { FileError::Name { path, reason } }
-        })
-    }
-
     /// When it was modified, in seconds since 1970.
     pub fn modified_s(&self) -> i64 {
-        since_1970(self.meta.modified).0
+        self.meta.modified_s()
+    }
+
+    /// Whether a link that was found is one still.
+    pub fn is_still_a_link(&self) -> bool {
+        self.root.look(&self.name).is_ok_and(|now| now.kind == FileKind::Link)
     }
 
     /// Where a link leads, as it is written, with `/`; `None` where it is none any more.
     ///
     /// # Errors
-    /// It cannot be read, or is not UTF-8.
+    /// It cannot be read, or (on Windows) is no text.
     pub fn link_text(&self) -> Result<Option<String>, FileError> {
-        let target = match std::fs::read_link(self.path()) {
+        let target = match self.root.read_link(&self.name) {
             // What is no link is an invalid input for reading one.
             Err(error) if error.kind() == io::ErrorKind::NotFound || platform::is_replaced(&error) => return Ok(None),
             target => target.map_err(io_error("read the link", &self.path()))?,
         };
-        let text = target.into_os_string().into_string().map_err(|_| FileError::NotUtf8 { path: self.path() })?;
+        let text = platform::to_text(target.into_os_string()).map_err(|_| FileError::NotUtf8 { path: self.path() })?;
         Ok(Some(if platform::WINDOWS_NAMES { text.replace('\\', "/") } else { text }))
-    }
-}
-
-/// The second in which a time was, and the nanoseconds since that began.
-pub(super) fn since_1970(time: SystemTime) -> (i64, u32) {
-    let seconds = |seconds| i64::try_from(seconds).unwrap_or(i64::MAX);
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => (seconds(after.as_secs()), after.subsec_nanos()),
-        Err(before) => match (before.duration().as_secs(), before.duration().subsec_nanos()) {
-            (whole, 0) => (-seconds(whole), 0),
-            (whole, nanos) => (-seconds(whole + 1), 1_000_000_000 - nanos),
-        },
     }
 }
 
@@ -180,21 +79,58 @@ pub(super) fn since_1970(time: SystemTime) -> (i64, u32) {
 /// # Errors
 /// A folder cannot be read, or something else takes its place meanwhile.
 pub(crate) fn walk(root: &Path, exclude: &Patterns) -> Result<Vec<Found>, FileError> {
-    let opened = Arc::new(Root::open(root).map_err(io_error("read the folder", root))?);
-    let listed = explore(String::new(), |folder| {
-        let mut children = children(&opened, &folder)?;
-        children.retain(|child| !exclude.matches(&child.name, child.meta.kind == Kind::Folder));
+    walk_in(&open(root, Root::open_real)?, exclude)
+}
+
+/// As [`walk`], and into volumes that are mounted there: of a folder that is only read.
+///
+/// # Errors
+/// See there.
+pub(crate) fn walk_across(root: &Path, exclude: &Patterns) -> Result<Vec<Found>, FileError> {
+    walk_but(&open(root, Root::open)?, exclude, &HashSet::new())
+}
+
+/// As [`walk`], of a folder that is open.
+///
+/// # Errors
+/// See there.
+pub(crate) fn walk_in(root: &Arc<Root>, exclude: &Patterns) -> Result<Vec<Found>, FileError> {
+    let real = root.path.canonicalize().map_err(io_error("look at", &root.path))?;
+    let mounts = platform::mounts_below(&real).map_err(io_error("look at", &real))?;
+    let inside = mounts.iter().filter_map(|mount| mount.strip_prefix(&real).ok());
+    let names = inside.filter_map(|inside| platform::to_text(inside.as_os_str().to_owned()).ok()).collect();
+    walk_but(root, exclude, &names)
+}
+
+fn open(root: &Path, open: impl Fn(&Path) -> io::Result<Root>) -> Result<Arc<Root>, FileError> {
+    open(root).map(Arc::new).map_err(io_error("read the folder", root))
+}
+
+/// Everything in a folder, but what is in those of these names, where volumes are mounted.
+fn walk_but(opened: &Arc<Root>, exclude: &Patterns, mounts: &HashSet<String>) -> Result<Vec<Found>, FileError> {
+    let list = |folder: &String| -> Result<Vec<Found>, FileError> {
+        let mut children = children(opened, folder)?;
+        for child in children.iter_mut().filter(|child| mounts.contains(&child.name)) {
+            child.meta.kind = FileKind::Mount;
+        }
+        children.retain(|child| !exclude.matches(&child.name, matches!(child.meta.kind, FileKind::Folder | FileKind::Mount)));
         children.sort_unstable_by(in_order);
-        let folders = children.iter().filter(|child| child.meta.kind == Kind::Folder).map(|folder| folder.name.clone()).collect();
-        Ok::<_, FileError>((vec![(folder, children)], folders))
-    })?;
-    let mut found = Vec::with_capacity(listed.iter().map(|(_, children)| children.len()).sum());
-    let mut by_folder: HashMap<String, Vec<Found>> = listed.into_iter().collect();
+        Ok(children)
+    };
+    // One level of folders after the other.
+    let (mut level, mut by_folder) = (vec![String::new()], HashMap::new());
+    while !level.is_empty() {
+        let listed = map_each(&level, list)?;
+        let folders = listed.iter().flatten().filter(|child| child.meta.kind == FileKind::Folder);
+        let next = folders.map(|folder| folder.name.clone()).collect();
+        by_folder.extend(std::mem::replace(&mut level, next).into_iter().zip(listed));
+    }
+    let mut found = Vec::with_capacity(by_folder.values().map(Vec::len).sum());
     // What is in a folder follows it at once.
     let mut open = vec![by_folder.remove("").unwrap_or_default().into_iter()];
     while let Some(folder) = open.last_mut() {
         if let Some(child) = folder.next() {
-            if child.meta.kind == Kind::Folder {
+            if child.meta.kind == FileKind::Folder {
                 open.extend(by_folder.remove(&child.name).map(Vec::into_iter));
             }
             found.push(child);
@@ -207,7 +143,7 @@ pub(crate) fn walk(root: &Path, exclude: &Patterns) -> Result<Vec<Found>, FileEr
 
 /// How two things in a folder follow one another: the names of what is in a folder have a slash after its own.
 fn in_order(a: &Found, b: &Found) -> Ordering {
-    let end = |found: &Found| if found.meta.kind == Kind::Folder { "/" } else { "" };
+    let end = |found: &Found| if found.meta.kind == FileKind::Folder { "/" } else { "" };
     match (b.name.strip_prefix(&a.name), a.name.strip_prefix(&b.name)) {
         (Some(rest), _) => end(a).cmp(rest),
         (_, Some(rest)) => rest.cmp(end(b)),
@@ -231,7 +167,7 @@ fn children(root: &Arc<Root>, name: &str) -> Result<Vec<Found>, FileError> {
     listed.into_iter().map(found).collect()
 }
 
-/// How many files and bytes are in `path` but what `exclude` covers; nothing where it does not exist.
+/// How many files are in `path`, and how many bytes of a disk copies of them take, but what `exclude` covers; nothing where it does not exist.
 ///
 /// # Errors
 /// A folder cannot be read, or a pattern is none.
@@ -241,8 +177,29 @@ pub fn tree_size(path: &Path, exclude: &[String]) -> io::Result<(u64, u64)> {
     }
     let patterns = Patterns::new(exclude).map_err(io::Error::other)?;
     let found = walk(path, &patterns).map_err(io::Error::other)?;
-    let files = found.iter().filter(|found| found.meta.kind == Kind::File);
-    Ok(files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.meta.len)))
+    let files = found.iter().filter(|found| found.meta.kind == FileKind::File).count();
+    Ok((files as u64, size_on_disk(&found)))
+}
+
+/// How many bytes of a disk copies of the files among `found` take: holes take none, nor do further names of a file.
+pub(crate) fn size_on_disk(found: &[Found]) -> u64 {
+    let (first, _) = further_names(found);
+    first.iter().filter(|found| found.meta.kind == FileKind::File).map(|file| file.meta.len.min(file.meta.allocated)).sum()
+}
+
+/// Those of `found` that have a content of their own, and the further names of their files, each with the first one.
+pub(super) fn further_names(found: &[Found]) -> (Vec<&Found>, Vec<(&Found, &Found)>) {
+    let mut first_of: HashMap<(u64, u64), &Found> = HashMap::new();
+    let (mut first, mut further) = (Vec::with_capacity(found.len()), Vec::new());
+    for found in found {
+        let earlier = found.meta.shared_by().and_then(|file| first_of.get(&file).copied());
+        match earlier {
+            Some(earlier) => further.push((found, earlier)),
+            None => first.push(found),
+        }
+        first_of.extend(found.meta.shared_by().filter(|_| earlier.is_none()).map(|file| (file, found)));
+    }
+    (first, further)
 }
 
 #[cfg(all(test, unix))]
@@ -277,7 +234,7 @@ mod tests {
         let found = walk(folder.path(), &Patterns::default()).unwrap();
         let names: Vec<&str> = found.iter().map(|found| found.name.as_str()).collect();
         assert_eq!(names, ["a-b", "a.txt", "a", "a/x", "a0-", "a0", "a0/a", "b", "ba", "ba/b-", "ba/b", "ba/b/c"]);
-        let files = found.iter().filter(|found| found.meta.kind == Kind::File);
+        let files = found.iter().filter(|found| found.meta.kind == FileKind::File);
         assert!(files.is_sorted_by_key(|file| &file.name));
     }
 

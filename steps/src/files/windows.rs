@@ -1,5 +1,6 @@
 //! What files are on Windows: read-only flags instead of modes, no syncing of folders, and what others have open stays.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::{File, FileTimes, Metadata, OpenOptions};
 use std::io;
@@ -7,8 +8,8 @@ use std::os::windows::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::walk::{Fingerprint, Meta};
-use super::{Kind, Patterns, walk};
+use super::Place;
+use super::meta::{Attributes, Extended, FileKind, FileStat, Meta, Owner};
 use crate::process;
 
 #[path = "windows/restart_manager.rs"]
@@ -36,6 +37,21 @@ pub(crate) fn inside(root: &Path, name: &str) -> PathBuf {
     path
 }
 
+/// Where a link leads whose text this is.
+pub(crate) fn link_path(text: &str) -> PathBuf {
+    PathBuf::from(text)
+}
+
+/// The bytes of a name, or of a link's text.
+pub(crate) fn name_bytes(text: &str) -> Cow<'_, [u8]> {
+    text.as_bytes().into()
+}
+
+/// The text of a name, or of where a link leads, where it is any.
+pub(crate) fn name_text(bytes: &[u8]) -> Option<String> {
+    String::from_utf8(bytes.to_vec()).ok()
+}
+
 /// Opens a file to read it, and not what a link at `path` leads to.
 ///
 /// # Errors
@@ -43,7 +59,7 @@ pub(crate) fn inside(root: &Path, name: &str) -> PathBuf {
 pub(crate) fn open_file(path: &Path) -> io::Result<(File, Meta)> {
     let file = OpenOptions::new().read(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
     let meta = look_at(&file)?;
-    if meta.kind == Kind::File { Ok((file, meta)) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")) }
+    if meta.kind == FileKind::File { Ok((file, meta)) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")) }
 }
 
 /// A folder that is worked in.
@@ -69,6 +85,106 @@ impl Root {
         open_file(&inside(&self.path, name))
     }
 
+    /// What the system says about itself.
+    pub fn look_at_itself(&self) -> io::Result<Meta> {
+        look(&self.path)
+    }
+
+    /// As [`Root::open`].
+    pub fn open_real(path: &Path) -> io::Result<Self> {
+        if path.is_dir() { Self::open(path) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    /// Makes the folder `path`, which must not be there, and opens it.
+    pub fn make(path: &Path) -> io::Result<Self> {
+        std::fs::create_dir(path)?;
+        Self::open(path)
+    }
+
+    /// The folder above `path`, and the name that `path` has in it.
+    pub fn above(path: &Path) -> io::Result<(Self, String)> {
+        let names_nothing = || io::Error::new(io::ErrorKind::InvalidInput, "it names nothing");
+        let (above, name) = path.parent().zip(path.file_name()).ok_or_else(names_nothing)?;
+        let name = to_text(name.to_owned()).map_err(|_| io::ErrorKind::InvalidFilename)?;
+        Ok((Self::open_real(above)?, name))
+    }
+
+    /// Makes a file where none is, to write and read it.
+    pub fn create_file(&self, name: &str, mode: u32) -> io::Result<File> {
+        create_file(&self.at(name), mode)
+    }
+
+    /// Makes the folder `name`, and those above it; it may be there.
+    pub fn make_folder(&self, name: &str) -> io::Result<()> {
+        std::fs::create_dir_all(self.at(name))
+    }
+
+    /// Gives what is called `from` the name `name` in the folder `to`, instead of what has it there.
+    pub fn rename(&self, from: &str, to: &Self, name: &str) -> io::Result<()> {
+        rename(&self.at(from), &to.at(name))
+    }
+
+    /// Gives the file called `from` the further name `name` in the folder `to`, where nothing has it.
+    pub fn link(&self, from: &str, to: &Self, name: &str) -> io::Result<()> {
+        std::fs::hard_link(self.at(from), to.at(name))
+    }
+
+    /// Removes a file or a link.
+    pub fn remove_file(&self, name: &str) -> io::Result<()> {
+        remove_file(&self.at(name))
+    }
+
+    /// Removes an empty folder.
+    pub fn remove_folder(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_dir(self.at(name))
+    }
+
+    /// Makes a symbolic link.
+    pub fn symlink(&self, target: &Path, name: &str, is_folder: bool) -> io::Result<()> {
+        symlink(target, &self.at(name), is_folder)
+    }
+
+    /// Where the link `name` leads, as it is written.
+    pub fn read_link(&self, name: &str) -> io::Result<PathBuf> {
+        std::fs::read_link(self.at(name))
+    }
+
+    /// Times of links themselves are not set here: nothing reads them.
+    pub fn set_link(&self, _: &str, _: Option<Owner>, _: i64) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    /// Opens its folder `name`, itself where that is empty, to set what it has beside its content.
+    pub fn open_folder(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new().write(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(self.at(name))
+    }
+
+    /// Its folder `name`.
+    pub fn below(&self, name: &str) -> io::Result<Self> {
+        Self::open(&self.at(name))
+    }
+
+    /// Makes the content of its file `name` durable.
+    pub fn sync_file(&self, name: &str) -> io::Result<()> {
+        // Syncing needs a handle that may write, which a read-only file does not give.
+        let path = self.at(name);
+        OpenOptions::new().write(true).open(&path).or_else(|_| File::open(&path))?.sync_all()
+    }
+
+    /// See [`sync_folder`].
+    pub fn sync_folder(&self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whose folders are is not looked at here.
+    pub fn is_foreign(&self) -> bool {
+        false
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        if name.is_empty() { self.path.clone() } else { inside(&self.path, name) }
+    }
+
     /// What is in its folder `name`; in itself, where that is empty. What disappears meanwhile is left out.
     pub fn list(&self, name: &str) -> io::Result<Vec<(OsString, Meta)>> {
         let folder = if name.is_empty() { self.path.clone() } else { inside(&self.path, name) };
@@ -84,6 +200,72 @@ impl Root {
     }
 }
 
+impl Place {
+    /// Where a file at `path` is; a link leads on.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let (folder, name) = Root::above(&path.canonicalize().unwrap_or_else(|_| path.to_owned()))?;
+        Ok(Self { folder, name })
+    }
+
+    /// Opens the file to read it and to write at its end; it is made where none is.
+    pub fn append(&self, _: u32) -> io::Result<File> {
+        OpenOptions::new().read(true).append(true).create(true).open(self.folder.at(&self.name))
+    }
+}
+
+/// Where the link at `path` leads, as it is written; `None` where none is there.
+pub(crate) fn trusted_link(path: &Path) -> io::Result<Option<PathBuf>> {
+    Ok(std::fs::read_link(path).ok())
+}
+
+/// There is no such user.
+pub(crate) fn is_root() -> bool {
+    false
+}
+
+/// Owners are not numbers here.
+pub(crate) fn own() -> Owner {
+    Owner { user: 0, group: 0 }
+}
+
+/// A thread is never somebody else here.
+pub(crate) fn become_user(_: Owner) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Owners are not kept here.
+pub(crate) fn may_give(_: Owner) -> bool {
+    true
+}
+
+/// Sets when an open file or folder was modified.
+pub(crate) fn set_time(file: &File, modified: SystemTime) -> io::Result<()> {
+    file.set_times(FileTimes::new().set_modified(modified))
+}
+
+/// Sets the read-only flag of a file; folders have no such thing.
+pub(crate) fn apply_attributes(file: &File, attributes: &Attributes) -> io::Result<bool> {
+    if look_at(file)?.kind == FileKind::File {
+        set_file_mode(file, attributes.mode)?;
+    }
+    Ok(true)
+}
+
+/// There are none.
+pub(crate) fn extended(_: &File) -> io::Result<Vec<Extended>> {
+    Ok(Vec::new())
+}
+
+/// There is no such thing but the read-only flag, which is a permission.
+pub(crate) fn is_fixed(_: &File) -> bool {
+    false
+}
+
+/// Volumes that are mounted in folders are links here.
+pub(crate) fn mounts_below(_: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(Vec::new())
+}
+
 /// What the system says about what is at `path`, of a link about itself.
 pub(crate) fn look(path: &Path) -> io::Result<Meta> {
     path.symlink_metadata().map(|found| meta(&found))
@@ -97,18 +279,19 @@ pub(crate) fn look_at(file: &File) -> io::Result<Meta> {
 fn meta(found: &Metadata) -> Meta {
     let kind = found.file_type();
     let kind = match (kind.is_symlink(), kind.is_dir(), kind.is_file()) {
-        (true, ..) => Kind::Link,
-        (_, true, _) => Kind::Folder,
-        (.., true) => Kind::File,
-        _ => Kind::Other,
+        (true, ..) => FileKind::Link,
+        (_, true, _) => FileKind::Folder,
+        (.., true) => FileKind::File,
+        _ => FileKind::Other,
     };
     let mode = match (kind, found.permissions().readonly()) {
-        (Kind::Folder, _) => 0o755,
+        (FileKind::Folder, _) => 0o755,
         (_, true) => 0o444,
         (_, false) => 0o644,
     };
     let modified = found.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-    Meta { kind, len: found.len(), mode, modified, changed_ns: found.creation_time().cast_signed(), file: 0 }
+    let (len, changed_ns) = (found.len(), found.creation_time().cast_signed());
+    Meta { kind, len, allocated: len, owner: None, names: 1, device: 0, mode, modified, changed_ns, inode: 0 }
 }
 
 /// Whether what was to be opened is there, but is something else by now than was found before.
@@ -135,14 +318,14 @@ pub(crate) fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
 }
 
 /// What changes whenever the file at `path` does.
-pub(crate) fn fingerprint<P: AsRef<Path>>(path: impl FnOnce() -> P, meta: &Meta) -> Fingerprint {
-    let (changed_ns, file) = volume::changed_and_number(path().as_ref()).unwrap_or((meta.changed_ns, meta.file));
-    Fingerprint { len: meta.len, modified_ns: meta.modified_ns(), changed_ns, file }
+pub(crate) fn file_stat<P: AsRef<Path>>(path: impl FnOnce() -> P, meta: &Meta) -> FileStat {
+    let (changed_ns, inode) = volume::changed_and_file_id(path().as_ref()).unwrap_or((meta.changed_ns, meta.inode));
+    FileStat { len: meta.len, modified_ns: meta.modified_ns(), changed_ns, inode }
 }
 
-/// Whether a file that looks the same is the same: its number on the volume is known.
-pub(crate) fn identifies(fingerprint: &Fingerprint) -> bool {
-    fingerprint.file != 0
+/// Whether a file that looks the same is the same: its inode is known.
+pub(crate) fn identifies(stat: &FileStat) -> bool {
+    stat.inode != 0
 }
 
 /// Makes a symbolic link at `at`, which needs the right to or developer mode; to a folder that is named from the root, one that
@@ -160,17 +343,6 @@ pub(crate) fn symlink(target: &Path, at: &Path, is_folder: bool) -> io::Result<(
     }
 }
 
-/// Times of links themselves are not set here: nothing reads them.
-pub(crate) fn set_link_time(_: &Path, _: i64) -> io::Result<()> {
-    Ok(())
-}
-
-/// Sets when a folder was modified.
-pub(crate) fn set_folder_time(path: &Path, time: SystemTime) -> io::Result<()> {
-    let folder = OpenOptions::new().write(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)?;
-    folder.set_times(FileTimes::new().set_modified(time))
-}
-
 /// NTFS journals its folders; flushing one is undocumented.
 pub(crate) fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
@@ -181,7 +353,7 @@ pub(crate) fn sync_folder(_: &Path) -> io::Result<()> {
 pub(crate) struct Volume;
 
 /// See [`Volume`].
-pub(crate) fn volume(_: &Path) -> io::Result<Volume> {
+pub(crate) fn volume(_: &Root) -> io::Result<Volume> {
     Ok(Volume)
 }
 
@@ -228,19 +400,6 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(to, &aside)?;
     // Between these two there is no program under its name: where the second one fails, it gets the old one back.
     std::fs::rename(from, to).inspect_err(|_| drop(std::fs::rename(&aside, to)))
-}
-
-/// What is open cannot be replaced here.
-pub(crate) type Pin = std::convert::Infallible;
-
-/// See [`Pin`].
-pub(crate) fn pin(_: &Path) -> Option<Pin> {
-    None
-}
-
-/// See [`Pin`].
-pub(crate) fn most_pins(_: &Path, _: &Path) -> usize {
-    0
 }
 
 /// Removes a file or a link, read-only or not, or this very program.
@@ -307,20 +466,32 @@ pub(crate) fn cannot_be_renamed(error: &io::Error) -> bool {
 pub(crate) fn holders(path: &Path) -> Vec<String> {
     /// A folder may hold any number of files, and the Restart Manager takes its time.
     const FILES: usize = 500;
-    let files = match path.is_dir() {
-        true => walk(path, &Patterns::default())
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|found| found.meta.kind == Kind::File)
-            .map(|file| file.path())
-            .collect(),
-        false => vec![path.to_owned()],
-    };
-    let mut pids = restart_manager::holders(&files[..files.len().min(FILES)]);
+    let mut files = Vec::new();
+    files_at(path, FILES, &mut files);
+    let mut pids = restart_manager::holders(&files);
     pids.extend(process::users_of(path));
     pids.sort_unstable();
     pids.dedup();
     pids.into_iter().filter_map(process::describe).map(|process| process.to_string()).take(5).collect()
+}
+
+/// As [`holders`].
+pub(crate) fn users(path: &Path) -> Vec<String> {
+    holders(path)
+}
+
+/// The file `path`, or those below it, as far as they may be seen; `most` of them.
+fn files_at(path: &Path, most: usize, files: &mut Vec<PathBuf>) {
+    if !look(path).is_ok_and(|meta| meta.kind == FileKind::Folder) {
+        files.push(path.to_owned());
+        return;
+    }
+    for entry in path.read_dir().into_iter().flatten().flatten() {
+        if files.len() >= most {
+            return;
+        }
+        files_at(&entry.path(), most, files);
+    }
 }
 
 /// Bytes that this user may still write on the volume of `path`.
@@ -361,7 +532,7 @@ mod tests {
         let (from, to) = (deep.join("from"), deep.join("to"));
         std::fs::write(&from, "content").unwrap();
         rename(&from, &to).unwrap();
-        assert_eq!(fingerprint(|| &to, &look(&to).unwrap()).len, 7);
+        assert_eq!(file_stat(|| &to, &look(&to).unwrap()).len, 7);
         assert!(free_space(&deep).unwrap() > 0 && !is_mount(&deep).unwrap());
     }
 

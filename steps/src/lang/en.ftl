@@ -3,15 +3,13 @@
 # Dates and numbers
 date-and-time = %Y-%m-%d %H:%M:%S
 decimal-separator = .
-span-ms = { $ms } ms
-span-s = { $s } s
-span-min = { $min } min { $s } s
-span-h = { $h } h { $min } min
 
 # deploy-log: how the run ended
 status-unsettled = In progress
 status-succeeded = Success
 status-warned = Success (with warnings)
+status-unchanged = Nothing changed
+status-down = Down
 status-rolled-back = Rollback
 status-failed = Failure
 status-stuck = Failure (rollback incomplete)
@@ -24,8 +22,15 @@ entry-version-change = Version: { $version } (before: { $previous })
 entry-previous = Version before: { $previous }
 entry-downtime = Downtime: { $downtime }
 entry-downtime-approximate = Downtime: { $downtime } (approx.)
-entry-down = The service does not answer.
-entry-aborted = Undone at a person's request.
+entry-serves = Serves: { $version }
+entry-serves-new = Serves: the new version
+entry-serves-old = Serves: the version before
+entry-serves-unclear = The service answers, and it is not certain with which version.
+entry-down = Nothing serves: the service does not answer.
+entry-aborted = Undone at a person's request, before its end.
+entry-rolled-back = Undone at a person's request, after it had succeeded.
+entry-nothing-changed = Nothing had been changed.
+entry-nothing-owed = Nothing of what had been done has to be undone.
 entry-failed = Failed step: { $step }
 entry-error = Error: { $error }
 entry-owed = Still to be undone: { $steps }

@@ -1,42 +1,40 @@
 //! What the kinds write for people to keep, in the language of the run. Errors are not here: they are for whoever operates.
 //!
-//! Both catalogues have the same keys; a test proves it. Asking for a key that is in neither is a bug, and panics.
+//! The one loader of catalogues, [`catalogue`] and [`message`], also reads those of the command line.
+//!
+//! All catalogues have the same keys; a test proves it. Asking for a key that is in none is a bug, and panics.
 
 use std::sync::OnceLock;
 
+use almaplan_engine::plan::is_invisible;
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource};
 use jiff::ZonedDateTime;
 
-const ENGLISH: &str = include_str!("en.ftl");
-const PORTUGUESE: &str = include_str!("pt-BR.ftl");
+/// The languages by their BCP 47 tags, each with its catalogue; the first where a run asks for none of them.
+const CATALOGUES: [(&str, &str); 2] = [("en", include_str!("en.ftl")), ("pt-BR", include_str!("pt-BR.ftl"))];
 
-type Bundle = FluentBundle<FluentResource>;
+/// The messages of one language.
+pub type Catalogue = FluentBundle<FluentResource>;
 
-/// The words of one language.
+/// Writes in one language.
 #[derive(Clone, Copy)]
-pub(crate) struct Words(&'static Bundle);
+pub(crate) struct Formatter(&'static Catalogue);
 
-impl Words {
-    /// The words of `lang`; English where there are none.
+impl Formatter {
+    /// That of `lang`; English where there are none.
     pub(crate) fn of(lang: &str) -> Self {
-        static BUNDLES: [OnceLock<Bundle>; 2] = [OnceLock::new(), OnceLock::new()];
-        let [english, portuguese] = &BUNDLES;
-        Self(match lang.split(['-', '_']).next() {
-            Some(lang) if lang.eq_ignore_ascii_case("pt") => portuguese.get_or_init(|| bundle("pt-BR", PORTUGUESE)),
-            _ => english.get_or_init(|| bundle("en", ENGLISH)),
-        })
+        static BUNDLES: [OnceLock<Catalogue>; CATALOGUES.len()] = [const { OnceLock::new() }; CATALOGUES.len()];
+        let language = |tag: &str| tag.split(['-', '_', '.']).next().unwrap_or_default().to_ascii_lowercase();
+        let found = CATALOGUES.iter().position(|(tag, _)| language(tag) == language(lang)).unwrap_or(0);
+        let (tag, text) = CATALOGUES[found];
+        Self(BUNDLES[found].get_or_init(|| catalogue(tag, &[text])))
     }
 
     /// The text of `key` with `values` in it.
     pub(crate) fn say(self, key: &str, values: &[(&str, &str)]) -> String {
-        let pattern = self.0.get_message(key).and_then(|message| message.value());
-        let pattern = pattern.unwrap_or_else(|| panic!("no catalogue has `{key}`"));
         let values: FluentArgs = values.iter().map(|(name, value)| (*name, *value)).collect();
-        let mut errors = Vec::new();
-        let text = self.0.format_pattern(pattern, Some(&values), &mut errors).into_owned();
-        assert!(errors.is_empty(), "`{key}` needs other values: {errors:?}");
-        text
+        message(self.0, key, None, &values).unwrap_or_else(|| panic!("no catalogue has `{key}`"))
     }
 
     /// A moment, as people of this language write it.
@@ -44,29 +42,59 @@ impl Words {
         at.strftime(&self.say("date-and-time", &[])).to_string()
     }
 
-    /// A span of time, to two significant units.
+    /// See [`span`].
     pub(crate) fn span(self, ms: u64) -> String {
-        let (s, min, h) = (ms / 1000, ms / 60_000, ms / 3_600_000);
-        let padded = |number: u64| format!("{:02}", number % 60);
-        match ms {
-            0..1000 => self.say("span-ms", &[("ms", &ms.to_string())]),
-            1000..60_000 => {
-                let tenths = format!("{s}{}{}", self.say("decimal-separator", &[]), ms % 1000 / 100);
-                self.say("span-s", &[("s", &tenths)])
-            }
-            60_000..3_600_000 => self.say("span-min", &[("min", &min.to_string()), ("s", &padded(s))]),
-            _ => self.say("span-h", &[("h", &h.to_string()), ("min", &padded(min))]),
-        }
+        span(ms as f64 / 1000.0, &self.say("decimal-separator", &[]))
     }
 }
 
-fn bundle(lang: &str, text: &str) -> Bundle {
-    let mut bundle = Bundle::new_concurrent(vec![lang.parse().expect("the names of our languages are well formed")]);
-    // What is written goes into plain text files: no invisible marks around values.
-    bundle.set_use_isolating(false);
-    let words = FluentResource::try_new(text.to_owned()).expect("a test reads both catalogues");
-    bundle.add_resource(words).expect("no catalogue has a key twice: a test reads both");
-    bundle
+/// A span of time, to two significant units: `430 ms`, `1.9 s`, `2 min 03 s`, `1 h 02 min`. The one way to write it, so that a file and
+/// a screen never tell two figures of one thing.
+pub fn span(seconds: f64, decimal_separator: &str) -> String {
+    let seconds = if seconds.is_finite() { seconds.max(0.0) } else { 0.0 };
+    // The limits are where rounding goes over, so that it never says `1000 ms` or `60.0 s`.
+    if seconds < 0.9995 {
+        return format!("{:.0} ms", seconds * 1000.0);
+    }
+    if seconds < 59.95 {
+        return format!("{} s", format!("{seconds:.1}").replace('.', decimal_separator));
+    }
+    let whole = seconds.round() as u64;
+    match (whole / 3600, whole % 3600 / 60, whole % 60) {
+        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
+    }
+}
+
+/// `text` as it may be kept in a file that people look at: what acts on a terminal, or hides in a text, is shown as a mark of its own.
+pub(crate) fn visible(text: &str) -> String {
+    text.chars().map(|c| if is_invisible(c) && !matches!(c, '\n' | '\t') { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// The catalogue of the language with the BCP 47 tag `lang`, whose messages are in `texts`.
+pub fn catalogue(lang: &str, texts: &[&str]) -> Catalogue {
+    let mut catalogue = Catalogue::new_concurrent(vec![lang.parse().expect("the names of our languages are well formed")]);
+    // Invisible marks around values would end up in files, and in commands that people copy.
+    catalogue.set_use_isolating(false);
+    for text in texts {
+        let messages = FluentResource::try_new((*text).to_owned()).expect("a test reads every catalogue");
+        catalogue.add_resource(messages).expect("no catalogue has a key twice: a test reads each");
+    }
+    catalogue
+}
+
+/// The message `key`, or an attribute of it, with `values` in it; `None` where the catalogue does not have it. Values that it needs and
+/// does not get stop a debug build.
+pub fn message(catalogue: &Catalogue, key: &str, attribute: Option<&str>, values: &FluentArgs<'_>) -> Option<String> {
+    let message = catalogue.get_message(key)?;
+    let pattern = match attribute {
+        None => message.value(),
+        Some(name) => message.get_attribute(name).map(|attribute| attribute.value()),
+    }?;
+    let mut errors = Vec::new();
+    let text = catalogue.format_pattern(pattern, Some(values), &mut errors).into_owned();
+    debug_assert!(errors.is_empty(), "`{key}` needs other values: {errors:?}");
+    Some(text)
 }
 
 #[cfg(test)]
@@ -91,21 +119,30 @@ mod tests {
     }
 
     #[test]
-    fn both_languages_have_the_same_keys_with_the_same_values() {
-        assert_eq!(keys(ENGLISH), keys(PORTUGUESE));
-        assert!(keys(ENGLISH).len() > 20);
-        for (lang, text) in [("en", ENGLISH), ("pt_BR.UTF-8", PORTUGUESE)] {
+    fn all_languages_have_the_same_keys_with_the_same_values() {
+        let (_, source) = CATALOGUES[0];
+        assert!(keys(source).len() > 20);
+        for (lang, text) in CATALOGUES {
+            assert_eq!(keys(text), keys(source), "{lang}");
             for (key, values) in keys(text) {
                 let values: Vec<(&str, &str)> = values.iter().map(|name| (name.as_str(), "value")).collect();
-                assert!(!Words::of(lang).say(&key, &values).contains(['{', '\u{2068}']), "{key}");
+                assert!(!Formatter::of(lang).say(&key, &values).contains(['{', '\u{2068}']), "{key}");
             }
         }
     }
 
     #[test]
+    fn a_language_is_found_however_it_is_written_and_english_where_there_is_none() {
+        let succeeded = |lang: &str| Formatter::of(lang).say("status-succeeded", &[]);
+        assert_eq!(succeeded("pt_BR.UTF-8"), succeeded("pt-BR"));
+        assert_eq!(succeeded("tlh"), succeeded("en"));
+        assert_ne!(succeeded("tlh"), succeeded("pt-BR"));
+    }
+
+    #[test]
     fn spans_have_two_units_and_the_separator_of_the_language() {
-        let spans = |lang: &str| [350, 4_249, 83_000, 7_500_000].map(|ms| Words::of(lang).span(ms));
-        assert_eq!(spans("en"), ["350 ms", "4.2 s", "1 min 23 s", "2 h 05 min"]);
+        let spans = |lang: &str| [350, 4_249, 4_250, 83_000, 7_500_000].map(|ms| Formatter::of(lang).span(ms));
+        assert_eq!(spans("en"), ["350 ms", "4.2 s", "4.2 s", "1 min 23 s", "2 h 05 min"]);
         assert_eq!(spans("pt-BR")[1], "4,2 s");
     }
 }

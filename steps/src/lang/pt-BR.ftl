@@ -3,15 +3,13 @@
 # Datas e números
 date-and-time = %d/%m/%Y %H:%M:%S
 decimal-separator = ,
-span-ms = { $ms } ms
-span-s = { $s } s
-span-min = { $min } min { $s } s
-span-h = { $h } h { $min } min
 
 # deploy-log: como a execução terminou
 status-unsettled = Em andamento
 status-succeeded = Sucesso
 status-warned = Sucesso (com avisos)
+status-unchanged = Nada mudou
+status-down = Fora do ar
 status-rolled-back = Rollback
 status-failed = Falha
 status-stuck = Falha (rollback incompleto)
@@ -24,8 +22,15 @@ entry-version-change = Versão: { $version } (anterior: { $previous })
 entry-previous = Versão anterior: { $previous }
 entry-downtime = Indisponibilidade: { $downtime }
 entry-downtime-approximate = Indisponibilidade: { $downtime } (aprox.)
-entry-down = O serviço não responde.
-entry-aborted = Desfeita a pedido do operador.
+entry-serves = Quem atende: { $version }
+entry-serves-new = Quem atende: a versão nova
+entry-serves-old = Quem atende: a versão anterior
+entry-serves-unclear = O serviço responde, e não é certo com qual versão.
+entry-down = Nada atende: o serviço não responde.
+entry-aborted = Desfeita a pedido do operador, antes do fim.
+entry-rolled-back = Desfeita a pedido do operador, depois de ter terminado com sucesso.
+entry-nothing-changed = Nada havia sido alterado.
+entry-nothing-owed = Nada do que havia sido feito precisa ser desfeito.
 entry-failed = Etapa com falha: { $step }
 entry-error = Erro: { $error }
 entry-owed = Ainda por desfazer: { $steps }

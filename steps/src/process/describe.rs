@@ -18,6 +18,8 @@ pub struct Description {
     pub executable: PathBuf,
     /// Its arguments, without the program.
     pub args: Vec<String>,
+    /// What stands where the program's name should be, if that leads to no program: `nginx: master process`.
+    pub title: Option<String>,
     /// Its current folder, where it may be seen.
     pub cwd: Option<PathBuf>,
 }
@@ -29,8 +31,10 @@ pub fn describe(pid: u32) -> Option<Description> {
     let cwd = system::folder(pid);
     let mut args = arguments(pid);
     let called = if args.is_empty() { String::new() } else { args.remove(0) };
-    let program = callable(pid, &called, &executable, cwd.as_deref()).unwrap_or_else(|| executable.clone());
-    Some(Description { pid, program, executable, args, cwd })
+    let callable = callable(pid, &called, &executable, cwd.as_deref());
+    let title = callable.is_none().then_some(called);
+    let program = callable.unwrap_or_else(|| executable.clone());
+    Some(Description { pid, program, executable, args, title, cwd })
 }
 
 /// Whether any process runs a program of `folder`, or works in it; `true` also where the system does not tell.
@@ -72,6 +76,12 @@ pub(super) fn same(path: &Path) -> PathBuf {
 }
 
 impl Description {
+    /// Whether it shows a text of its own in place of its arguments, as gunicorn, nginx, celery and all that use `setproctitle` do.
+    pub fn shows_a_title(&self) -> bool {
+        let is_text = |title: &String| title.contains([' ', ':', '[']) || self.args.is_empty() && title.is_empty();
+        self.title.as_ref().is_some_and(is_text)
+    }
+
     /// Program and arguments in one line.
     pub fn command_line(&self) -> String {
         let program = self.program.to_string_lossy();

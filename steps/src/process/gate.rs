@@ -8,33 +8,12 @@
 //! ```
 
 use std::path::PathBuf;
-use std::process::Stdio;
 
-use almaplan_engine::step::{Context, Failure, ProcessIdentity};
+use almaplan_engine::context::Context;
+use almaplan_engine::event::{Failure, ProcessIdentity};
 use tokio::process::Child;
 
-use super::{identity, running, system};
-
-/// What to start.
-#[derive(Debug)]
-pub struct Launch {
-    /// Absolute, as [`super::resolve`] finds it.
-    pub program: PathBuf,
-    /// Without the program.
-    pub args: Vec<String>,
-    /// The arguments are already written as the program wants to read them; only on systems where all of them are one text.
-    pub verbatim: bool,
-    /// Absolute; exists.
-    pub cwd: PathBuf,
-    /// On top of our own; `None` unsets.
-    pub env: Vec<(String, Option<String>)>,
-    /// Where its output goes. Its input is always empty.
-    pub stdout: Stdio,
-    /// Where its complaints go.
-    pub stderr: Stdio,
-    /// It goes on when we end.
-    pub outlives_us: bool,
-}
+use super::{Launch, identity, running, system};
 
 /// Why a program could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +38,7 @@ pub enum GateError {
 #[derive(Debug)]
 pub struct Gate {
     child: Child,
-    latch: system::Latch,
+    start_barrier: system::StartBarrier,
     identity: ProcessIdentity,
     program: PathBuf,
 }
@@ -71,9 +50,9 @@ impl Gate {
     /// The system cannot start it.
     pub fn close(launch: Launch) -> Result<Self, GateError> {
         let program = launch.program.clone();
-        let (child, latch) = system::start_held(launch).map_err(|source| GateError::Start { program: program.clone(), source })?;
+        let (child, start_barrier) = system::start_held(launch).map_err(|source| GateError::Start { program: program.clone(), source })?;
         let entry = child.id().and_then(running).ok_or_else(|| GateError::Gone { program: program.clone() })?;
-        Ok(Self { child, latch, identity: identity::identity(entry.pid, entry.started, program.clone()), program })
+        Ok(Self { child, start_barrier, identity: identity::identity(entry.pid, entry.started, program.clone()), program })
     }
 
     /// Who waits: it keeps pid and start time when it becomes its program.
@@ -86,8 +65,9 @@ impl Gate {
     /// # Errors
     /// It is gone already.
     pub async fn open(self) -> Result<Launched, GateError> {
-        let bond = system::let_go(self.latch, &self.identity).await.map_err(|_| GateError::Gone { program: self.program })?;
-        Ok(Launched { child: self.child, identity: self.identity, bond })
+        let lifetime_handle =
+            system::let_go(self.start_barrier, &self.identity).await.map_err(|_| GateError::Gone { program: self.program })?;
+        Ok(Launched { child: self.child, identity: self.identity, lifetime_handle })
     }
 }
 
@@ -99,15 +79,19 @@ pub struct Launched {
     /// Which one it is.
     pub identity: ProcessIdentity,
     /// What ends the process when it is dropped, and so when we end, where the system has such a thing and it does not outlive us.
-    pub bond: system::Bond,
+    pub lifetime_handle: system::LifetimeHandle,
 }
 
 /// Starts `launch` and lets it run once the journal knows it.
 ///
 /// # Errors
 /// It could not be started (clean), or the journal cannot be written: then nothing ran.
+#[tracing::instrument(level = "debug", name = "spawn", skip_all, fields(program = %launch.program.display()))]
 pub async fn launch(cx: &Context, launch: Launch) -> Result<Launched, Failure> {
     let gate = Gate::close(launch).map_err(Failure::clean)?;
+    tracing::debug!(pid = gate.identity().pid, "started, held in its gate");
     cx.spawned(gate.identity().clone()).await?;
-    gate.open().await.map_err(Failure::clean)
+    let launched = gate.open().await.map_err(Failure::clean)?;
+    tracing::debug!(pid = launched.identity.pid, "let go");
+    Ok(launched)
 }

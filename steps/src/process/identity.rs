@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use almaplan_engine::step::{Context, ProcessIdentity};
+use almaplan_engine::context::Context;
+use almaplan_engine::event::ProcessIdentity;
 
 use super::{running, system};
 
@@ -29,7 +30,7 @@ pub fn identify(pid: u32) -> Option<ProcessIdentity> {
 /// The process that a step means by the bare `pid` that another one left; `None` where it has ended, whoever has the pid now. A
 /// pid that no step of the run left is whose it is.
 pub fn meant(cx: &Context, pid: u32) -> Option<ProcessIdentity> {
-    match cx.met(pid) {
+    match cx.known_process(pid) {
         Some(met) => is_alive(&met).then_some(met),
         None => identify(pid),
     }
@@ -39,7 +40,7 @@ pub(super) fn identity(pid: u32, started: u64, program: PathBuf) -> ProcessIdent
     ProcessIdentity { pid, started, program: program.to_string_lossy().into_owned(), boot: boot().to_owned() }
 }
 
-/// Whether `process` still runs: this pid, started then, in this boot. Its program is for messages only (a process changes it
+/// Whether `process` still runs: this pid, started then, in this boot (rule 19). Its program is for messages only (a process changes it
 /// when it leaves its gate). Where the system does not tell, nothing of this boot counts as gone.
 pub fn is_alive(process: &ProcessIdentity) -> bool {
     let runs = || running(process.pid).is_some_and(|entry| entry.started == process.started);

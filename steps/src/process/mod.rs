@@ -9,17 +9,22 @@
 //! ended; we never signal ourselves, what started us, or pid 1. What differs between systems is in `unix.rs` and
 //! `windows.rs`, behind the same functions. Which process a step may touch is the kinds' business, not this room's.
 
+use std::ffi::OsString;
+use std::process::ExitCode;
+
 mod describe;
-mod errand;
 mod expect;
 mod gate;
+mod helper_process;
 mod identity;
+mod origin;
 mod output;
 mod port;
 mod resolve;
 mod run;
 mod stop;
 mod tree;
+mod vocabulary;
 
 #[cfg_attr(unix, path = "unix.rs")]
 #[cfg_attr(windows, path = "windows.rs")]
@@ -27,54 +32,34 @@ mod system;
 
 pub use describe::{Description, describe, is_used, users_of};
 pub use expect::{EmptyExpectation, Expect};
-pub use gate::{Gate, GateError, Launch, Launched, launch};
+pub use gate::{Gate, GateError, Launched, launch};
+pub use helper_process::set_helper_program;
 pub use identity::{boot, identify, is_alive, meant, set_boot};
+pub use origin::{Origin, OriginError};
 pub use output::{LastLines, end_of, pump};
 pub use port::{Listening, PortError, is_listened_on, listeners, listening};
 pub use resolve::{ResolveError, resolve};
-pub use run::{Finished, Manner, run};
-pub use stop::{Gentle, StopError, Stopped, kill_now, stop};
+pub use run::{Finished, RunOptions, run};
+pub use stop::{StopError, Stopped, kill_now, stop};
 pub use tree::{NotOurs, Tree, came_through_a_gate, root_of};
+pub use vocabulary::{Gentle, Launch};
 
-pub use errand::{errand, send_errands_to};
-
-pub(crate) use system::{bound_to, comparable, ending, shell, supported};
-
-/// One row of the system's process table, as it was when it was read.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Entry {
-    pub pid: u32,
-    pub parent: u32,
-    /// Process group; 0 where the system has none.
-    pub group: u32,
-    /// Session; 0 where the system has none.
-    pub session: u32,
-    /// In the unit of [`almaplan_engine::step::ProcessIdentity::started`].
-    pub started: u64,
-    /// A zombie: it has ended, and only its parent has not noticed.
-    pub ended: bool,
-    /// Stopped by a signal; it gets others only once it goes on.
-    #[cfg_attr(windows, allow(dead_code, reason = "there are no such signals"))]
-    pub suspended: bool,
-    /// Processor time used so far.
-    pub cpu: std::time::Duration,
-    /// Resident memory, in bytes.
-    pub memory: u64,
-}
-
-/// What became of asking a process to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// It was asked.
-    Heard,
-    /// It has ended.
-    Gone,
-    /// It cannot be asked, so there is nothing to wait for.
-    #[cfg_attr(unix, allow(dead_code, reason = "signals reach everybody"))]
-    Deaf,
-}
+pub(crate) use system::{bound_to, comparable, ending, shell, supervisor, supported};
+pub(crate) use vocabulary::{Entry, StopRequest, is_shell};
 
 /// The row of `pid` if that process runs; `None` also where it is a zombie.
 pub(crate) fn running(pid: u32) -> Option<Entry> {
     system::entry(pid).filter(|entry| !entry.ended)
+}
+
+/// If this process was started as a helper, does its work and returns its exit code. These are its arguments, without the program.
+/// `None` if it was not: then this program is the one that is started as a helper. Call it first in `main`.
+pub fn helper_process(args: &[OsString]) -> Option<ExitCode> {
+    let done = system::run_helper(args);
+    if done.is_none()
+        && let Ok(program) = std::env::current_exe()
+    {
+        set_helper_program(program);
+    }
+    done
 }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use almaplan_engine::step::Context;
+use almaplan_engine::context::Context;
 use almaplan_engine::update::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt};
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use almaplan_engine::step::ProcessIdentity;
+use almaplan_engine::event::ProcessIdentity;
 
 use super::system::{self, Socket};
 use super::{Tree, identify, is_alive};

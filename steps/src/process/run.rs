@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use almaplan_engine::step::{Context, Failure};
+use almaplan_engine::context::Context;
+use almaplan_engine::event::Failure;
 use almaplan_engine::update::Stream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -20,7 +21,7 @@ const ARRIVE: Duration = Duration::from_secs(5);
 
 /// How a program is run.
 #[derive(Debug, Clone, Copy)]
-pub struct Manner<'a> {
+pub struct RunOptions<'a> {
     /// What it is called in messages.
     pub name: &'a str,
     /// How long it may take to end when it is asked to, before it is killed.
@@ -48,34 +49,35 @@ pub struct Finished {
 ///
 /// # Errors
 /// It could not be started (clean), or it was stopped as asked.
-pub async fn run(cx: &Context, what: Launch, manner: Manner<'_>) -> Result<Finished, Failure> {
-    let Launched { mut child, identity, bond: _bond } = launch(cx, what).await?;
-    let mut leash = Leash { tree: Tree::of(&identity), ended: false };
+pub async fn run(cx: &Context, what: Launch, options: RunOptions<'_>) -> Result<Finished, Failure> {
+    let Launched { mut child, identity, lifetime_handle: _lifetime_handle } = launch(cx, what).await?;
+    let mut guard = KillOnDrop { tree: Tree::of(&identity), ended: false };
     let last = LastLines::default();
-    let shown = manner.shown.then_some(cx);
-    let stdout = child.stdout.take().map(|source| tokio::spawn(pump(source, Stream::Stdout, shown.cloned(), last.clone(), manner.keep)));
-    let stderr = child.stderr.take().map(|source| tokio::spawn(pump(source, Stream::Stderr, shown.cloned(), last.clone(), manner.keep)));
+    let shown = options.shown.then_some(cx);
+    let stdout = child.stdout.take().map(|source| tokio::spawn(pump(source, Stream::Stdout, shown.cloned(), last.clone(), options.keep)));
+    let stderr = child.stderr.take().map(|source| tokio::spawn(pump(source, Stream::Stderr, shown.cloned(), last.clone(), options.keep)));
 
     let status = tokio::select! {
         status = child.wait() => Some(status),
         () = cx.cancelled() => None,
     };
     match status {
-        Some(_) => clear_leftovers(cx, &mut leash.tree, manner).await?,
-        None => drop(stop(&mut leash.tree, Gentle::Term, manner.grace).await.map_err(Failure::dirty)?),
+        Some(_) => clear_leftovers(cx, &mut guard.tree, options).await?,
+        None => drop(stop(&mut guard.tree, Gentle::Term, options.grace).await.map_err(Failure::dirty)?),
     }
-    leash.ended = true;
+    tracing::debug!(pid = identity.pid, ?status, "ended");
+    guard.ended = true;
     let (stdout, stderr) = (printed(stdout).await, printed(stderr).await);
     let last = last.to_vec();
     match status {
         None => Err(Failure::dirty("stopped as asked").with_tail(last)),
-        Some(Err(error)) => Err(Failure::dirty(format!("`{}` could not be waited for: {error}", manner.name)).with_tail(last)),
+        Some(Err(error)) => Err(Failure::dirty(format!("`{}` could not be waited for: {error}", options.name)).with_tail(last)),
         Some(Ok(status)) => Ok(Finished { ending: ending(status), stdout, stderr, last }),
     }
 }
 
 /// Ends what the program left in the background.
-async fn clear_leftovers(cx: &Context, tree: &mut Tree, manner: Manner<'_>) -> Result<(), Failure> {
+async fn clear_leftovers(cx: &Context, tree: &mut Tree, options: RunOptions<'_>) -> Result<(), Failure> {
     let patience = Instant::now() + STRAGGLE;
     while !tree.refresh().is_empty() {
         if Instant::now() < patience {
@@ -83,8 +85,8 @@ async fn clear_leftovers(cx: &Context, tree: &mut Tree, manner: Manner<'_>) -> R
             continue;
         }
         let left: Vec<String> = tree.refresh().into_iter().filter_map(describe).map(|process| process.to_string()).collect();
-        cx.info(format!("`{}` left programs running, which are ended with it: {}", manner.name, left.join("; ")));
-        stop(tree, Gentle::Term, manner.grace).await.map_err(Failure::dirty)?;
+        cx.info(format!("`{}` left programs running, which are ended with it: {}", options.name, left.join("; ")));
+        stop(tree, Gentle::Term, options.grace).await.map_err(Failure::dirty)?;
     }
     Ok(())
 }
@@ -102,12 +104,12 @@ async fn printed(pump: Option<JoinHandle<String>>) -> String {
 }
 
 /// Kills the tree when it is dropped before all of it has ended: an attempt that is torn down leaves nothing behind, either.
-struct Leash {
+struct KillOnDrop {
     tree: Tree,
     ended: bool,
 }
 
-impl Drop for Leash {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         if !self.ended {
             kill_now(&mut self.tree);

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::{Asked, Entry, Tree, system};
+use super::{Entry, Gentle, StopRequest, Tree, system};
 
 /// Between two looks at whether it has ended: it is part of a downtime.
 const LOOK: Duration = Duration::from_millis(2);
@@ -14,18 +12,6 @@ const LOOK: Duration = Duration::from_millis(2);
 const LOOK_AROUND: Duration = Duration::from_millis(50);
 /// How long a killed process may take: longer only where the kernel itself hangs (a dead network disk).
 const FIRMLY: Duration = Duration::from_secs(10);
-
-/// The gentle request. On Windows both are Ctrl+C.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-pub enum Gentle {
-    /// `SIGTERM`: what most services expect.
-    #[default]
-    #[serde(rename = "TERM")]
-    Term,
-    /// `SIGINT`, as Ctrl+C sends it: what Waitress and other Python programs expect.
-    #[serde(rename = "INT")]
-    Int,
-}
 
 /// How a tree ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +35,7 @@ pub enum StopError {
     },
     /// Killed, and still there.
     #[error("process {pid} ({program}) was killed and is still there after {} s: the system itself holds it", FIRMLY.as_secs())]
-    Undead {
+    Unkillable {
         /// Whose.
         pid: u32,
         /// What it runs.
@@ -61,6 +47,7 @@ pub enum StopError {
 ///
 /// # Errors
 /// Some of it may not be signalled, or does not even end when killed.
+#[tracing::instrument(level = "debug", name = "stop", skip_all, fields(pid = tree.root().pid, ?gentle))]
 pub async fn stop(tree: &mut Tree, gentle: Gentle, grace: Duration) -> Result<Stopped, StopError> {
     let mut deadline = Instant::now() + grace;
     let mut asked = Vec::new();
@@ -74,7 +61,8 @@ pub async fn stop(tree: &mut Tree, gentle: Gentle, grace: Duration) -> Result<St
         }
         for entry in due(tree, &members).filter(|entry| !asked.contains(&(entry.pid, entry.started))).collect::<Vec<_>>() {
             let answer = system::ask(&entry, &members, gentle).await.map_err(|source| refused(&entry, source))?;
-            if answer == Asked::Deaf && asked.is_empty() {
+            tracing::debug!(pid = entry.pid, ?answer, "asked to end");
+            if answer == StopRequest::Unreachable && asked.is_empty() {
                 deadline = Instant::now();
             }
             asked.push((entry.pid, entry.started));
@@ -100,9 +88,10 @@ async fn kill(tree: &mut Tree) -> Result<(), StopError> {
         let members = tree.members();
         let Some(first) = members.first() else { return Ok(()) };
         if Instant::now() >= deadline {
-            return Err(StopError::Undead { pid: first.pid, program: program(first.pid) });
+            return Err(StopError::Unkillable { pid: first.pid, program: program(first.pid) });
         }
         for entry in &members {
+            tracing::debug!(pid = entry.pid, "killed");
             system::kill(entry.pid, entry.started).map_err(|source| refused(entry, source))?;
         }
         let again = Instant::now() + LOOK_AROUND;

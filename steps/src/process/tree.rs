@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use almaplan_engine::step::ProcessIdentity;
+use almaplan_engine::event::ProcessIdentity;
 
-use super::system::{self, Kin};
-use super::{Entry, boot, running};
+use super::system::{self, TreeMarker};
+use super::{Entry, boot, is_shell, running};
 
 /// The running processes, by pid.
 type Table = HashMap<u32, Entry>;
@@ -66,8 +66,8 @@ impl Tree {
         let table: Table = system::entries().into_iter().filter(|entry| !entry.ended).map(|entry| (entry.pid, entry)).collect();
         let known = std::iter::once((&self.root.pid, &self.root.started)).chain(&self.seen);
         let known = known.filter_map(|(pid, started)| table.get(pid).filter(|entry| entry.started == *started));
-        let kin = Kin::of(self.root.pid, self.root.started);
-        let owned = table.values().filter(|entry| self.owns(entry, &table, &kin));
+        let marker = TreeMarker::of(self.root.pid, self.root.started);
+        let owned = table.values().filter(|entry| self.owns(entry, &table, &marker));
         let mut members = with_all_below(known.chain(owned), &table, is_there);
         members.sort_by_key(|entry| (entry.pid != self.root.pid, entry.started, entry.pid));
         self.seen = members.iter().map(|entry| (entry.pid, entry.started)).collect();
@@ -77,14 +77,14 @@ impl Tree {
     }
 
     /// Whether `entry` is of this tree although its parents may be gone.
-    fn owns(&self, entry: &Entry, table: &Table, kin: &Kin) -> bool {
+    fn owns(&self, entry: &Entry, table: &Table, marker: &TreeMarker) -> bool {
         // What is older than the root cannot come from it.
         if entry.started < self.root.started {
             return false;
         }
         let reused = table.get(&self.root.pid).is_some_and(|now| now.started != self.root.started);
         let of_session = self.leads_session && entry.session == self.root.pid && !reused;
-        of_session || kin.has(entry)
+        of_session || marker.has(entry)
     }
 }
 
@@ -162,10 +162,11 @@ pub fn came_through_a_gate(process: &ProcessIdentity) -> bool {
     entry.and_then(|entry| marked_root(&entry)).is_some_and(|root| root.pid == process.pid && root.started == process.started)
 }
 
-/// The process that was let out of a gate and that `entry` comes from, if it still runs.
+/// The process that was let out of a gate and that `entry` comes from, if it still runs. Anybody can give a process of their own any
+/// mark: it counts only where the one that it names carries the same, as whatever comes out of a gate does.
 fn marked_root(entry: &Entry) -> Option<Entry> {
-    let (root, started) = system::gated_root(entry.pid).filter(|_| is_there(entry))?;
-    running(root).filter(|root| root.started == started)
+    let mark = system::gated_root(entry.pid).filter(|_| is_there(entry))?;
+    running(mark.0).filter(|root| root.started == mark.1 && system::gated_root(root.pid) == Some(mark))
 }
 
 fn is_launcher(parent: &Entry, child: &Entry) -> bool {
@@ -177,12 +178,6 @@ fn is_launcher(parent: &Entry, child: &Entry) -> bool {
         parent.session == child.session && parent.group == child.group && system::folder(parent.pid) == system::folder(child.pid);
     let (Some(above), Some(below)) = (system::executable(parent.pid), system::executable(child.pid)) else { return false };
     same_place && system::same_family(&above, &below) && !is_shell(&above)
-}
-
-/// A script that a shell runs has a parent of the same program: that is the shell somebody sits at.
-pub(crate) fn is_shell(program: &std::path::Path) -> bool {
-    const SHELLS: [&str; 10] = ["sh", "bash", "dash", "zsh", "fish", "ksh", "busybox", "cmd", "powershell", "pwsh"];
-    program.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| SHELLS.contains(&stem.to_ascii_lowercase().as_str()))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! `/proc` is read as text that may vanish at any moment: a process that is gone is `None`, never an error.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -14,17 +14,25 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Once;
 use std::time::Duration;
 
-use almaplan_engine::step::ProcessIdentity;
+use almaplan_engine::event::ProcessIdentity;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 
-use super::{Asked, Entry, Gentle, Launch};
+use super::helper_process::helper_program;
+use super::vocabulary::{Entry, Gentle, Launch, StopRequest};
 
+#[path = "unix_rights.rs"]
+mod rights;
 #[path = "unix_sockets.rs"]
 mod sockets;
+#[path = "unix_variables.rs"]
+mod variables;
+
+pub use rights::Rights;
 
 pub use sockets::{Socket, listening};
+pub use variables::run_helper;
 
 /// The variable that every process started through a gate carries, and hands down to what it starts: `<pid>.<start time>`
 /// of the process that was let go. It tells what belongs to whom even after the parents between are gone.
@@ -107,6 +115,29 @@ pub fn variable(pid: u32, name: &str) -> Option<OsString> {
     })
 }
 
+/// The environment that `pid` was started with.
+///
+/// # Errors
+/// It may not be seen, or is no text.
+pub fn environment(pid: u32) -> io::Result<Vec<(String, String)>> {
+    let text = String::from_utf8(fs::read(format!("/proc/{pid}/environ"))?).map_err(io::Error::other)?;
+    let pair = |pair: &str| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Ok(text.split('\0').filter_map(pair).collect())
+}
+
+/// Who starts `pid` again when it ends, by name.
+pub fn supervisor(pid: u32) -> Option<String> {
+    const SUPERVISORS: [&str; 8] = ["supervisord", "runsv", "s6-supervise", "supervise", "circusd", "monit", "PM2", "forever"];
+    // systemd tells whom it started itself; whoever inherits the variable has another pid.
+    if variable(pid, "SYSTEMD_EXEC_PID").is_some_and(|main| main.to_str() == Some(&pid.to_string())) {
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let unit = groups.lines().find_map(|line| line.rsplit('/').next().filter(|unit| unit.ends_with(".service")).map(str::to_owned));
+        return Some(unit.map_or_else(|| "systemd".to_owned(), |unit| format!("systemd ({unit})")));
+    }
+    let parent = fs::read_to_string(format!("/proc/{}/comm", entry(pid)?.parent)).ok()?;
+    SUPERVISORS.into_iter().find(|name| parent.trim().starts_with(name)).map(str::to_owned)
+}
+
 /// Which of the processes `among` (`None`: all) hold which of `sockets`, as far as this user may look into them.
 pub fn holders(sockets: &HashSet<Socket>, among: Option<&[u32]>) -> Vec<(u32, HashSet<Socket>)> {
     let pids = among.map_or_else(pids, <[u32]>::to_vec);
@@ -122,11 +153,11 @@ fn held(pid: u32, sockets: &HashSet<Socket>) -> HashSet<Socket> {
 }
 
 /// What carries the mark of one gate, which was left in its environment.
-pub struct Kin {
+pub struct TreeMarker {
     mark: String,
 }
 
-impl Kin {
+impl TreeMarker {
     /// What came from the process that has `pid` and started at `started`.
     pub fn of(pid: u32, started: u64) -> Self {
         Self { mark: mark(pid, started) }
@@ -149,27 +180,29 @@ pub fn gated_root(pid: u32) -> Option<(u32, u64)> {
     Some((root.parse().ok()?, started.parse().ok()?))
 }
 
-/// Asks the process of `entry` to end, and to go on for that if it was suspended.
-pub async fn ask(entry: &Entry, _members: &[Entry], gentle: Gentle) -> io::Result<Asked> {
+/// Whether `pid` ignores SIGINT: what a script starts with `&` does (POSIX, "Signals and Error Handling" of the shell).
+fn ignores_interrupts(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (Signal::INT.as_raw() - 1) & 1 == 1)
+}
+
+/// Asks the process of `entry` to end, and to go on for that if it was suspended. Who ignores SIGINT is asked by SIGTERM.
+pub async fn ask(entry: &Entry, _members: &[Entry], gentle: Gentle) -> io::Result<StopRequest> {
     let signal = match gentle {
-        Gentle::Term => Signal::TERM,
-        Gentle::Int => Signal::INT,
+        Gentle::Int if !ignores_interrupts(entry.pid) => Signal::INT,
+        Gentle::Int | Gentle::Term => Signal::TERM,
     };
     let heard = send(entry.pid, entry.started, signal)?;
     if entry.suspended {
         send(entry.pid, entry.started, Signal::CONT)?;
     }
-    Ok(if heard { Asked::Heard } else { Asked::Gone })
+    Ok(if heard { StopRequest::Delivered } else { StopRequest::Exited })
 }
 
 /// Ends the process that has `pid` and started at `started`; nothing where that one has ended.
 pub fn kill(pid: u32, started: u64) -> io::Result<()> {
     send(pid, started, Signal::KILL).map(drop)
-}
-
-/// There are no errands: signals reach everybody from here.
-pub fn do_errand(_args: &[OsString]) -> Option<std::process::ExitCode> {
-    None
 }
 
 /// Sends `signal` to the process that has `pid` and started at `started`; `false` where that one has ended.
@@ -201,38 +234,53 @@ fn send(pid: u32, started: u64, signal: Signal) -> io::Result<bool> {
 }
 
 /// The end that a waiting process is held at.
-pub type Latch = ChildStdin;
+pub type StartBarrier = ChildStdin;
 
 /// Starts `launch` in a session of its own, held before its program runs: a shell that waits for one line and then *becomes*
 /// the program, so pid and start time stay. If we die before the line, it reads the end of the pipe and is gone.
-pub fn start_held(launch: Launch) -> io::Result<(Child, Latch)> {
+pub fn start_held(launch: Launch) -> io::Result<(Child, StartBarrier)> {
     const GATE: &str = r#"IFS= read -r MARK && export MARK && exec "$@" </dev/null"#;
     seal_inherited_files();
     let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(GATE.replace("MARK", MARK)).arg("sh");
+    if let Some(origin) = &launch.origin {
+        command.env_clear().envs(origin.environment.iter().filter(|(name, _)| name != MARK).map(|(name, value)| (name, value)));
+        take_over(&mut command, &origin.rights);
+    }
     for (name, value) in &launch.env {
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
         };
     }
-    command.args(odd_variables(&launch.env)).arg(&launch.program).args(&launch.args);
+    let odd = odd_variables(&launch);
+    match helper_program() {
+        _ if odd.is_empty() => {}
+        // Another user may not be allowed to start us.
+        Some(helper) if launch.origin.is_none() => {
+            command.envs(variables::carriers(&odd)).args(variables::command_words(helper));
+        }
+        _ => {
+            command.args(variables::env_words(&odd));
+        }
+    }
+    command.arg(&launch.program).args(&launch.args);
     command.current_dir(&launch.cwd).stdin(Stdio::piped()).stdout(launch.stdout).stderr(launch.stderr);
     own_session(&mut command);
     let mut child = command.spawn()?;
-    let latch = child.stdin.take().expect("it was asked for two lines above");
-    Ok((child, latch))
+    let start_barrier = child.stdin.take().expect("it was asked for two lines above");
+    Ok((child, start_barrier))
 }
 
 /// Nothing ends a program with us; what an earlier attempt left running is ended by whoever goes on.
 #[derive(Debug)]
-pub struct Bond;
+pub struct LifetimeHandle;
 
 /// Lets the program run, with a mark of `process` in its environment.
-pub async fn let_go(mut latch: Latch, process: &ProcessIdentity) -> io::Result<Bond> {
-    latch.write_all(format!("{}\n", mark(process.pid, process.started)).as_bytes()).await?;
-    latch.flush().await?;
-    Ok(Bond)
+pub async fn let_go(mut start_barrier: StartBarrier, process: &ProcessIdentity) -> io::Result<LifetimeHandle> {
+    start_barrier.write_all(format!("{}\n", mark(process.pid, process.started)).as_bytes()).await?;
+    start_barrier.flush().await?;
+    Ok(LifetimeHandle)
 }
 
 /// No terminal's end, nor Ctrl+C, reaches a process in a session of its own, and the session's id finds all that it starts.
@@ -241,6 +289,16 @@ fn own_session(command: &mut Command) {
     // SAFETY: between fork and exec only async-signal-safe calls are allowed; setsid is one, and nothing is allocated.
     unsafe {
         command.pre_exec(|| rustix::process::setsid().map(drop).map_err(io::Error::from));
+    }
+}
+
+/// It comes back as the user, with the limits and the priority that it had.
+#[allow(unsafe_code)]
+fn take_over(command: &mut Command, rights: &Rights) {
+    let take = rights.taken();
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; the closure makes system calls alone and allocates nothing.
+    unsafe {
+        command.pre_exec(take);
     }
 }
 
@@ -260,29 +318,16 @@ fn seal_inherited_files() {
     });
 }
 
-/// A shell may drop variables whose names it could not use itself (dash does): these travel through `env`.
-fn odd_variables(own: &[(String, Option<String>)]) -> Vec<OsString> {
-    let plain = |name: &[u8]| {
-        name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') && name.first().is_some_and(|first| !first.is_ascii_digit())
+/// Those of the variables that a program gets whose names a shell could not use.
+fn odd_variables(launch: &Launch) -> Vec<(OsString, OsString)> {
+    let before: Vec<(OsString, OsString)> = match &launch.origin {
+        Some(origin) => origin.environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        None => std::env::vars_os().collect(),
     };
-    let pair = |name: &std::ffi::OsStr, value: &std::ffi::OsStr| {
-        let mut pair = name.to_owned();
-        pair.push("=");
-        pair.push(value);
-        pair
-    };
-    let replaced = |name: &std::ffi::OsStr| own.iter().any(|(own, _)| std::ffi::OsStr::new(own) == name);
-    let inherited =
-        std::env::vars_os().filter(|(name, _)| !plain(name.as_bytes()) && !replaced(name)).map(|(name, value)| pair(&name, &value));
-    let given = own
-        .iter()
-        .filter(|(name, _)| !plain(name.as_bytes()))
-        .filter_map(|(name, value)| Some(pair(name.as_ref(), value.as_ref()?.as_ref())));
-    let mut words: Vec<OsString> = inherited.chain(given).collect();
-    if !words.is_empty() {
-        words.insert(0, "env".into());
-    }
-    words
+    let replaced = |name: &OsString| launch.env.iter().any(|(own, _)| OsStr::new(own) == name);
+    let inherited = before.into_iter().filter(|(name, _)| !replaced(name));
+    let given = launch.env.iter().filter_map(|(name, value)| Some((name.into(), value.as_ref()?.into())));
+    inherited.chain(given).filter(|(name, _)| !variables::is_plain(name)).collect()
 }
 
 /// What takes along all that we start when it ends, whatever session that is in, and what avoids it: the systemd unit that we

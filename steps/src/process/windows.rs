@@ -8,11 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use almaplan_engine::step::ProcessIdentity;
+use almaplan_engine::event::ProcessIdentity;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
 use tokio::process::{Child, Command};
 
-use super::{Asked, Entry, Gentle, Launch};
+use super::vocabulary::{Entry, Gentle, Launch, StopRequest};
 
 #[path = "windows/console.rs"]
 mod console;
@@ -27,7 +27,7 @@ mod sockets;
 #[path = "windows/table.rs"]
 mod table;
 
-pub use console::do_errand;
+pub use console::run_helper;
 pub use ports::{Socket, holders, listening};
 pub use table::{boot, entries, entry, executable};
 
@@ -61,6 +61,43 @@ pub fn variable(pid: u32, name: &str) -> Option<OsString> {
     })
 }
 
+/// The environment that `pid` was started with.
+///
+/// # Errors
+/// It may not be seen, or is no text.
+pub fn environment(pid: u32) -> io::Result<Vec<(String, String)>> {
+    let kind = ProcessRefreshKind::nothing().with_environ(UpdateKind::Always);
+    let unseen = || io::Error::new(io::ErrorKind::PermissionDenied, "its environment may not be read");
+    let pairs = look(pid, kind, |process| process.environ().to_vec()).filter(|pairs| !pairs.is_empty()).ok_or_else(unseen)?;
+    // The folders of drives (`=C:`) are none of its variables.
+    let pair = |pair: &OsString| pair.to_str()?.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Ok(pairs.iter().filter_map(pair).filter(|(name, _)| !name.is_empty()).collect())
+}
+
+/// Services are started by a manager that stands between: their processes are none of its children.
+pub fn supervisor(_pid: u32) -> Option<String> {
+    None
+}
+
+/// What a process may do: it comes back as the user that almaplan runs as, which is who may stop it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Rights;
+
+impl Rights {
+    /// Those of the process that has `pid`.
+    ///
+    /// # Errors
+    /// None.
+    pub fn of(_pid: u32) -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Whether this process may start another one with them.
+    pub fn can_be_taken(&self) -> bool {
+        true
+    }
+}
+
 fn look<T>(pid: u32, kind: ProcessRefreshKind, what: impl FnOnce(&sysinfo::Process) -> T) -> Option<T> {
     let pid = Pid::from_u32(pid);
     let mut system = System::new().ok()?;
@@ -74,18 +111,18 @@ pub fn kill(pid: u32, started: u64) -> io::Result<()> {
 }
 
 /// Asks the process of `root` to end by Ctrl+C in its console, on which nobody but `members` may be.
-pub async fn ask(root: &Entry, members: &[Entry], _: Gentle) -> io::Result<Asked> {
+pub async fn ask(root: &Entry, members: &[Entry], _: Gentle) -> io::Result<StopRequest> {
     // Both requests are this one: it is what console programs obey, and all that there is for those without a window.
     console::ctrl_c(root, members).await
 }
 
 /// What came through a gate as one process: it is in that gate's job.
-pub struct Kin {
+pub struct TreeMarker {
     root: (u32, u64),
     job: Option<Job>,
 }
 
-impl Kin {
+impl TreeMarker {
     /// What came from the process that has `pid` and started at `started`.
     pub fn of(pid: u32, started: u64) -> Self {
         Self { root: (pid, started), job: Job::open(pid, started) }
@@ -108,23 +145,26 @@ pub fn gated_root(pid: u32) -> Option<(u32, u64)> {
 
 /// What holds a waiting process: it is suspended, in a job that ends it when the last handle is closed, which is ours.
 #[derive(Debug)]
-pub struct Latch {
+pub struct StartBarrier {
     job: Job,
     pid: u32,
     outlives_us: bool,
 }
 
 /// What ends a program with us: its job. Nothing for one that outlives us.
-pub type Bond = Option<Job>;
+pub type LifetimeHandle = Option<Job>;
 
 /// Starts `launch` suspended, in a job of its own.
 ///
 /// Between its start and its job there is a moment in which our death would leave it suspended for good: it has done nothing then,
 /// and never will.
-pub fn start_held(launch: Launch) -> io::Result<(Child, Latch)> {
+pub fn start_held(launch: Launch) -> io::Result<(Child, StartBarrier)> {
     handles::seal();
     console::heed_ctrl_c();
     let mut command = Command::new(&launch.program);
+    if let Some(origin) = &launch.origin {
+        command.env_clear().envs(origin.environment.iter().map(|(name, value)| (name, value)));
+    }
     for (name, value) in &launch.env {
         match value {
             Some(value) => command.env(name, value),
@@ -141,7 +181,7 @@ pub fn start_held(launch: Launch) -> io::Result<(Child, Latch)> {
     command.current_dir(&launch.cwd).stdin(std::process::Stdio::null()).stdout(launch.stdout).stderr(launch.stderr);
     let mut child = job::spawn_suspended(&mut command, launch.outlives_us)?;
     match hold(&child, launch.outlives_us) {
-        Ok(latch) => Ok((child, latch)),
+        Ok(start_barrier) => Ok((child, start_barrier)),
         Err(error) => {
             let _ = child.start_kill();
             Err(error)
@@ -149,18 +189,18 @@ pub fn start_held(launch: Launch) -> io::Result<(Child, Latch)> {
     }
 }
 
-fn hold(child: &Child, outlives_us: bool) -> io::Result<Latch> {
+fn hold(child: &Child, outlives_us: bool) -> io::Result<StartBarrier> {
     let gone = || io::Error::new(io::ErrorKind::NotFound, "it ended at once");
     let pid = child.id().ok_or_else(gone)?;
     let started = table::entry(pid).ok_or_else(gone)?.started;
     let job = Job::create(pid, started)?;
     job.take(child.raw_handle().ok_or_else(gone)?)?;
-    Ok(Latch { job, pid, outlives_us })
+    Ok(StartBarrier { job, pid, outlives_us })
 }
 
 /// Lets the program run.
-pub async fn let_go(latch: Latch, _: &ProcessIdentity) -> io::Result<Bond> {
-    let Latch { job, pid, outlives_us } = latch;
+pub async fn let_go(start_barrier: StartBarrier, _: &ProcessIdentity) -> io::Result<LifetimeHandle> {
+    let StartBarrier { job, pid, outlives_us } = start_barrier;
     if outlives_us {
         job.let_outlive(pid)?;
     }

@@ -2,11 +2,11 @@ use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use almaplan_steps::backup::Backup;
-use almaplan_steps::restore::Restore;
+use almaplan_steps::kinds::backup::Backup;
+use almaplan_steps::kinds::restore::Restore;
 use serde_json::json;
 
-use crate::world::{World, tree};
+use crate::files::fixture::{World, tree};
 
 /// Restores an archive to a folder that does not exist, so that nothing is carried over.
 async fn restored(world: &World, archive: &std::path::Path, to: &str) {
@@ -19,10 +19,21 @@ fn age(path: &std::path::Path, seconds: u64) {
     file.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
 }
 
+// Anybody on the machine could read a password out of the backup of a folder that only its owner may look into.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_is_not_more_open_than_what_it_holds() {
+    let world = World::light();
+    crate::files::fixture::chmod(&world.write("app/.env", "PASSWORD=mirapraia"), 0o600);
+    let archive = world.run::<Backup>("r", "backup", json!({ "source": "app", "archive": "out/b.zip" })).await.unwrap().archive;
+    let mode = std::os::unix::fs::PermissionsExt::mode(&archive.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_round_trip_keeps_everything() {
-    use crate::world::{chmod, link};
+    use crate::files::fixture::{chmod, link};
     let world = World::new();
     world.write("app/a.py", "print(1)");
     world.write("app/pasta com espaço/ção é ü 漢字.txt", "olá");
@@ -61,13 +72,13 @@ async fn a_round_trip_keeps_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_excluded_is_in_no_archive() {
     let world = World::new();
-    for name in ["app.py", "secrets/key.pem", "cache/x.tmp", "keep.tmp.txt"] {
+    for name in ["app.py", "secrets/key.pem", "cache/x.tmp", "cache/wanted.tmp", "keep.tmp.txt"] {
         world.write(&format!("app/{name}"), name);
     }
-    let with = json!({ "source": "app", "archive": "b.zip", "exclude": ["secrets/", "*.tmp"] });
+    let with = json!({ "source": "app", "archive": "b.zip", "exclude": ["secrets/", "*.tmp", "!wanted.tmp"] });
     let output = world.run::<Backup>("r", "backup", with).await.unwrap();
     restored(&world, &output.archive, "again").await;
-    assert!(world.has("again/app.py") && world.has("again/keep.tmp.txt") && world.has("again/cache"));
+    assert!(world.has("again/app.py") && world.has("again/keep.tmp.txt") && world.has("again/cache/wanted.tmp"));
     assert!(!world.has("again/secrets") && !world.has("again/cache/x.tmp"));
 }
 
@@ -122,6 +133,7 @@ fn a_database_that_is_written_to_is_archived_at_one_moment() {
                 n
             });
             while !wrote.load(Ordering::Acquire) {
+                assert!(!writer.is_finished(), "nothing was written");
                 std::thread::yield_now();
             }
             let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -185,10 +197,13 @@ async fn an_archive_that_the_disk_did_not_keep_is_no_backup() {
     for name in ["one.bin", "two.bin"] {
         world.write(&format!("app/{name}"), vec![7; 3 << 20]);
     }
-    let (partial, reads) = (world.path("out/b.zip.partial"), std::sync::atomic::AtomicUsize::new(0));
+    let (out, reads) = (world.path("out"), std::sync::atomic::AtomicUsize::new(0));
+    // Until it is whole it has a random name, and nothing else is there.
+    let unfinished = move || std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_file()).unwrap();
     let flip_a_bit_of_the_first_once_it_is_written = move || {
-        if reads.fetch_add(1, Ordering::Relaxed) == 1 {
-            let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        // The folder itself, the first file, the second one.
+        if reads.fetch_add(1, Ordering::Relaxed) == 2 {
+            let (partial, deadline) = (unfinished(), std::time::Instant::now() + Duration::from_secs(20));
             while partial.metadata().unwrap().len() < 2 << 20 {
                 assert!(std::time::Instant::now() < deadline, "the first file was read, and is not written");
                 std::thread::yield_now();
@@ -219,27 +234,34 @@ async fn what_cannot_be_a_backup_is_refused_before_anything_is_written() {
         (json!({ "source": "app", "archive": "app/backups/b.zip" }), "inside"),
         (json!({ "source": "app/a", "archive": "b.zip" }), "not a folder"),
         (json!({ "source": "app", "archive": "b.zip", "level": 12 }), "0 to 9"),
-        (json!({ "source": "app", "archive": "b.zip", "exclude": ["[z-a"] }), "no pattern"),
         (json!({ "source": "app", "archive": "b.zip", "keep": 0 }), "at least 1"),
     ] {
         let failure = world.run::<Backup>("r", "backup", with).await.unwrap_err();
         assert!(failure.clean && failure.message.contains(says), "{failure:?}");
     }
     assert!(!world.has("b.zip") && !world.has("app/backups"));
+    let with = json!({ "source": "app", "archive": "b.zip", "exclude": ["[z-a"] });
+    let refused = serde_json::from_value::<Backup>(with).unwrap_err().to_string();
+    assert!(refused.contains("no pattern"), "{refused}");
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn sockets_and_links_out_of_the_folder_are_left_out_with_a_warning() {
+async fn sockets_are_left_out_with_a_warning_and_links_out_of_the_folder_come_back() {
     let world = World::new();
     world.write("app/a", "1");
     let _socket = std::os::unix::net::UnixListener::bind(world.path("app/socket")).unwrap();
-    crate::world::link("/etc/hostname", &world.path("app/out"));
-    world.run::<Backup>("r", "backup", json!({ "source": "app", "archive": "b.zip" })).await.unwrap();
+    crate::files::fixture::link("/etc/hostname", &world.path("app/out"));
+    let made = world.run::<Backup>("r", "backup", json!({ "source": "app", "archive": "b.zip" })).await.unwrap();
     let warnings = world.warnings();
-    assert!(warnings.contains("app/socket") && warnings.contains("app/out"), "{warnings}");
-    restored(&world, &world.path("b.zip"), "again").await;
-    assert_eq!(tree(&world.path("again")).len(), 1);
+    assert!(warnings.contains("app/socket") && !warnings.contains("app/out"), "{warnings}");
+    // Of an archive that nobody vouches for, no link may lead out.
+    let restore = |sha256: Option<&str>| json!({ "archive": "b.zip", "to": "again", "sha256": sha256 });
+    let failure = world.run::<Restore>("other", "restore", restore(None)).await.unwrap_err();
+    assert!(failure.clean && failure.message.contains("is a link out of the folder"), "{failure:?}");
+    world.run::<Restore>("other", "restore", restore(Some(&made.sha256))).await.unwrap();
+    assert_eq!(std::fs::read_link(world.path("again/out")).unwrap(), std::path::Path::new("/etc/hostname"));
+    assert_eq!(tree(&world.path("again")).len(), 2);
 }
 
 // Zeros compress as far as deflate goes: what backup accepts, restore must not take for a bomb.
@@ -325,23 +347,30 @@ async fn what_does_not_get_smaller_is_stored_and_what_does_is_deflated() {
     assert_eq!(tree(&world.path("again")), tree(&world.path("app")));
 }
 
-// Content is put down as threads get done with it, the long files first; who lists the archive sees the order of the names.
+// Threads get done with contents in any order, and the long ones are begun before their turn.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_is_listed_in_the_order_of_names_however_it_was_written() {
+async fn an_archive_is_written_in_the_order_of_names_and_is_the_same_each_time() {
     let world = World::new();
     for number in 0..50 {
-        world.write(&format!("app/{number:02}"), vec![7; number << 15]);
+        world.write(&format!("app/{number:02}"), vec![7; (50 - number) << 15]);
     }
-    world.write("app/z", vec![7; 9 << 20]);
-    world.run::<Backup>("r", "backup", json!({ "source": "app", "archive": "b.zip" })).await.unwrap();
+    for name in ["a/b", "a.txt", "a-b", "ção"] {
+        world.write(&format!("app/{name}"), name);
+    }
+    for name in ["m", "z"] {
+        world.write(&format!("app/{name}"), vec![7; 9 << 20]);
+    }
+    for archive in ["b.zip", "again.zip"] {
+        world.run::<Backup>(archive, "backup", json!({ "source": "app", "archive": archive })).await.unwrap();
+    }
     let mut archive = zip::ZipArchive::new(std::fs::File::open(world.path("b.zip")).unwrap()).unwrap();
     let mut listed = Vec::new();
     for index in 0..archive.len() {
         let entry = archive.by_index(index).unwrap();
-        listed.push((entry.name().unwrap().into_owned(), entry.header_start()));
+        listed.push((entry.name().unwrap().trim_end_matches('/').to_owned(), entry.header_start()));
     }
-    assert!(listed.is_sorted_by_key(|(name, _)| name), "{listed:?}");
-    assert!(!listed.is_sorted_by_key(|(_, at)| *at), "it was written in this order, too: that says nothing");
+    assert!(listed.is_sorted_by_key(|(name, _)| name) && listed.is_sorted_by_key(|(_, at)| *at), "{listed:?}");
+    assert!(std::fs::read(world.path("b.zip")).unwrap() == std::fs::read(world.path("again.zip")).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use almaplan_steps::restore::Restore;
-use almaplan_steps::stage::Stage;
-use almaplan_steps::sync::Sync;
+use almaplan_steps::kinds::restore::Restore;
+use almaplan_steps::kinds::stage::Stage;
+use almaplan_steps::kinds::sync::Sync;
 use serde_json::json;
 
 use crate::example::example;
-use crate::restore::{archived, check_restored, used_and_deployed};
-use crate::world::World;
+use crate::files::fixture::World;
+use crate::files::restore::{archived, check_restored, used_and_deployed};
 
 /// Opens a file so that nobody else may do anything with it.
 fn hold(path: &Path) -> File {
@@ -30,7 +30,7 @@ async fn released() -> World {
     world
 }
 
-async fn sync(world: &World, run: &str) -> Result<(), almaplan_engine::step::Failure> {
+async fn sync(world: &World, run: &str) -> Result<(), almaplan_engine::event::Failure> {
     let staged = world.run::<Stage>(run, "stage", json!({ "from": "dev", "to": "app" })).await.unwrap().dir;
     world.run::<Sync>(run, "sync", json!({ "staged": staged, "to": "app" })).await.map(drop)
 }
@@ -71,13 +71,13 @@ async fn a_folder_that_somebody_works_in_is_restored_in_place_and_who_does_is_na
     let code = archived(&world).await;
     used_and_deployed(&world, None).await;
     // What a process has as its current folder cannot be renamed.
-    let mut somebody = Command::new(example("actor")).arg("sleep").current_dir(world.path("app")).spawn().unwrap();
+    let mut somebody = Command::new(example("fake_service")).arg("sleep").current_dir(world.path("app")).spawn().unwrap();
     let restored = world.run::<Restore>("r1", "restore", json!({ "archive": "b.zip", "to": "app" })).await;
     somebody.kill().unwrap();
     somebody.wait().unwrap();
     restored.unwrap();
     check_restored(&world, &code);
     let warnings = world.warnings();
-    assert!(warnings.contains("restored in place") && warnings.contains("actor"), "{warnings}");
+    assert!(warnings.contains("restored in place") && warnings.contains("fake_service"), "{warnings}");
     assert_eq!(world.read("app_failed_20260206_141502/app.py"), "v2 is broken");
 }

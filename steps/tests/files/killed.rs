@@ -7,14 +7,14 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use almaplan_engine::step::Step;
-use almaplan_steps::restore::Restore;
-use almaplan_steps::sync::Sync;
+use almaplan_engine::kind::Kind;
+use almaplan_steps::kinds::restore::Restore;
+use almaplan_steps::kinds::sync::Sync;
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::restore::{archived, check_restored, used_and_deployed};
-use crate::world::{World, contents, context};
+use crate::files::fixture::{World, contents, context};
+use crate::files::restore::{archived, check_restored, used_and_deployed};
 
 const FOLDER: &str = "ALMAPLAN_TEST_VICTIM_FOLDER";
 const STEP: &str = "ALMAPLAN_TEST_VICTIM_STEP";
@@ -32,7 +32,7 @@ async fn victim() {
         almaplan_steps::files::write_atomically(&file, &serde_json::to_vec(&all).unwrap()).unwrap();
     });
     let keep = move |name, value| keep.lock().unwrap()(name, value);
-    let cx = context(&folder, "r1", &step, recorded, Vec::new(), CancellationToken::new(), Arc::new(|_| {}), keep);
+    let cx = context(&folder, "r1", &step, recorded, Vec::new(), Arc::default(), CancellationToken::new(), Arc::new(|_| {}), keep);
     match step.as_str() {
         "sync" => serde_json::from_value::<Sync>(json!({ "from": "dev", "to": "app" })).unwrap().run(&cx).await.map(drop).unwrap(),
         _ => serde_json::from_value::<Restore>(json!({ "archive": "b.zip", "to": "app" })).unwrap().run(&cx).await.map(drop).unwrap(),
@@ -41,11 +41,11 @@ async fn victim() {
 
 /// Starts the victim again and again, and lets each live a little longer. Returns how many were killed before one came through.
 fn kill_until_done(world: &World, step: &str) -> u32 {
-    let mut killed = 0;
+    let (mut killed, deadline) = (0, Instant::now() + Duration::from_secs(240));
     let mut life = Duration::from_millis(1);
     loop {
         let mut victim = Command::new(std::env::current_exe().unwrap())
-            .args(["killed::victim", "--exact", "--test-threads=1"])
+            .args(["files::killed::victim", "--exact", "--test-threads=1"])
             .env(FOLDER, world.dir.path())
             .env(STEP, step)
             .stdout(Stdio::null())
@@ -66,6 +66,7 @@ fn kill_until_done(world: &World, step: &str) -> u32 {
             return killed;
         }
         victim.kill().unwrap();
+        assert!(Instant::now() < deadline, "it never came through; {killed} were killed");
         victim.wait().unwrap();
         killed += 1;
         life += Duration::from_micros(1500);

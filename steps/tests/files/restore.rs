@@ -1,13 +1,15 @@
 use std::path::PathBuf;
 
-use almaplan_steps::backup::Backup;
-use almaplan_steps::restore::{Restore, RestoreOutput};
-use almaplan_steps::stage::Stage;
-use almaplan_steps::sync::Sync;
+use almaplan_steps::kinds::backup::Backup;
+use almaplan_steps::kinds::restore::{Restore, RestoreOutput};
+use almaplan_steps::kinds::stage::Stage;
+use almaplan_steps::kinds::sync::Sync;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::world::{World, contents, tree};
+#[cfg(target_os = "linux")]
+use crate::files::fixture::Volume;
+use crate::files::fixture::{World, contents, tree};
 
 fn database(path: PathBuf) -> Connection {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -191,6 +193,22 @@ async fn data_can_be_as_it_was_at_the_stop() {
     assert!(!world.has("app/uploads/by-the-broken-version.png"));
 }
 
+// Whoever owns the deployed folder writes in its manifest what he likes: root read out any folder for him.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_the_manifest_names_as_the_data_kept_must_say_so_itself() {
+    let world = World::new();
+    archived(&world).await;
+    used_and_deployed(&world, Some("kept")).await;
+    world.write("private/key", "secret");
+    let manifest = world.read("app/.almaplan-manifest.json");
+    let (kept, private) = (json!(world.path("kept")).to_string(), json!(world.path("private")).to_string());
+    assert!(manifest.contains(&kept));
+    world.write("app/.almaplan-manifest.json", manifest.replace(&kept, &private));
+    let failure = world.run::<Restore>("r1", "restore", json!({ "archive": "b.zip", "to": "app", "data": "at-stop" })).await.unwrap_err();
+    assert!(failure.clean && failure.message.contains("the data kept at the stop is missing"), "{failure:?}");
+    assert!(!world.has("app/key"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn preserve_keeps_a_release_file_as_it_is_now() {
     let world = World::new();
@@ -266,17 +284,28 @@ async fn a_missing_archive_changes_nothing_and_says_what_to_do() {
     assert_eq!(world.read("app/app.py"), "v1");
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_has_no_room_beside_it_is_left_alone() {
-    let world = World::new();
+    let home = World::new();
+    let Some(_volume) = Volume::mount(home.path("small"), &["-t", "tmpfs", "-o", "size=8m", "tmpfs"]) else { return };
+    let world = World::on(&home.path("small"));
     archived(&world).await;
     used_and_deployed(&world, None).await;
-    // Longer than any disk, and almost nothing on it.
-    std::fs::File::create(world.path("app/uploads/video.mp4")).unwrap().set_len(8 << 40).unwrap();
+    // A hole takes no room, and neither does another name of a file.
+    std::fs::File::create(world.path("app/uploads/holes.img")).unwrap().set_len(64 << 20).unwrap();
+    world.write("app/uploads/video.mp4", vec![7; 2 << 20]);
+    for number in 0..4 {
+        std::fs::hard_link(world.path("app/uploads/video.mp4"), world.path(&format!("app/uploads/{number}.mp4"))).unwrap();
+    }
+    world.write("app/uploads/more.mp4", vec![7; 3 << 20]);
     // Whatever it does all the same ends at the first sign of progress.
     let failure = world.run_with::<Restore>("r1", "restore", with(), Vec::new(), Some(1)).await.unwrap_err();
     assert!(failure.clean && failure.message.contains("make room"), "{failure:?}");
     assert!(world.has("app/brand/new.py") && !world.has("app_failed_20260206_141502"));
+    std::fs::remove_file(world.path("app/uploads/more.mp4")).unwrap();
+    restore(&world, with()).await;
+    assert_eq!(world.read("app/app.py"), "v1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,45 +1,24 @@
 //! A file system whose files can share their blocks: btrfs, on a volume of its own where the machine lets us mount one.
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
 use std::process::Command;
 
-use almaplan_steps::restore::Restore;
-use almaplan_steps::stage::Stage;
-use almaplan_steps::sync::Sync;
+use almaplan_steps::kinds::restore::Restore;
+use almaplan_steps::kinds::stage::Stage;
+use almaplan_steps::kinds::sync::Sync;
 use serde_json::json;
 
-use crate::world::World;
+use crate::files::fixture::{Volume, World};
 
 const MIB: usize = 1 << 20;
 
-/// A volume of 256 MiB, mounted.
-struct Volume {
-    at: PathBuf,
-}
-
-impl Volume {
-    /// `None` where the machine has no such file system, or does not let us.
-    fn mount(world: &World) -> Option<Self> {
-        let (image, at) = (world.path("volume.img"), world.path("volume"));
-        std::fs::create_dir(&at).unwrap();
-        std::fs::File::create(&image).unwrap().set_len(256 * MIB as u64).unwrap();
-        let done = |command: &mut Command| command.output().is_ok_and(|said| said.status.success());
-        let mounted = done(Command::new("mkfs.btrfs").args(["-q", "-m", "single"]).arg(&image))
-            && done(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&at));
-        if !mounted {
-            // Past the capture of what tests print: nobody may believe that it was tried.
-            let said = b"NOT TRIED: sharing blocks, as no btrfs can be made or mounted here\n";
-            std::io::stderr().write_all(said).unwrap();
-        }
-        mounted.then_some(Self { at })
-    }
-}
-
-impl Drop for Volume {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.at).status();
-    }
+/// A volume of 256 MiB. `None` where the machine has no such file system, or does not let us.
+fn mount(world: &World) -> Option<Volume> {
+    let image = world.path("volume.img");
+    std::fs::File::create(&image).unwrap().set_len(256 * MIB as u64).unwrap();
+    // Where it cannot be made, it cannot be mounted, which says so.
+    let _ = Command::new("mkfs.btrfs").args(["-q", "-m", "single"]).arg(&image).output();
+    Volume::mount(world.path("volume"), &["-o", "loop", image.to_str().unwrap()])
 }
 
 fn random(len: usize) -> Vec<u8> {
@@ -51,7 +30,7 @@ fn random(len: usize) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_on_a_volume_that_can_share_blocks_take_no_room_and_are_copies() {
     let world = World::new();
-    let Some(_volume) = Volume::mount(&world) else { return };
+    let Some(_volume) = mount(&world) else { return };
     // Twice this has no room.
     let content = random(150 * MIB);
     world.write("volume/dev/large.bin", &content);
@@ -70,7 +49,7 @@ async fn copies_on_a_volume_that_can_share_blocks_take_no_room_and_are_copies() 
 #[tokio::test(flavor = "multi_thread")]
 async fn data_that_a_restore_carries_over_takes_no_room_there() {
     let world = World::new();
-    let Some(_volume) = Volume::mount(&world) else { return };
+    let Some(_volume) = mount(&world) else { return };
     let archive = world.write("volume/empty.zip", [&b"PK\x05\x06"[..], &[0; 18]].concat());
     let content = random(150 * MIB);
     world.write("volume/app/uploads/large.bin", &content);

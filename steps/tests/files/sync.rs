@@ -1,8 +1,8 @@
-use almaplan_steps::stage::{Stage, StageOutput};
-use almaplan_steps::sync::Sync;
+use almaplan_steps::kinds::stage::{Stage, StageOutput};
+use almaplan_steps::kinds::sync::Sync;
 use serde_json::{Value, json};
 
-use crate::world::{World, contents, tree};
+use crate::files::fixture::{World, contents, tree};
 
 async fn stage(world: &World, run: &str) -> StageOutput {
     world.run::<Stage>(run, "stage", json!({ "from": "dev", "to": "app", "exclude": ["*.db", ".venv/"] })).await.unwrap()
@@ -71,11 +71,10 @@ async fn a_release_is_synced_without_being_staged_too() {
     assert_eq!((again.changed, again.deleted), (0, 0));
 }
 
-// What is replaced is kept until all are, which takes a handle for each file.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn more_files_than_handles_are_replaced() {
-    if crate::world::with_few_handles("sync::more_files_than_handles_are_replaced") {
+    if crate::files::fixture::with_few_handles("files::sync::more_files_than_handles_are_replaced") {
         return;
     }
     let world = World::new();
@@ -340,7 +339,7 @@ async fn a_database_of_the_release_never_meets_the_journal_of_another() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_keep_modes_times_and_links_and_replace_read_only_files() {
-    use crate::world::{chmod, link};
+    use crate::files::fixture::{chmod, link};
     let world = World::new();
     chmod(&world.write("dev/run.sh", "#!/bin/sh"), 0o755);
     chmod(&world.write("dev/read-only", "new"), 0o444);

@@ -7,15 +7,16 @@ use std::sync::{
 };
 use std::time::{Duration, Instant};
 
-use almaplan_engine::step::{OnInterrupt, Step};
 #[cfg(unix)]
-use almaplan_engine::{step::Context, update::Update};
-use almaplan_steps::command::Command;
+use almaplan_engine::context::Context;
+use almaplan_engine::event::OnInterrupt;
+use almaplan_engine::kind::Kind;
+use almaplan_steps::kinds::command::Command;
 use serde_json::json;
 
 #[cfg(unix)]
-use crate::common::sh;
-use crate::common::{acting, actor, context, kind, pid_in, runs, until};
+use super::fixture::sh;
+use super::fixture::{context, fake_service, kind, pid_in, runs, script_inputs, until};
 
 #[tokio::test]
 async fn arguments_environment_and_output_arrive_as_they_are() {
@@ -23,7 +24,7 @@ async fn arguments_environment_and_output_arrive_as_they_are() {
     std::fs::create_dir(folder.path().join("in here")).unwrap();
     let (cx, _, seen) = context(folder.path());
     let command: Command = kind(json!({
-        "program": actor(),
+        "program": fake_service(),
         "args": ["complain", "é", "tell", 5, 5000, true, "a b'\"$(x)", "", "c\\", "exit", 3],
         "cwd": "in here",
         "env": { "A": 1, "HOME": null, "x.y": "dotted" },
@@ -40,15 +41,15 @@ async fn arguments_environment_and_output_arrive_as_they_are() {
     lines.sort();
     assert_eq!(lines, [output.stdout.trim_end(), "é"]);
     assert_eq!(seen.spawned().len(), 1);
-    assert!(seen.spawned()[0].program.contains("actor"), "it names the program, not what held it: {:?}", seen.spawned());
+    assert!(seen.spawned()[0].program.contains("fake_service"), "it names the program, not what held it: {:?}", seen.spawned());
 }
 
 #[tokio::test]
 async fn a_failure_says_how_it_ended_and_shows_the_last_lines() {
     let folder = tempfile::tempdir().unwrap();
     let (cx, ..) = context(folder.path());
-    let failure = kind::<Command>(acting(&["count", "30", "exit", "7"])).run(&cx).await.unwrap_err();
-    assert_eq!(failure.message, format!("`{}` ended with exit code 7", actor().display()));
+    let failure = kind::<Command>(script_inputs(&["count", "30", "exit", "7"])).run(&cx).await.unwrap_err();
+    assert_eq!(failure.message, format!("`{}` ended with exit code 7", fake_service().display()));
     assert!(!failure.clean);
     assert_eq!(failure.tail, (11..=30).map(|n| n.to_string()).collect::<Vec<_>>());
 }
@@ -75,8 +76,8 @@ async fn a_program_that_is_not_there_is_a_clean_failure_that_names_it() {
         (json!({ "program": "no-such-program" }), "`no-such-program` was not found in PATH"),
         (json!({ "program": "./no-such-script" }), "`./no-such-script` was not found"),
         (json!({ "program": "./plain.txt" }), plain),
-        (json!({ "program": actor(), "cwd": "no/such/folder" }), &format!("{missing} does not exist")),
-        (json!({ "program": "actor", "env": { "PATH": "/nowhere" } }), "in PATH (/nowhere)"),
+        (json!({ "program": fake_service(), "cwd": "no/such/folder" }), &format!("{missing} does not exist")),
+        (json!({ "program": "fake_service", "env": { "PATH": "/nowhere" } }), "in PATH (/nowhere)"),
     ] {
         let failure = kind::<Command>(with).run(&cx).await.unwrap_err();
         assert!(failure.clean && failure.message.contains(says), "{failure:?}");
@@ -88,7 +89,7 @@ async fn a_program_that_is_not_there_is_a_clean_failure_that_names_it() {
 async fn a_stopped_command_takes_its_grandchildren_along_even_those_that_tried_to_leave() {
     let folder = tempfile::tempdir().unwrap();
     let (cx, stop, _) = context(folder.path());
-    let command: Command = kind(acting(
+    let command: Command = kind(script_inputs(
         &[
             ["start", "6", "start", "4", "stubborn", "pid", "stubborn", "sleep"].as_slice(),
             &["start", "5", "start-forgetful", "3", "pid", "forgetful", "sleep"],
@@ -130,7 +131,7 @@ async fn a_daemon_without_its_session_its_environment_and_its_parents_is_out_of_
 async fn an_attempt_that_is_torn_down_leaves_nothing_running() {
     let folder = tempfile::tempdir().unwrap();
     let (cx, ..) = context(folder.path());
-    let work = tokio::spawn(async move { kind::<Command>(acting(&["start", "3", "pid", "child", "sleep", "wait"])).run(&cx).await });
+    let work = tokio::spawn(async move { kind::<Command>(script_inputs(&["start", "3", "pid", "child", "sleep", "wait"])).run(&cx).await });
     let child = pid_in(&folder.path().join("child")).await;
     work.abort();
     until("the child's end", || !runs(child)).await;
@@ -140,7 +141,7 @@ async fn an_attempt_that_is_torn_down_leaves_nothing_running() {
 async fn a_command_that_succeeds_does_not_leave_children_behind() {
     let folder = tempfile::tempdir().unwrap();
     let (cx, _, seen) = context(folder.path());
-    let command: Command = kind(acting(&["start", "3", "pid", "child", "sleep", "until", "child", "say", "done"]));
+    let command: Command = kind(script_inputs(&["start", "3", "pid", "child", "sleep", "until", "child", "say", "done"]));
     let begun = Instant::now();
     let output = command.run(&cx).await.unwrap();
     assert_eq!(output.stdout, "done\n");
@@ -151,7 +152,7 @@ async fn a_command_that_succeeds_does_not_leave_children_behind() {
 
 #[test]
 fn only_what_says_that_it_may_be_repeated_is_run_again_after_an_interruption() {
-    assert_eq!(kind::<Command>(acting(&[])).on_interrupt(), OnInterrupt::Ask);
+    assert_eq!(kind::<Command>(script_inputs(&[])).on_interrupt(), OnInterrupt::Ask);
     assert_eq!(kind::<Command>(json!({ "program": "true", "idempotent": true })).on_interrupt(), OnInterrupt::Rerun);
 }
 
@@ -161,7 +162,7 @@ async fn a_file_for_the_output_is_replaced_whole_or_not_at_all() {
     let file = folder.path().join("dump.sql");
     std::fs::write(&file, "old").unwrap();
     let (cx, ..) = context(folder.path());
-    let line = |words| format!("\"{}\" {words}", actor().display());
+    let line = |words| format!("\"{}\" {words}", fake_service().display());
     let command = |words| kind::<Command>(json!({ "program": line(words), "shell": true, "stdout": "dump.sql" }));
     command("say half exit 1").run(&cx).await.unwrap_err();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "old");
@@ -175,13 +176,16 @@ async fn a_file_for_the_output_is_replaced_whole_or_not_at_all() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_stays_flat_however_much_is_printed() {
+    if super::fixture::in_its_own_process("processes::command::memory_stays_flat_however_much_is_printed") {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let lines = Arc::new(AtomicU64::new(0));
     let peak = Arc::new(AtomicU64::new(0));
     let before = resident();
     let (counter, highest) = (lines.clone(), peak.clone());
     let updates = Arc::new(move |update| {
-        if matches!(update, Update::Log { .. }) && counter.fetch_add(1, Ordering::Relaxed) % 1000 == 0 {
+        if matches!(update, almaplan_engine::update::Update::Log { .. }) && counter.fetch_add(1, Ordering::Relaxed) % 1000 == 0 {
             highest.fetch_max(resident(), Ordering::Relaxed);
         }
     });

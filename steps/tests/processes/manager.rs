@@ -1,4 +1,4 @@
-//! A service manager that really supervises a process, and answers `systemctl`, `sc.exe` or `schtasks.exe` as the real ones would.
+//! A service manager that really supervises a process, and answers `systemctl`, `sc.exe` or `powershell.exe` as the real ones would.
 //!
 //! `examples/service_tool.rs` is what asks.
 
@@ -9,7 +9,7 @@ use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::common::{actor, acts, runs};
+use super::fixture::{fake_service, runs, script_command};
 
 /// How a service behaves, and how its manager tells of it.
 #[derive(Clone, Copy, Default)]
@@ -31,20 +31,20 @@ struct Service {
     unit: PathBuf,
     process: Option<Child>,
     /// Which way it is on, and until when.
-    way: Option<(Way, Instant)>,
+    way: Option<(Transition, Instant)>,
     /// What it was asked to do.
     changes: usize,
 }
 
 #[derive(Clone, Copy)]
-enum Way {
+enum Transition {
     Start,
     Stop,
 }
 
 /// What the service is, whoever manages it: a unit of systemd.
 pub fn unit() -> String {
-    format!("[Unit]\nDescription=Almareia\n\n[Service]\nExecStart=\"{}\" sleep\nKillSignal=SIGTERM\n", actor().display())
+    format!("[Unit]\nDescription=Almareia\n\n[Service]\nExecStart=\"{}\" sleep\nKillSignal=SIGTERM\n", fake_service().display())
 }
 
 /// What a tool prints, complains of and ends with.
@@ -56,7 +56,7 @@ impl Manager {
         let answer = match kind {
             "systemd" => Service::systemctl,
             "windows-service" => Service::sc,
-            _ => Service::schtasks,
+            _ => Service::powershell,
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         std::fs::write(folder.join("manager"), listener.local_addr().unwrap().port().to_string()).unwrap();
@@ -108,19 +108,19 @@ impl Service {
     fn start(&mut self) {
         self.changes += 1;
         let words = if self.habits.broken { "exit 1".to_owned() } else { self.words() };
-        let mut process = acts(&words.split(' ').collect::<Vec<_>>()).spawn().unwrap();
+        let mut process = script_command(&words.split(' ').collect::<Vec<_>>()).spawn().unwrap();
         if self.habits.broken {
             process.wait().unwrap();
         }
         self.process = Some(process);
-        self.way = Some((Way::Start, Instant::now() + self.habits.takes));
+        self.way = Some((Transition::Start, Instant::now() + self.habits.takes));
     }
 
-    /// What the unit has the actor do.
+    /// What the unit has the program do.
     fn words(&self) -> String {
         let unit = std::fs::read_to_string(&self.unit).unwrap();
         let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
-        line.strip_prefix(&format!("\"{}\" ", actor().display())).unwrap().to_owned()
+        line.strip_prefix(&format!("\"{}\" ", fake_service().display())).unwrap().to_owned()
     }
 
     fn stop(&mut self) {
@@ -129,7 +129,7 @@ impl Service {
         if !self.habits.stuck {
             self.end();
         }
-        self.way = Some((Way::Stop, Instant::now() + if self.habits.stuck { never } else { self.habits.takes }));
+        self.way = Some((Transition::Stop, Instant::now() + if self.habits.stuck { never } else { self.habits.takes }));
     }
 
     fn end(&mut self) {
@@ -140,7 +140,7 @@ impl Service {
         }
     }
 
-    fn on_its_way(&self) -> Option<Way> {
+    fn on_its_way(&self) -> Option<Transition> {
         self.way.filter(|(_, until)| Instant::now() < *until).map(|(way, _)| way)
     }
 
@@ -167,8 +167,8 @@ impl Service {
         }
         let failed = self.habits.broken && self.process.is_some();
         let (state, sub) = match self.on_its_way() {
-            Some(Way::Start) => ("activating", "start"),
-            Some(Way::Stop) => ("deactivating", "stop-sigterm"),
+            Some(Transition::Start) => ("activating", "start"),
+            Some(Transition::Stop) => ("deactivating", "stop-sigterm"),
             None if self.pid().is_some() => ("active", "running"),
             None if failed => ("failed", "failed"),
             None => ("inactive", "dead"),
@@ -193,8 +193,8 @@ impl Service {
 
     fn queryex(&self) -> String {
         let state = match self.on_its_way() {
-            Some(Way::Start) => "2  START_PENDING",
-            Some(Way::Stop) => "3  STOP_PENDING",
+            Some(Transition::Start) => "2  START_PENDING",
+            Some(Transition::Stop) => "3  STOP_PENDING",
             None if self.pid().is_some() => "4  RUNNING",
             None => "1  STOPPED",
         };
@@ -216,25 +216,19 @@ impl Service {
         .join("\r\n")
     }
 
-    fn schtasks(&mut self, args: &[&str]) -> Answer {
-        let [verb, "/TN", r"\Almareia\Servidor", ..] = args else {
-            return Err((1, "ERROR: The system cannot find the file specified.".to_owned()));
-        };
-        match *verb {
-            "/Query" => return Ok(self.query()),
-            "/Run" => self.start(),
-            "/End" => self.stop(),
-            _ => panic!("schtasks.exe {verb}"),
+    fn powershell(&mut self, args: &[&str]) -> Answer {
+        let task = r"-TaskPath '\Almareia\' -TaskName 'Servidor'";
+        let script = args.last().and_then(|script| script.strip_prefix("$ErrorActionPreference = 'Stop'; ")).unwrap();
+        if !script.contains(task) {
+            return Err((1, "Get-ScheduledTask : No MSFT_ScheduledTask objects found with property 'TaskName'.".to_owned()));
+        }
+        match script.replace(task, "…").as_str() {
+            "[int](Get-ScheduledTask …).State" => return Ok(if self.pid().is_some() { b"4\r\n" } else { b"3\r\n" }.to_vec()),
+            "Start-ScheduledTask …" => self.start(),
+            "Stop-ScheduledTask …" => self.stop(),
+            _ => panic!("powershell.exe {args:?}"),
         }
         Ok(Vec::new())
-    }
-
-    /// A line for each trigger, in the letters of the console.
-    fn query(&self) -> Vec<u8> {
-        let [running, ready] = if self.habits.portuguese { [&b"Em execu\x87\xc6o"[..], b"Pronto"] } else { [&b"Running"[..], b"Ready"] };
-        let state = if self.pid().is_some() { running } else { ready };
-        let line = |next: &[u8], state: &[u8]| [br#""\Almareia\Servidor",""#, next, br#"",""#, state, b"\"\r\n"].concat();
-        [line(b"N/A", ready), line(b"24/11/2026 03:00:00", state)].concat()
     }
 }
 

@@ -1,7 +1,7 @@
 //! A pid that belongs to another program by now: real ones, in a pid namespace, where the next pid can be chosen.
 //!
 //! ```text
-//!  a program starts ──> someone keeps its identity ──> it ends ──> a bystander gets its pid ──> that someone acts
+//!  a program starts ──> someone keeps its identity ──> it ends ──> a bystander gets its pid ──> that someone script_command
 //! ```
 //!
 //! A bystander is the same program with the same arguments in the same folder. It writes its file only if no signal ever
@@ -13,26 +13,29 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use almaplan_engine::step::{Host, ProcessIdentity, Step};
-use almaplan_steps::machine::Machine;
+use almaplan_engine::event::ProcessIdentity;
+use almaplan_engine::host::Host;
+use almaplan_engine::kind::Kind;
+use almaplan_steps::kinds::start_service::StartService;
+use almaplan_steps::kinds::stop_service::StopService;
+use almaplan_steps::local_host::LocalHost;
 use almaplan_steps::process::{self, Gentle, Launch, Tree};
-use almaplan_steps::start_service::StartService;
-use almaplan_steps::stop_service::StopService;
 use serde_json::{Map, Value, json};
 use tokio::process::{Child, Command};
 
-use crate::common::{context, context_after, context_that_met, kind, pid_in, until};
-use crate::namespace;
+use super::fixture::{context, context_after, context_knowing, kind, pid_in, until};
+use crate::{namespace, sample};
 
 /// The folder that the test inside the namespace works in.
 const WITHIN: &str = "ALMAPLAN_TEST_PIDS";
-const TRIES: usize = 1_000;
+/// All tries; a sample has a quarter of them.
+const ALL_TRIES: usize = 1_000;
 const BYSTANDER: &str = "trap 'exit 9' HUP INT QUIT TERM USR1 USR2 CONT; read line < go; : > unharmed";
 
 #[test]
-fn a_reused_pid_is_never_signalled_in_a_thousand_tries() {
+fn a_reused_pid_is_never_signalled() {
     let folder = tempfile::tempdir().unwrap();
-    if namespace::run_test("reuse::inside_a_namespace_of_pids", WITHIN, folder.path()) {
+    if namespace::run_test("processes::reuse::inside_a_namespace_of_pids", WITHIN, folder.path()) {
         print!("{}", fs::read_to_string(folder.path().join("tried")).unwrap());
     }
 }
@@ -42,9 +45,10 @@ fn a_reused_pid_is_never_signalled_in_a_thousand_tries() {
 async fn inside_a_namespace_of_pids() {
     let Some(folder) = std::env::var_os(WITHIN).map(PathBuf::from) else { return };
     let place = Place::new(&folder);
+    let tries = sample::share(4, ALL_TRIES);
     let (mut tried, mut same_second) = (0, 0);
-    for _ in 0..2 * TRIES {
-        if tried == TRIES {
+    for _ in 0..2 * tries {
+        if tried == tries {
             break;
         }
         // Another process of ours may have got the pid instead: that is no try.
@@ -53,8 +57,8 @@ async fn inside_a_namespace_of_pids() {
             same_second += usize::from(kept.started / 100 == bystander.started / 100);
         }
     }
-    assert_eq!(tried, TRIES, "too many pids went to others");
-    assert!(same_second > TRIES / 2, "only {same_second} pids were reused within the second");
+    assert_eq!(tried, tries, "too many pids went to others");
+    assert!(same_second > tries / 2, "only {same_second} pids were reused within the second");
     fs::write(folder.join("tried"), format!("{tried} pids reused, {same_second} of them within the same second\n")).unwrap();
 }
 
@@ -177,15 +181,15 @@ impl Place {
     async fn act(&self, situation: Situation, kept: &ProcessIdentity, tree: &mut Tree, bystander: &ProcessIdentity) {
         let folder = &self.folder;
         let stop = |with: Value| async move {
-            let (cx, ..) = context_that_met(folder, Map::new(), Vec::new(), vec![kept.clone()]);
+            let (cx, ..) = context_knowing(folder, Map::new(), Vec::new(), vec![kept.clone()]);
             let stopped = kind::<StopService>(with).run(&cx).await.unwrap();
             assert_eq!(stopped.pid, None, "{situation:?}");
         };
         match situation {
-            Situation::Leftover => Machine::new(None).end(kept).await.unwrap(),
+            Situation::Leftover => LocalHost::new(None).end(kept).await.unwrap(),
             Situation::Rebooted => {
                 let before = ProcessIdentity { boot: "before".to_owned(), ..bystander.clone() };
-                Machine::new(None).end(&before).await.unwrap();
+                LocalHost::new(None).end(&before).await.unwrap();
                 process::kill_now(&mut Tree::of(&before));
             }
             Situation::Child => {
@@ -194,7 +198,7 @@ impl Place {
             Situation::Session => process::kill_now(tree),
             Situation::Adopted => {
                 let (cx, _, seen) = context_after(folder, Map::new(), vec![kept.clone()]);
-                let with = json!({ "program": "true", "port": self.port, "log": "log", "deadline": "10s" });
+                let with = json!({ "program": "true", "port": self.port, "log": "log", "deadline": "1s" });
                 let failure = kind::<StartService>(with).run(&cx).await.unwrap_err();
                 assert!(failure.message.contains("ended with exit code 0"), "{failure}");
                 assert_eq!(seen.spawned().len(), 1, "it started one of its own");
@@ -220,6 +224,7 @@ impl Place {
             stdout: Stdio::null(),
             stderr: Stdio::null(),
             outlives_us: false,
+            origin: None,
         }
     }
 }

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use almaplan_engine::step::{Failure, Host, ProcessIdentity, Step};
-use almaplan_steps::machine::Machine;
+use almaplan_engine::event::{AnswerFault, Failure, ProcessIdentity};
+use almaplan_engine::host::{Host, ServiceCheck};
+use almaplan_engine::kind::Kind;
+use almaplan_steps::kinds::start_service::{StartService, StartServiceOutput};
+use almaplan_steps::kinds::stop_service::{StopService, StopServiceOutput};
+use almaplan_steps::local_host::LocalHost;
 use almaplan_steps::process::{self, Tree};
-use almaplan_steps::start_service::{StartService, StartServiceOutput};
-use almaplan_steps::stop_service::{StopService, StopServiceOutput};
 use serde_json::{Map, Value, json};
 
-use crate::common::{Seen, actor, acts, context, context_after, kill, kind, pid_in, runs, until};
+use super::fixture::{Seen, context, context_after, fake_service, kill, kind, pid_in, runs, script_command, until};
 
 const STARTER: &str = "ALMAPLAN_TEST_STARTER";
 
@@ -27,7 +29,7 @@ impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Built before anything is timed.
-        actor();
+        fake_service();
         // Found and let go again; what takes it in between fails the test loudly.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         Self { folder, port, by_hand: Vec::new() }
@@ -38,7 +40,7 @@ impl Place {
     }
 
     fn with(&self, mode: &str) -> Value {
-        json!({ "program": actor(), "args": ["serve", self.port, mode], "port": self.port, "log": "logs/out.log", "deadline": "20s" })
+        json!({ "program": fake_service(), "args": ["serve", self.port, mode], "port": self.port, "log": "logs/out.log", "deadline": "20s" })
     }
 
     async fn start(&self, mode: &str) -> Result<StartServiceOutput, Failure> {
@@ -54,7 +56,7 @@ impl Place {
 
     /// As a person would start it, without almaplan; returns once it listens, unless it never does.
     async fn by_hand(&mut self, mode: &str) -> u32 {
-        let child = acts(&["serve", &self.port.to_string(), mode]).current_dir(self.path()).spawn().unwrap();
+        let child = script_command(&["serve", &self.port.to_string(), mode]).current_dir(self.path()).spawn().unwrap();
         let pid = child.id();
         self.by_hand.push(child);
         if mode != "idle" {
@@ -155,7 +157,7 @@ async fn a_stranger_on_the_port_is_left_alone_and_named() {
     let (stopped, seen) = place.stop(json!({ "expect": ["waitress", "/srv/production"] })).await;
     let failure = stopped.unwrap_err();
     assert!(failure.clean);
-    for part in [&format!("port {}", place.port), &format!("pid {stranger}"), "actor"] {
+    for part in [&format!("port {}", place.port), &format!("pid {stranger}"), "fake_service"] {
         assert!(failure.message.contains(part), "{part}: {}", failure.message);
     }
     assert!(runs(stranger));
@@ -204,7 +206,7 @@ async fn a_log_is_appended_to_and_its_size_before_the_start_is_kept() {
     fs::create_dir(log.parent().unwrap()).unwrap();
     fs::write(&log, "what the version before said\n").unwrap();
     let started = place.start("").await.unwrap();
-    assert_eq!(started.log_offsets[log.to_str().unwrap()], 29);
+    assert_eq!(started.log_offsets[log.to_str().unwrap()].bytes, 29);
     assert_eq!(place.log(), "what the version before said\nstarting \n");
 }
 
@@ -245,7 +247,7 @@ async fn a_known_pid_is_stopped_before_it_listens_but_not_if_it_is_a_stranger_by
     assert_eq!((stopped.pid, runs(pid)), (None, true), "after a reboot the pid may be anybody's");
     let stopped = place.stop(json!({ "pid": pid })).await.0.unwrap();
     assert_eq!((stopped.pid, runs(pid)), (None, true), "nor is a bare pid proof");
-    let stopped = place.stop(json!({ "pid": pid, "expect": "actor" })).await.0.unwrap();
+    let stopped = place.stop(json!({ "pid": pid, "expect": "fake_service" })).await.0.unwrap();
     assert_eq!((stopped.pid, runs(pid)), (Some(pid), false));
 }
 
@@ -307,7 +309,7 @@ async fn a_live_process_of_an_earlier_attempt_is_taken_over_and_a_dead_one_repla
     let (cx, ..) = context_after(place.path(), recorded, processes);
     let third = kind::<StartService>(place.with("")).run(&cx).await.unwrap();
     assert_ne!(third.pid, first.pid);
-    assert!(third.log_offsets.values().all(|offset| *offset > 0), "of this start: {:?}", third.log_offsets);
+    assert!(third.log_offsets.values().all(|offset| offset.bytes > 0), "of this start: {:?}", third.log_offsets);
 }
 
 #[tokio::test]
@@ -342,7 +344,7 @@ async fn a_started_service_outlives_its_starter_and_holds_nothing_of_it() {
         shell
     };
     let mut starter = { starter }
-        .args(["--exact", "service::a_starter_that_goes_on"])
+        .args(["--exact", "processes::service::a_starter_that_goes_on"])
         .current_dir(place.path())
         .env(STARTER, place.path())
         .stdout(Stdio::null())
@@ -352,7 +354,7 @@ async fn a_started_service_outlives_its_starter_and_holds_nothing_of_it() {
     starter.kill().unwrap();
     starter.wait().unwrap();
 
-    assert!(Machine::new(None).answers(&format!("http://127.0.0.1:{}/", place.port)).await);
+    assert!(answers(&LocalHost::new(None), &format!("http://127.0.0.1:{}/", place.port)).await);
     assert!(place.is_served_by(pid));
     #[cfg(unix)]
     assert_holds_nothing(&place, pid);
@@ -376,7 +378,7 @@ fn assert_holds_nothing(place: &Place, pid: u32) {
 async fn the_machine_ends_what_a_dead_process_left_and_nobody_of_another_boot() {
     let place = Place::new();
     let (cx, _, seen) = context(place.path());
-    let machine = Machine::new(None);
+    let machine = LocalHost::new(None);
     kind::<StartService>(place.with("parent")).run(&cx).await.unwrap();
     let identity = seen.spawned()[0].clone();
     let listener = process::listeners(place.port).unwrap()[0].pid;
@@ -394,14 +396,24 @@ async fn the_machine_ends_what_a_dead_process_left_and_nobody_of_another_boot() 
 #[tokio::test]
 async fn an_answer_is_any_status_below_500() {
     let mut place = Place::new();
-    let machine = Machine::new(None);
+    let machine = LocalHost::new(None);
     let url = |path: &str| format!("http://127.0.0.1:{}{path}", place.port);
     let (root, missing, broken) = (url("/"), url("/missing"), url("/broken"));
-    assert!(!machine.answers(&root).await);
+    assert!(!answers(&machine, &root).await);
     place.by_hand("").await;
-    assert!(machine.answers(&root).await && machine.answers(&missing).await);
-    assert!(!machine.answers(&broken).await);
-    assert!(!machine.answers("no url").await);
+    assert!(answers(&machine, &root).await && answers(&machine, &missing).await);
+    assert!(!answers(&machine, &broken).await);
+    assert!(!answers(&machine, "no url").await);
+    let check = |url: &String, status: &[u16], contains: Option<&str>| ServiceCheck {
+        url: url.clone(),
+        status: status.to_vec(),
+        contains: contains.map(str::to_owned),
+    };
+    assert_eq!(machine.wrong_answer(&[check(&missing, &[404], None), check(&root, &[200], None)]).await, None);
+    let wrong = machine.wrong_answer(&[check(&root, &[200], None), check(&missing, &[200, 302], None)]).await.unwrap();
+    assert_eq!((wrong.url, wrong.found), (missing, AnswerFault::Status(404)));
+    let wrong = machine.wrong_answer(&[check(&root, &[], Some("what nobody says"))]).await.unwrap();
+    assert_eq!(wrong.found, AnswerFault::Content);
 }
 
 // The link is one that unix makes.
@@ -410,10 +422,14 @@ async fn an_answer_is_any_status_below_500() {
 async fn the_interpreter_of_a_virtual_environment_stays_that_one() {
     let place = Place::new();
     let link = place.path().join("venv-python");
-    std::os::unix::fs::symlink(actor(), &link).unwrap();
+    std::os::unix::fs::symlink(fake_service(), &link).unwrap();
     let mut with = place.with("");
     with["program"] = json!("./venv-python");
     kind::<StartService>(with).run(&context(place.path()).0).await.unwrap();
     let stopped = place.stop(json!({ "expect": place.path() })).await.0.unwrap();
     assert_eq!(stopped.program.as_deref(), link.to_str());
+}
+
+async fn answers(machine: &LocalHost, url: &str) -> bool {
+    machine.wrong_answer(&[ServiceCheck { url: url.to_owned(), status: Vec::new(), contains: None }]).await.is_none()
 }

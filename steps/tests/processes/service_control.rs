@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use almaplan_engine::step::{Failure, Step};
-use almaplan_steps::service_control::{ServiceControl, ServiceControlOutput, State};
+use almaplan_engine::event::Failure;
+use almaplan_engine::kind::Kind;
+use almaplan_steps::kinds::service_control::{ServiceControl, ServiceControlOutput, State};
 use serde_json::{Map, Value, json};
 
-use crate::common::{Seen, context, context_after, kind};
+use super::fixture::{Seen, context, context_after, kind};
 #[cfg(unix)]
-use crate::manager::unit;
-use crate::manager::{Habits, Manager};
+use super::manager::unit;
+use super::manager::{Habits, Manager};
 
 /// Each manager, and what it calls the service.
 const MANAGERS: [(&str, &str); 3] =
@@ -54,7 +55,7 @@ impl Place {
     }
 }
 
-/// `examples/service_tool.rs`, built.
+/// `tests/programs/service_tool.rs`, built.
 fn tool() -> &'static Path {
     static TOOL: OnceLock<PathBuf> = OnceLock::new();
     TOOL.get_or_init(|| crate::example::example("service_tool"))
@@ -136,7 +137,7 @@ async fn a_stop_that_does_not_come_to_its_end_is_late() {
 
 #[tokio::test]
 async fn a_tool_that_is_not_there_is_named() {
-    let (manager, tool) = if cfg!(windows) { ("systemd", "systemctl") } else { ("scheduled-task", "schtasks.exe") };
+    let (manager, tool) = if cfg!(windows) { ("systemd", "systemctl") } else { ("scheduled-task", "powershell.exe") };
     let with = json!({ "manager": manager, "name": "x", "state": "running" });
     let folder = tempfile::tempdir().unwrap();
     let failure = kind::<ServiceControl>(with).run(&context(folder.path()).0).await.unwrap_err();

@@ -3,11 +3,12 @@
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use almaplan_engine::step::Step;
-use almaplan_steps::watch::Watch;
-use serde_json::json;
+use almaplan_engine::context::Context;
+use almaplan_engine::kind::Kind;
+use almaplan_steps::kinds::watch::Watch;
+use serde_json::{Map, Value, json};
 
-use crate::common::{acts, context, kind, until};
+use super::fixture::{context, context_after, kind, script_command, until};
 
 /// Ended with the test.
 struct Ended(Child);
@@ -20,7 +21,7 @@ impl Drop for Ended {
 }
 
 fn started(words: &[&str]) -> Ended {
-    Ended(acts(words).stdin(Stdio::piped()).spawn().unwrap())
+    Ended(script_command(words).stdin(Stdio::piped()).spawn().unwrap())
 }
 
 /// A parent that does nothing, whose child works; the child ends with the parent's input.
@@ -94,4 +95,50 @@ async fn a_url_that_answers_is_timed_and_one_that_does_not_fails() {
     stop.cancel();
     let failure = kind::<Watch>(json!({ "url": url })).run(&cx).await.unwrap_err();
     assert_eq!(failure.message, "stopped as asked");
+}
+
+/// What an attempt recorded, as the next one sees it.
+fn kept(cx: &Context) -> Map<String, Value> {
+    cx.all_recorded()
+}
+
+#[tokio::test]
+async fn an_interrupted_watch_goes_on_where_it_was() {
+    let service = started(&["read"]);
+    let with = json!({ "pid": service.0.id(), "for": "6s", "interval": "100ms" });
+    let (cx, stop, _) = context(&std::env::temp_dir());
+    let watch: Watch = kind(with.clone());
+    let (stopped, ()) = tokio::join!(watch.run(&cx), async {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        stop.cancel();
+    });
+    assert_eq!(stopped.unwrap_err().message, "stopped as asked");
+    let (cx, ..) = context_after(&std::env::temp_dir(), kept(&cx), Vec::new());
+    let begun = Instant::now();
+    // Of 60 looks or so not more than a third is left.
+    let seen = kind::<Watch>(with).run(&cx).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(4) && seen.samples <= 30, "{:?} {seen:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn what_was_watched_of_another_process_or_before_a_failure_does_not_count() {
+    let service = started(&["read"]);
+    let watched = |of: Value, more: Option<&str>| {
+        let mut kept = Map::from_iter([("watched-1-900000".to_owned(), of)]);
+        kept.extend(more.map(|name| (name.to_owned(), json!(true))));
+        kept
+    };
+    let with = json!({ "pid": service.0.id(), "for": "2s", "interval": "100ms" });
+    let (cx, stop, _) = context(&std::env::temp_dir());
+    stop.cancel();
+    kind::<Watch>(with.clone()).run(&cx).await.unwrap_err();
+    let identity = kept(&cx).values().next().unwrap().clone();
+    for (before, whole) in
+        [(watched(identity.clone(), None), false), (watched(identity, Some("failed-1")), true), (watched(json!({ "pid": 1 }), None), true)]
+    {
+        let (cx, ..) = context_after(&std::env::temp_dir(), before.clone(), Vec::new());
+        let begun = Instant::now();
+        kind::<Watch>(with.clone()).run(&cx).await.unwrap();
+        assert_eq!(begun.elapsed() >= Duration::from_secs(2), whole, "{before:?}");
+    }
 }

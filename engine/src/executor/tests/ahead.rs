@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::stage::{Loss, Stage};
 use crate::event::Outcome;
-use crate::saga::Phase;
+use crate::saga::StepPhase;
 use crate::update::{Ending, State, Update};
 
 #[tokio::test(start_paused = true)]
@@ -105,7 +105,7 @@ async fn inputs_that_cannot_be_rendered_fail_before_anything_begins() {
     assert_eq!(stage.story_of("b"), ["failed clean"]);
     assert_eq!(stage.world.log(), ["a began", "a done", "undo a began", "undo a done"]);
     let b = finished.saga.find(&crate::event::StepId::new("b")).unwrap();
-    assert_eq!(finished.saga.step(b).phase, Phase::Failed);
+    assert_eq!(finished.saga.step(b).phase, StepPhase::Failed);
     let message = &finished.saga.step(b).failure.as_ref().unwrap().message;
     assert!(message.starts_with("the inputs of `fake` do not fit: "), "{message}");
 }

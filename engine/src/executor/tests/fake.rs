@@ -13,10 +13,13 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::event::{Event, Fact};
+use crate::context::Context;
+use crate::event::{AnswerFault, Direction, Effect, Event, Fact, Failure, OnInterrupt, ProcessIdentity, WrongAnswer};
+use crate::host::{BoxFuture, Host, ServiceCheck};
 use crate::journal::MemoryJournal;
-use crate::step::{BoxFuture, Context, Effect, Failure, Host, OnInterrupt, ProcessIdentity, Registry, Step, Traits};
-use crate::update::{Phase, Stream, Unit, Update};
+use crate::kind::{Kind, Traits};
+use crate::registry::Registry;
+use crate::update::{Stream, Unit, Update};
 
 static WORLDS: LazyLock<Mutex<HashMap<String, Arc<World>>>> = LazyLock::new(Mutex::default);
 
@@ -41,7 +44,7 @@ struct Inner {
     unendable: bool,
     slow_end: Duration,
     trusting: bool,
-    away: Vec<(Duration, Duration)>,
+    away: Vec<(Option<String>, Duration, Duration)>,
 }
 
 /// What a step did to the world.
@@ -146,7 +149,12 @@ impl World {
 
     /// The measured service does not answer from `from` until `to` after the beginning of the test.
     pub(super) fn away(&self, from: u64, to: u64) {
-        self.lock().away.push((Duration::from_millis(from), Duration::from_millis(to)));
+        self.lock().away.push((None, Duration::from_millis(from), Duration::from_millis(to)));
+    }
+
+    /// The same of one of its addresses.
+    pub(super) fn address_away(&self, url: &str, from: u64, to: u64) {
+        self.lock().away.push((Some(url.to_owned()), Duration::from_millis(from), Duration::from_millis(to)));
     }
 
     fn enter(self: &Arc<Self>, name: &str, cx: &Context, changes: bool) -> (Present, usize) {
@@ -158,16 +166,18 @@ impl World {
         inner.most_live = inner.most_live.max(inner.live.len());
         let attempt = cx.attempt();
         let journaled = inner.trusting
-            || inner.journal.events().iter().rev().any(|event| match (event, cx.phase()) {
-                (Event::Step(id, Fact::Started { attempt: of, .. }), Phase::Forward | Phase::Finally) => id == cx.step() && *of == attempt,
-                (Event::Step(id, Fact::UndoStarted { attempt: of, .. }), Phase::Undo) => id == cx.step() && *of == attempt,
+            || inner.journal.events().iter().rev().any(|event| match (event, cx.direction()) {
+                (Event::Step(id, Fact::Started { attempt: of, .. }), Direction::Forward | Direction::Finally) => {
+                    id == cx.step() && *of == attempt
+                }
+                (Event::Step(id, Fact::UndoStarted { attempt: of, .. }), Direction::Undo) => id == cx.step() && *of == attempt,
                 _ => false,
             });
         if !journaled {
             inner.wrong.push(format!("attempt {attempt} of `{name}` began before that was durable"));
         }
         let forward = inner.live.iter().any(|other| other != &step && !inner.undoing(other));
-        if cx.phase() == Phase::Undo && forward {
+        if cx.direction() == Direction::Undo && forward {
             let line = format!("`{name}` began beside live work");
             inner.wrong.push(line);
         }
@@ -175,17 +185,17 @@ impl World {
         *runs += 1;
         let runs = *runs - 1;
         let before = inner.state.get(&step).copied();
-        if changes && cx.phase() == Phase::Forward && before.is_none() {
+        if changes && cx.direction() == Direction::Forward && before.is_none() {
             inner.state.insert(step.clone(), State::Half);
         }
-        if cx.phase() == Phase::Undo {
+        if cx.direction() == Direction::Undo {
             inner.runs.insert(format!("undoing {step}"), 1);
         } else {
             inner.runs.remove(&format!("undoing {step}"));
         }
         drop(inner);
         self.say(format!("{name} began"));
-        (Present { world: Arc::clone(self), name: name.to_owned(), step, before, changes, phase: cx.phase(), told: false }, runs)
+        (Present { world: Arc::clone(self), name: name.to_owned(), step, before, changes, direction: cx.direction(), told: false }, runs)
     }
 }
 
@@ -200,6 +210,10 @@ impl Host for World {
         self.lock().boot.clone()
     }
 
+    fn is_alive(&self, _: u32) -> bool {
+        true
+    }
+
     fn end<'a>(&'a self, process: &'a ProcessIdentity) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let slow = self.lock().slow_end;
@@ -212,10 +226,14 @@ impl Host for World {
         })
     }
 
-    fn answers<'a>(&'a self, _url: &'a str) -> BoxFuture<'a, bool> {
+    fn wrong_answer<'a>(&'a self, checks: &'a [ServiceCheck]) -> BoxFuture<'a, Option<WrongAnswer>> {
         let since = self.began.elapsed();
-        let answers = !self.lock().away.iter().any(|&(from, to)| (from..to).contains(&since));
-        Box::pin(async move { answers })
+        let inner = self.lock();
+        let away = |check: &&ServiceCheck| {
+            inner.away.iter().any(|(of, from, to)| of.as_ref().is_none_or(|of| *of == check.url) && (*from..*to).contains(&since))
+        };
+        let wrong = checks.iter().find(away).map(|check| WrongAnswer { url: check.url.clone(), found: AnswerFault::NoAnswer });
+        Box::pin(async move { wrong })
     }
 }
 
@@ -226,17 +244,17 @@ struct Present {
     step: String,
     before: Option<State>,
     changes: bool,
-    phase: Phase,
+    direction: Direction,
     told: bool,
 }
 
 impl Present {
     fn leave(mut self, result: &Result<Left, Failure>) {
         let mut inner = self.world.lock();
-        match (self.phase, result) {
-            (Phase::Forward, Ok(_)) if self.changes => drop(inner.state.insert(self.step.clone(), State::Done)),
-            (Phase::Forward, Err(failure)) if failure.clean && self.before.is_none() => drop(inner.state.remove(&self.step)),
-            (Phase::Undo, Ok(_)) => drop(inner.state.remove(&self.step)),
+        match (self.direction, result) {
+            (Direction::Forward, Ok(_)) if self.changes => drop(inner.state.insert(self.step.clone(), State::Done)),
+            (Direction::Forward, Err(failure)) if failure.clean && self.before.is_none() => drop(inner.state.remove(&self.step)),
+            (Direction::Undo, Ok(_)) => drop(inner.state.remove(&self.step)),
             _ => {}
         }
         drop(inner);
@@ -291,16 +309,15 @@ macro_rules! kinds {
                 number: Option<u32>,
             }
 
-            impl Step for $name {
+            impl Kind for $name {
                 const KIND: &'static str = $kind;
                 const TRAITS: Traits = Traits {
-                    effect: Effect::$effect,
-                    on_interrupt: OnInterrupt::$interrupt,
                     timeout: match $seconds {
                         0 => None,
                         seconds => Some(Duration::from_secs(seconds)),
                     },
                     adopts: $adopts,
+                    ..Traits::new(Effect::$effect, OnInterrupt::$interrupt)
                 };
                 type Output = Left;
 
@@ -331,11 +348,11 @@ kinds! {
 
 async fn perform(kind: &str, effect: Effect, acts: &[String], see: &Value, cx: &Context) -> Result<Left, Failure> {
     let world = World::of(cx.run().id.as_str());
-    let name = match (kind, cx.phase()) {
+    let name = match (kind, cx.direction()) {
         ("probe", _) => format!("probe {}", cx.step()),
-        (_, Phase::Forward) => cx.step().to_string(),
-        (_, Phase::Undo) => format!("undo {}", cx.step()),
-        (_, Phase::Finally) => format!("finally {}", cx.step()),
+        (_, Direction::Forward) => cx.step().to_string(),
+        (_, Direction::Undo) => format!("undo {}", cx.step()),
+        (_, Direction::Finally) => format!("finally {}", cx.step()),
     };
     let (present, runs) = world.enter(&name, cx, effect != Effect::Observes);
     if !see.is_null() {
@@ -383,6 +400,10 @@ async fn perform_all(acts: &str, name: &str, runs: usize, world: &World, cx: &Co
                 let failed: Vec<_> = summary.failed.iter().map(|(step, _)| step.as_str()).collect();
                 let outcome = summary.outcome.map(crate::event::Outcome::as_str);
                 world.say(format!("{name}: {outcome:?}, failed {failed:?}, unwound {}, owed {:?}", summary.unwound, summary.owed));
+            }
+            "downtime" => {
+                let ms = cx.summary().downtime.map(|downtime| downtime.ms);
+                world.say(format!("{name}: {} ms written down", ms.map_or("no".to_owned(), |ms| ms.to_string())));
             }
             "out" => left.x = json(rest),
             "print" => {

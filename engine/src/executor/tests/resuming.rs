@@ -60,7 +60,9 @@ async fn a_probe_that_cannot_be_asked_decides_nothing_and_pauses_the_run() {
         assert!(warned, "{acts} {number} {ends}");
         // A person knows better.
         let mut executor = stage.taken_over();
-        executor.resolve(&StepId::new("a"), Answer::Done { outputs: Default::default(), by: "operator".to_owned() }).unwrap();
+        executor
+            .resolve(&StepId::new("a"), Answer::Done { outputs: Default::default(), by: "operator".to_owned(), because: None })
+            .unwrap();
         assert_eq!(stage.execute(executor, |_, _, _| async {}).await.ending, Ending::Settled(Outcome::Succeeded));
     }
 }
@@ -82,7 +84,7 @@ async fn a_question_pauses_the_run_and_an_answer_goes_on() {
     let mut executor = stage.taken_over();
     assert_eq!(executor.saga().questions().count(), 1);
     let outputs = [("x".to_owned(), 5.into())].into_iter().collect();
-    executor.resolve(&StepId::new("a"), Answer::Done { outputs, by: "operator".to_owned() }).unwrap();
+    executor.resolve(&StepId::new("a"), Answer::Done { outputs, by: "operator".to_owned(), because: None }).unwrap();
     assert_eq!(stage.execute(executor, |_, _, _| async {}).await.ending, Ending::Settled(Outcome::Succeeded));
     assert!(stage.world.has("b saw 5"));
     assert_eq!(stage.world.who("a began").iter().filter(|who| who.is_empty()).count(), 1, "it was said to be done");
@@ -94,7 +96,7 @@ async fn a_question_lets_nothing_else_begin_and_not_done_runs_the_step_again() {
     stage.apply_while(kill_when("a began")).await;
     assert_eq!(stage.resume().await.ending, Ending::Paused);
     let mut executor = stage.taken_over();
-    executor.resolve(&StepId::new("a"), Answer::NotDone { by: "operator".to_owned() }).unwrap();
+    executor.resolve(&StepId::new("a"), Answer::NotDone { by: "operator".to_owned(), because: None }).unwrap();
     let finished = stage.execute(executor, |_, _, _| async {}).await;
     assert_eq!(finished.ending, Ending::Settled(Outcome::Succeeded));
     assert_eq!(stage.story_of("a"), ["started 1", "unknown", "not-done", "started 2", "succeeded"]);
@@ -122,18 +124,18 @@ async fn an_answer_reaches_the_step_that_waits_for_it() {
     let finished = stage
         .apply_while(|_, tape: Tape, world: Arc<World>| async move {
             world.until("a began").await;
-            tape.demand(Demand::Resolve { step: StepId::new("a"), answer: Answer::NotDone { by: "operator".to_owned() } });
+            tape.demand(Demand::Resolve { step: StepId::new("a"), answer: Answer::NotDone { by: "operator".to_owned(), because: None } });
         })
         .await;
     assert_eq!(finished.ending, Ending::Settled(Outcome::Succeeded));
-    assert!(stage.world.has("a was answered NotDone { by: \"operator\" }"));
+    assert!(stage.world.has("a was answered NotDone { by: \"operator\", because: None }"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_a_process_that_died_was_asked_reaches_the_next_one_before_it_pauses() {
     // The next process paused at once, without a look at what was asked.
     let by = || "operator".to_owned();
-    let answer = Demand::Resolve { step: StepId::new("a"), answer: Answer::Done { outputs: Default::default(), by: by() } };
+    let answer = Demand::Resolve { step: StepId::new("a"), answer: Answer::Done { outputs: Default::default(), by: by(), because: None } };
     for (demand, outcome) in [(answer, Outcome::Succeeded), (Demand::Abort { by: by() }, Outcome::Compensated)] {
         let mut stage = Stage::new("[steps]\na = { uses = \"ask\", with = { acts = [\"hang\"] }, compensate = { uses = \"fake\" } }");
         stage.apply_while(kill_when("a began")).await;

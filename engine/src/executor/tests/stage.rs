@@ -11,12 +11,13 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::fake::{World, registry};
-use crate::event::{Event, Fact, Opened, RunFact, RunId, StepId};
-use crate::executor::{Executor, Finished, Job, Mask, Order};
-use crate::graph::Graph;
+use crate::context::RunInfo;
+use crate::event::{Event, Fact, HostId, Opened, RunFact, RunId, StepId};
+use crate::executor::{Executor, Finished, Order, RunSpec};
 use crate::journal::{Demand, Journal, JournalError, MemoryJournal, Record};
 use crate::plan::{self, Plan, Templates, ValueInputs};
-use crate::step::{Registry, RunInfo};
+use crate::redact::Mask;
+use crate::registry::Registry;
 use crate::update::{State, Update};
 
 /// Longer than any test means to wait, in the time of the test.
@@ -91,7 +92,6 @@ impl Journal for Tape {
 pub(super) struct Stage {
     run: String,
     pub(super) plan: Arc<Plan>,
-    graph: Graph,
     registry: Arc<Registry>,
     pub(super) world: Arc<World>,
     pub(super) tape: Tape,
@@ -109,11 +109,10 @@ impl Stage {
         static RUNS: AtomicUsize = AtomicUsize::new(0);
         let run = format!("run-{}", RUNS.fetch_add(1, Ordering::Relaxed));
         let world = World::new(&run);
-        let graph = Graph::of(&plan);
         let mut tape = Tape::default();
         tape.journal.append(&[Event::Run(RunFact::Opened(Box::new(opened())))]).unwrap();
         world.set_journal(tape.journal.clone());
-        Self { run, plan, graph, registry, world, tape, secrets: Vec::new() }
+        Self { run, plan, registry, world, tape, secrets: Vec::new() }
     }
 
     pub(super) fn with_secret(mut self, name: &str, value: &str) -> Self {
@@ -189,16 +188,15 @@ impl Stage {
     }
 
     pub(super) fn executor(&self) -> Executor<Tape> {
-        Executor::new(self.job(), self.tape.clone(), &self.tape.journal.records()).unwrap()
+        Executor::new(self.spec(), self.tape.clone(), &self.tape.journal.records()).unwrap()
     }
 
-    fn job(&self) -> Job {
+    fn spec(&self) -> RunSpec {
         let world = Arc::clone(&self.world);
         let secrets = self.secrets.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
         let started_at = jiff::Timestamp::UNIX_EPOCH;
-        Job {
+        RunSpec {
             plan: Arc::clone(&self.plan),
-            graph: self.graph.clone(),
             registry: Arc::clone(&self.registry),
             host: Arc::clone(&self.world) as Arc<_>,
             templates: Templates::new(ValueInputs { secrets, run_id: self.run.clone(), ..ValueInputs::default() }),
@@ -213,8 +211,9 @@ impl Stage {
             }),
             updates: Arc::new(move |update| world.update(update)),
             mask: Mask::new(self.secrets.iter().map(|(_, value)| value.as_str())),
-            keep: Vec::new(),
+            keep: Default::default(),
             grace: Duration::from_secs(10),
+            user: "operator".to_owned(),
         }
     }
 
@@ -283,6 +282,7 @@ fn opened() -> Opened {
         timestamp: "20260206_141502".to_owned(),
         started_at: jiff::Timestamp::UNIX_EPOCH,
         lang: "en".to_owned(),
+        host: HostId::local(),
         boot: "boot-1".to_owned(),
         user: "operator".to_owned(),
         pid: 1,
@@ -298,6 +298,7 @@ fn told(event: &Event) -> String {
         Event::Run(RunFact::Aborted { .. }) => "aborted".to_owned(),
         Event::Run(RunFact::Unreachable) => "unreachable".to_owned(),
         Event::Run(RunFact::Reachable(_)) => "reachable".to_owned(),
+        Event::Run(RunFact::Asked(state)) => if state.wrong.is_none() { "asked: answers" } else { "asked: does not answer" }.to_owned(),
         Event::Run(RunFact::Settled(outcome)) => format!("settled {}", outcome.as_str()),
         Event::Step(step, fact) => format!("{step} {}", told_of_step(fact)),
     }
@@ -315,7 +316,10 @@ fn told_of_step(fact: &Fact) -> String {
         Fact::Unknown => "unknown".to_owned(),
         Fact::Resolved(crate::event::Answer::Done { .. }) => "done".to_owned(),
         Fact::Resolved(crate::event::Answer::NotDone { .. }) => "not-done".to_owned(),
-        Fact::UndoStarted { part, attempt } => format!("undo-started {part}.{attempt}"),
+        Fact::Resolved(crate::event::Answer::Undone(debt)) => format!("undone by hand {}", debt.part),
+        Fact::Resolved(crate::event::Answer::GivenUp(debt)) => format!("given up {}", debt.part),
+        Fact::Lost { part } => format!("lost {part:?}"),
+        Fact::UndoStarted { part, attempt, .. } => format!("undo-started {part}.{attempt}"),
         Fact::Undone { part } => format!("undone {part}"),
         Fact::UndoFailed { part, .. } => format!("undo-failed {part}"),
     }

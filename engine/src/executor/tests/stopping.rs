@@ -94,8 +94,36 @@ async fn what_does_not_stop_is_given_up_after_the_grace() {
     let mut stage = Stage::new(&CHAIN.replace("hang", "forever"));
     let began = Instant::now();
     assert_eq!(stage.apply_while(stop_when("b began")).await.ending, Ending::Interrupted);
-    assert_eq!(began.elapsed().as_secs(), 10);
+    // So long it may end by itself, and as long again once it is asked to stop.
+    assert_eq!(began.elapsed().as_secs(), 20);
     assert_eq!(stage.resume().await.ending, Ending::Settled(Outcome::Succeeded));
+}
+
+// Ctrl-C promised 30 s, and cut the step after one.
+#[tokio::test(start_paused = true)]
+async fn what_ends_within_the_grace_counts_and_what_only_looks_is_not_waited_for() {
+    let mut stage = Stage::new(
+        "[steps]
+        a = { uses = \"fake\", with = { acts = [\"sleep 8s\"] } }
+        b = { uses = \"look\", with = { acts = [\"sleep 8s\", \"\"] } }
+        c = { uses = \"fake\", needs = [\"a\", \"b\"] }",
+    );
+    let began = Instant::now();
+    assert_eq!(stage.apply_while(stop_when("b began")).await.ending, Ending::Interrupted);
+    assert_eq!(began.elapsed().as_secs(), 8);
+    assert_eq!(
+        (stage.story_of("a"), stage.story_of("b")),
+        (vec!["started 1".to_owned(), "succeeded".to_owned()], vec!["started 1".to_owned(), "unknown".to_owned()])
+    );
+    assert!(stage.story_of("c").is_empty(), "nothing more is begun");
+    assert_eq!(stage.resume().await.ending, Ending::Settled(Outcome::Succeeded));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_to_undo_undoes_at_once() {
+    let mut stage = Stage::new(CHAIN);
+    assert_eq!(stage.apply_while(order_when(Order::Undo, "b began")).await.ending, Ending::Settled(Outcome::Compensated));
+    assert_eq!(stage.world.who(" began"), ["a", "b", "undo b", "undo a", "finally f"]);
 }
 
 #[tokio::test(start_paused = true)]

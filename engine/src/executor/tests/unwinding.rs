@@ -1,7 +1,7 @@
 //! Rules 4, 5, 7 and 9: how a run unwinds, what stops it, and when it does not unwind any more.
 
 use super::stage::Stage;
-use crate::event::Outcome;
+use crate::event::{Answer, DebtAnswer, Outcome, StepId};
 use crate::journal::Demand;
 use crate::update::{Ending, State, Update};
 
@@ -328,4 +328,66 @@ async fn a_settled_run_can_be_aborted_and_its_finally_steps_run_again() {
     assert_eq!(stage.execute(executor, |_, _, _| async {}).await.ending, Ending::Settled(Outcome::Compensated));
     assert!(stage.world.state().is_empty());
     assert!(stage.world.place("finally f saw \"succeeded\"") < stage.world.place("finally f saw \"compensated\""));
+}
+
+/// What a person says of the only compensation of a step.
+fn says(step: &str, answer: fn(DebtAnswer) -> Answer) -> Demand {
+    let answer = answer(DebtAnswer { part: 0, by: "ana".to_owned(), because: None });
+    Demand::Resolve { step: StepId::new(step), answer }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compensation_that_somebody_does_by_hand_is_asked_to_stop_before_anything_else_is_undone() {
+    let mut stage = Stage::new(
+        "[steps]
+        a = { uses = \"fake\", compensate = { uses = \"fake\" } }
+        b = { uses = \"fake\", needs = [\"a\"], compensate = { uses = \"fake\", with = { acts = [\"hang\"] } } }
+        c = { uses = \"fake\", needs = [\"b\"], with = { acts = [\"dirty no\"] } }",
+    );
+    let finished = stage
+        .apply_while(|_, tape, world| async move {
+            world.until("undo b began").await;
+            tape.demand(says("b", Answer::Undone));
+        })
+        .await;
+    assert_eq!(finished.ending, Ending::Settled(Outcome::Compensated));
+    assert_eq!(stage.story_of("b").last().unwrap(), "undone by hand 0");
+    assert!(stage.world.place("undo b failed") < stage.world.place("undo a began"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_for_good_is_given_up_while_the_rest_is_still_being_undone() {
+    let mut stage = Stage::new(
+        "[steps]
+        a = { uses = \"fake\", compensate = { uses = \"fake\" } }
+        b = { uses = \"fake\", needs = [\"a\"], compensate = { uses = \"fake\", with = { acts = [\"dirty no\"] } } }
+        slow = { uses = \"fake\", compensate = { uses = \"fake\", with = { acts = [\"sleep 1m\"] } } }
+        c = { uses = \"fake\", needs = [\"b\", \"slow\"], with = { acts = [\"dirty no\"] } }",
+    );
+    let finished = stage
+        .apply_while(|_, tape, world| async move {
+            world.until("undo b failed").await;
+            tape.demand(says("b", Answer::GivenUp));
+        })
+        .await;
+    assert_eq!(finished.ending, Ending::Settled(Outcome::Compensated));
+    assert_eq!(stage.story_of("b").last().unwrap(), "given up 0");
+    assert!(stage.world.place("undo a done") < stage.world.place("undo slow done"), "it waits for nothing else");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_to_its_end_by_itself_needs_no_answer_any_more() {
+    let mut stage = Stage::new(
+        "[steps]
+        a = { uses = \"fake\", compensate = [{ uses = \"fake\", with = { acts = [\"deaf 5s\"] } }, { uses = \"fake\" }] }
+        b = { uses = \"fake\", needs = [\"a\"], with = { acts = [\"dirty no\"] } }",
+    );
+    let finished = stage
+        .apply_while(|_, tape, world| async move {
+            world.until("undo a began").await;
+            tape.demand(says("a", Answer::Undone));
+        })
+        .await;
+    assert_eq!(finished.ending, Ending::Settled(Outcome::Compensated));
+    assert_eq!(stage.story_of("a")[2..], ["undo-started 0.1", "undone 0", "undo-started 1.2", "undone 1"]);
 }

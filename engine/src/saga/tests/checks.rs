@@ -43,7 +43,7 @@ struct Tale {
 
 /// What is kept of the state before an event.
 pub struct Before {
-    phases: Vec<Phase>,
+    phases: Vec<StepPhase>,
     unwinding: bool,
     settled: bool,
     passed: bool,
@@ -77,9 +77,9 @@ impl Checks {
         self.unwinding_begins_rightly(before, event, saga)?;
         self.passed |= saga.forward().any(|i| {
             let step = &self.shape.steps[i];
-            let fails = saga.step(i).phase == Phase::Failed && before.phases[i] != Phase::Failed;
+            let fails = saga.step(i).phase == StepPhase::Failed && before.phases[i] != StepPhase::Failed;
             // Not a retry that will not come because something else unwinds the run.
-            let by_itself = before.phases[i] != Phase::Retrying || matches!(event, Event::Step(id, _) if *id == step.id);
+            let by_itself = before.phases[i] != StepPhase::Retrying || matches!(event, Event::Step(id, _) if *id == step.id);
             step.pivot && step.continue_on_failure && fails && by_itself
         });
         ensure!(saga.passed() == self.passed, "the pivot is {}passed", if self.passed { "" } else { "not " });
@@ -105,11 +105,11 @@ impl Checks {
                 for i in saga.forward() {
                     let tale = &mut self.tales[i];
                     tale.touched |= std::mem::take(&mut tale.open);
-                    if let Phase::Undoing(part) | Phase::UndoFailed(part) = before.phases[i] {
+                    if let StepPhase::Undoing(part) | StepPhase::UndoFailed(part) = before.phases[i] {
                         let phase = saga.step(i).phase;
-                        ensure!(phase == Phase::UndoDue(part), "compensation {part} of step {i} is not tried again: {phase:?}");
+                        ensure!(phase == StepPhase::UndoDue(part), "compensation {part} of step {i} is not tried again: {phase:?}");
                     }
-                    if let Phase::UndoFailed(_) = before.phases[i] {
+                    if let StepPhase::UndoFailed(_) = before.phases[i] {
                         tale.undo_failures = 0;
                         ensure!(saga.outcome().is_none(), "settled, although step {i} is tried again");
                     }
@@ -117,7 +117,7 @@ impl Checks {
             }
             RunFact::Rebooted { .. } => {
                 for i in saga.forward() {
-                    if before.phases[i] == Phase::Succeeded && saga.step(i).phase == Phase::Pending {
+                    if before.phases[i] == StepPhase::Succeeded && saga.step(i).phase == StepPhase::Pending {
                         self.tales[i].failures = 0;
                     }
                     if before.phases[i] != saga.step(i).phase {
@@ -131,7 +131,7 @@ impl Checks {
                 }
             }
             RunFact::Aborted { .. } => ensure!(saga.outcome().is_none(), "aborted, yet settled"),
-            RunFact::Opened(_) | RunFact::Unreachable | RunFact::Reachable(_) => {}
+            RunFact::Opened(_) | RunFact::Unreachable | RunFact::Reachable(_) | RunFact::Asked(_) => {}
         }
         Ok(())
     }
@@ -151,11 +151,24 @@ impl Checks {
                 (tale.open, tale.touched, did) = (false, true, true);
             }
             Fact::Resolved(Answer::Done { .. }) | Fact::Skipped => did = true,
-            Fact::Unknown => {
+            Fact::Unknown | Fact::Lost { part: Part::Action } => {
                 (tale.open, tale.touched) = (false, true);
                 let compensates = saga.on_interrupt(i) == OnInterrupt::Compensate && !step.probe;
                 let phase = saga.step(i).phase;
-                ensure!(phase == if compensates { Phase::Failed } else { Phase::Unknown }, "{} was cancelled and is {phase:?}", step.id);
+                ensure!(
+                    phase == if compensates { StepPhase::Failed } else { StepPhase::Unknown },
+                    "{} was cancelled or lost and is {phase:?}",
+                    step.id
+                );
+            }
+            Fact::Lost { part } => {
+                let due = match part {
+                    Part::Compensation(part) => StepPhase::UndoDue(*part),
+                    Part::Finally => StepPhase::Pending,
+                    Part::Action | Part::Probe => StepPhase::Unknown,
+                };
+                let phase = saga.step(i).phase;
+                ensure!(phase == due, "{part:?} of {} was lost, and it is {phase:?}", step.id);
             }
             Fact::Failed(failure) => {
                 let rendered = std::mem::take(&mut tale.open);
@@ -163,13 +176,26 @@ impl Checks {
                 tale.touched |= !failure.clean;
                 let again = rendered && tale.failures < step.attempts && !before.unwinding;
                 let phase = saga.step(i).phase;
-                ensure!(phase == if again { Phase::Retrying } else { Phase::Failed }, "{} failed and is {phase:?}", step.id);
+                ensure!(phase == if again { StepPhase::Retrying } else { StepPhase::Failed }, "{} failed and is {phase:?}", step.id);
             }
             Fact::Recorded { name, value, part } if name == "first" => {
                 let first = tale.first_record.get_or_insert_with(|| value.clone());
                 ensure!(saga.recorded(i, *part).get(name) == Some(first), "{}: the first record does not stand", step.id);
             }
             Fact::Recorded { .. } | Fact::Spawned { .. } | Fact::NotRun | Fact::Resolved(Answer::NotDone { .. }) => {}
+            Fact::Resolved(Answer::Undone(answer) | Answer::GivenUp(answer)) => {
+                ensure!(before.unwinding && !tale.open, "{} is answered for although it is not being undone", step.id);
+                let due = match before.phases[i] {
+                    StepPhase::UndoDue(part) | StepPhase::UndoFailed(part) | StepPhase::Undoing(part) => part,
+                    _ => 0,
+                };
+                ensure!(answer.part == due, "compensation {} of {} is answered for, and {due} is due", answer.part, step.id);
+                let expected = if due + 1 < step.compensations.len() { StepPhase::UndoDue(due + 1) } else { StepPhase::Undone };
+                let phase = saga.step(i).phase;
+                ensure!(phase == expected, "{} is {phase:?}, but should be {expected:?}", step.id);
+                ensure!(saga.outcome().is_none(), "settled, although {} goes on", step.id);
+                tale.undo_failures = 0;
+            }
             Fact::UndoStarted { .. } => {
                 ensure!(before.unwinding && !before.settled, "{} is undone although the run does not unwind", step.id)
             }
@@ -177,12 +203,12 @@ impl Checks {
                 tale.undo_failures += u32::from(matches!(fact, Fact::UndoFailed { .. }));
                 let (count, compensation) = (step.compensations.len(), step.compensations[*part]);
                 let expected = match fact {
-                    Fact::UndoFailed { .. } if tale.undo_failures < compensation.attempts => Phase::UndoDue(*part),
-                    Fact::UndoFailed { .. } if !compensation.continue_on_failure => Phase::UndoFailed(*part),
-                    _ if *part + 1 < count => Phase::UndoDue(*part + 1),
-                    _ => Phase::Undone,
+                    Fact::UndoFailed { .. } if tale.undo_failures < compensation.attempts => StepPhase::UndoDue(*part),
+                    Fact::UndoFailed { .. } if !compensation.continue_on_failure => StepPhase::UndoFailed(*part),
+                    _ if *part + 1 < count => StepPhase::UndoDue(*part + 1),
+                    _ => StepPhase::Undone,
                 };
-                if expected != Phase::UndoDue(*part) {
+                if expected != StepPhase::UndoDue(*part) {
                     tale.undo_failures = 0;
                 }
                 let phase = saga.step(i).phase;
@@ -190,15 +216,15 @@ impl Checks {
             }
         }
         self.passed |= did && step.pivot;
-        self.tales[i].ended_since_settled |= matches!(saga.step(i).phase, Phase::Succeeded | Phase::Failed | Phase::Skipped);
+        self.tales[i].ended_since_settled |= matches!(saga.step(i).phase, StepPhase::Succeeded | StepPhase::Failed | StepPhase::Skipped);
         Ok(())
     }
 
     /// Unwinding begins when, and only when, a step failed for good before the pivot or the operator says so; and never ends.
     fn unwinding_begins_rightly(&self, before: &Before, event: &Event, saga: &Saga) -> Checked {
-        let failed = saga
-            .forward()
-            .any(|i| saga.step(i).phase == Phase::Failed && before.phases[i] != Phase::Failed && !self.shape.steps[i].continue_on_failure);
+        let failed = saga.forward().any(|i| {
+            saga.step(i).phase == StepPhase::Failed && before.phases[i] != StepPhase::Failed && !self.shape.steps[i].continue_on_failure
+        });
         let aborted = matches!(event, Event::Run(RunFact::Aborted { .. }));
         let unwinds = before.unwinding || aborted || (failed && !before.passed);
         ensure!(saga.unwinding() == unwinds, "the run {} unwind", if unwinds { "must" } else { "must not" });
@@ -209,7 +235,7 @@ impl Checks {
     /// Rule 3, from the history.
     fn owes(&self, i: Index, saga: &Saga) -> bool {
         let (step, tale) = (&self.shape.steps[i], &self.tales[i]);
-        (tale.open || tale.touched) && !step.finally && !step.compensations.is_empty() && saga.step(i).phase != Phase::Undone
+        (tale.open || tale.touched) && !step.finally && !step.compensations.is_empty() && saga.step(i).phase != StepPhase::Undone
     }
 
     fn wants_the_right_things(&self, saga: &Saga) -> Checked {
@@ -219,16 +245,16 @@ impl Checks {
         let phase = |i: Index| saga.step(i).phase;
         let mild = |i: Index| self.shape.steps[i].continue_on_failure || self.shape.steps[i].finally;
         let unmet = bits(&|i| match phase(i) {
-            Phase::Succeeded | Phase::Skipped => false,
-            Phase::Failed => !mild(i),
+            StepPhase::Succeeded | StepPhase::Skipped => false,
+            StepPhase::Failed => !mild(i),
             _ => true,
         });
-        let lost = bits(&|i| phase(i) == Phase::NotRun || phase(i) == Phase::Failed && !mild(i));
+        let lost = bits(&|i| phase(i) == StepPhase::NotRun || phase(i) == StepPhase::Failed && !mild(i));
         let owing = bits(&|i| self.owes(i, saga));
-        let live = bits(&|i| phase(i) == Phase::Started && !self.shape.steps[i].finally);
+        let live = bits(&|i| phase(i) == StepPhase::Started && !self.shape.steps[i].finally);
         let asked = bits(&|i| {
             let probe = self.shape.steps[i].probe;
-            phase(i) == Phase::Unknown && !probe && saga.on_interrupt(i) == OnInterrupt::Ask && !saga.unwinding()
+            phase(i) == StepPhase::Unknown && !probe && saga.on_interrupt(i) == OnInterrupt::Ask && !saga.unwinding()
         });
         let questions = saga.questions().fold(0, |bits, i| bits | 1 << i);
         ensure!(questions == asked, "asked is {questions:b}, but it should be {asked:b}");
@@ -236,21 +262,21 @@ impl Checks {
         let mut expected = BTreeSet::new();
         for (i, step) in self.shape.steps.iter().enumerate() {
             let waits = match phase(i) {
-                Phase::Pending | Phase::Retrying => true,
-                Phase::Unknown => step.probe || saga.on_interrupt(i) == OnInterrupt::Rerun,
+                StepPhase::Pending | StepPhase::Retrying => true,
+                StepPhase::Unknown => step.probe || saga.on_interrupt(i) == OnInterrupt::Rerun,
                 _ => false,
             };
             let its_time = if step.finally { settled } else { forward && asked == 0 };
             if waits && its_time && self.ancestors[i] & unmet == 0 {
-                let probes = phase(i) == Phase::Unknown && step.probe;
+                let probes = phase(i) == StepPhase::Unknown && step.probe;
                 expected.insert(if probes { Wanted::Probe(i) } else { Wanted::Run(i) });
             }
-            let tried = matches!(phase(i), Phase::Undoing(_) | Phase::UndoFailed(_));
+            let tried = matches!(phase(i), StepPhase::Undoing(_) | StepPhase::UndoFailed(_));
             if saga.unwinding() && !settled && live == 0 && owing >> i & 1 == 1 && !tried && self.descendants[i] & owing == 0 {
                 expected.insert(Wanted::Undo(i));
             }
             let never = match saga.unwinding() {
-                true => phase(i) == Phase::Pending && owing >> i & 1 == 0,
+                true => phase(i) == StepPhase::Pending && owing >> i & 1 == 0,
                 false => waits && self.ancestors[i] & lost != 0,
             };
             if never && !settled && !step.finally {
@@ -267,32 +293,36 @@ impl Checks {
         for i in saga.forward() {
             let (step, phase) = (&self.shape.steps[i], saga.step(i).phase);
             ensure!(
-                !matches!(phase, Phase::Started | Phase::Pending | Phase::Retrying | Phase::Undoing(_))
+                !matches!(phase, StepPhase::Started | StepPhase::Pending | StepPhase::Retrying | StepPhase::Undoing(_))
                     || outcome == Outcome::Stuck && self.owes(i, saga),
                 "settled, and {} is {phase:?}",
                 step.id
             );
             let below = |holds: &dyn Fn(Index) -> bool| saga.forward().any(|other| self.ancestors[i] >> other & 1 == 1 && holds(other));
             let above = |holds: &dyn Fn(Index) -> bool| saga.forward().any(|other| self.descendants[i] >> other & 1 == 1 && holds(other));
-            let lost = |other: Index| saga.step(other).phase == Phase::Failed && !self.shape.steps[other].continue_on_failure;
-            let failed_undo = |other: Index| matches!(saga.step(other).phase, Phase::UndoFailed(_));
+            let lost = |other: Index| saga.step(other).phase == StepPhase::Failed && !self.shape.steps[other].continue_on_failure;
+            let failed_undo = |other: Index| matches!(saga.step(other).phase, StepPhase::UndoFailed(_));
             match outcome {
                 Outcome::Succeeded | Outcome::Warned => {
-                    ensure!((phase == Phase::NotRun) == (below(&lost) && phase == Phase::NotRun), "{} was not run for no reason", step.id);
                     ensure!(
-                        !matches!(phase, Phase::Unknown | Phase::Undone | Phase::UndoDue(_) | Phase::UndoFailed(_)),
+                        (phase == StepPhase::NotRun) == (below(&lost) && phase == StepPhase::NotRun),
+                        "{} was not run for no reason",
+                        step.id
+                    );
+                    ensure!(
+                        !matches!(phase, StepPhase::Unknown | StepPhase::Undone | StepPhase::UndoDue(_) | StepPhase::UndoFailed(_)),
                         "{} is {phase:?}",
                         step.id
                     );
                     ensure!(
-                        phase != Phase::Succeeded || ground.steps[i].present.is_some(),
+                        phase != StepPhase::Succeeded || ground.steps[i].present.is_some(),
                         "{} succeeded, but its effect is gone",
                         step.id
                     );
                 }
                 Outcome::Compensated => {
                     ensure!(
-                        !self.owes(i, saga) && phase != Phase::Succeeded || step.compensations.is_empty(),
+                        !self.owes(i, saga) && phase != StepPhase::Succeeded || step.compensations.is_empty(),
                         "compensated, and {} owes",
                         step.id
                     );
@@ -307,9 +337,9 @@ impl Checks {
                 }
             }
         }
-        let failed = saga.forward().any(|i| saga.step(i).phase == Phase::Failed);
+        let failed = saga.forward().any(|i| saga.step(i).phase == StepPhase::Failed);
         match outcome {
-            Outcome::Stuck => ensure!(saga.forward().any(|i| matches!(saga.step(i).phase, Phase::UndoFailed(_))), "stuck on nothing"),
+            Outcome::Stuck => ensure!(saga.forward().any(|i| matches!(saga.step(i).phase, StepPhase::UndoFailed(_))), "stuck on nothing"),
             Outcome::Compensated => self.made_up_in_order(saga, ground)?,
             Outcome::Warned | Outcome::Succeeded => {
                 ensure!(failed == (outcome == Outcome::Warned), "{outcome:?}, and failed: {failed}");
@@ -326,7 +356,7 @@ impl Checks {
             let (effect, after) = (self.shape.steps[earlier].effect, self.shape.steps[later].effect);
             if effect == Effect::Volatile && after != Effect::Changes {
                 let both = ground.steps[earlier].present.zip(ground.steps[later].present);
-                let succeeded = |i: Index| saga.step(i).phase == Phase::Succeeded;
+                let succeeded = |i: Index| saga.step(i).phase == StepPhase::Succeeded;
                 let wrong = both.is_some_and(|(first, then)| first > then) && succeeded(earlier) && succeeded(later);
                 ensure!(!wrong, "step {earlier} was done again after step {later}, which needs it");
             }
@@ -336,8 +366,12 @@ impl Checks {
 
     /// The same, the other way round.
     fn made_up_in_order(&self, saga: &Saga, ground: &Ground) -> Checked {
-        let parts =
-            |i: Index| self.shape.steps[i].compensations.iter().map(|shape| shape.effect).zip(ground.steps[i].made_up.iter().copied());
+        // When a person did one is not known here.
+        let by_hand = |i: Index, part: usize| saga.step(i).by_hand.iter().any(|debt| debt.part == part);
+        let parts = |i: Index| {
+            let made_up = ground.steps[i].made_up.iter().copied().enumerate().map(move |(part, at)| at.filter(|_| !by_hand(i, part)));
+            self.shape.steps[i].compensations.iter().map(|shape| shape.effect).zip(made_up)
+        };
         for (earlier, later) in self.pairs(saga) {
             for (effect, then) in parts(later).filter(|(effect, _)| *effect == Effect::Volatile) {
                 let wrong = parts(earlier).any(|(after, at)| after != Effect::Changes && at.zip(then).is_some_and(|(at, then)| at < then));

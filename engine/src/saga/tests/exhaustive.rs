@@ -66,7 +66,15 @@ fn scenario(needs: &[u8], profiles: &[usize]) -> Scenario {
         _ => Work { when_is_false: true, ..Work::default() },
     });
     let work = work.map(|work| Work { undo: vec![Default::default()], ..work });
-    Scenario { shape: shape(steps), work: work.collect(), breaks: vec![], choices: vec![], max_parallel: count, nobody_answers: false }
+    Scenario {
+        shape: shape(steps),
+        work: work.collect(),
+        breaks: vec![],
+        choices: vec![],
+        max_parallel: count,
+        nobody_answers: false,
+        debts_are_answered: false,
+    }
 }
 
 /// Every case of `count` steps once, up to the names of the steps.

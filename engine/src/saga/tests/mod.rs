@@ -11,7 +11,7 @@ mod scenario;
 mod world;
 
 use super::*;
-use crate::event::Opened;
+use crate::event::{AnswerFault, HostId, Leftover, Opened, ProcessIdentity, Release, Standing};
 
 /// The first event of every run.
 fn opened(boot: &str) -> Event {
@@ -24,6 +24,7 @@ fn opened(boot: &str) -> Event {
         timestamp: "20260206_141502".to_owned(),
         started_at: jiff::Timestamp::UNIX_EPOCH,
         lang: "en".to_owned(),
+        host: HostId::local(),
         boot: boot.to_owned(),
         user: "ana".to_owned(),
         pid: 1,
@@ -36,7 +37,7 @@ fn resumed() -> Event {
 }
 
 fn rebooted(boot: &str) -> Event {
-    Event::Run(RunFact::Rebooted { boot: boot.to_owned() })
+    Event::Run(RunFact::Rebooted { host: HostId::local(), boot: boot.to_owned() })
 }
 
 fn aborted() -> Event {
@@ -52,6 +53,7 @@ fn step(needs: &[Index]) -> StepShape {
         continue_on_failure: false,
         on_interrupt: None,
         probe: false,
+        waits_for_answer: false,
         pivot: false,
         irreversible: false,
         effect: Effect::Changes,

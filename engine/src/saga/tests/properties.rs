@@ -18,6 +18,14 @@ proptest! {
     fn every_run_ends_settled_or_honestly_resting(scenario in scenarios(Bounds { everything: true })) {
         World::new(scenario).play();
     }
+
+    /// Rule 20.
+    #[test]
+    fn from_every_rest_a_person_leads_on_to_a_settled_run(scenario in scenarios(Bounds { everything: true })) {
+        let mut world = World::new(scenario);
+        let rest = world.play();
+        prop_assert_ne!(world.is_led_on(rest), Outcome::Stuck);
+    }
 }
 
 proptest! {
@@ -64,24 +72,33 @@ proptest! {
 
 fn event(what: u8, step: Index, part: usize) -> Event {
     let by = "ana".to_owned();
-    let fact = match what % 24 {
+    let debt = || DebtAnswer { part, by: by.clone(), because: None };
+    let fact = match what % 28 {
         0 => return resumed(),
         1 => return rebooted(&part.to_string()),
         2 => return aborted(),
         3 => return Event::Run(RunFact::Settled([Outcome::Succeeded, Outcome::Warned, Outcome::Compensated][part])),
         4 => return Event::Run(RunFact::Settled(Outcome::Stuck)),
-        5..=8 => Fact::Started { attempt: 1, on_interrupt: [OnInterrupt::Rerun, OnInterrupt::Ask, OnInterrupt::Compensate][part] },
+        5..=8 => Fact::Started {
+            attempt: 1,
+            on_interrupt: [OnInterrupt::Rerun, OnInterrupt::Ask, OnInterrupt::Compensate][part],
+            host: HostId::local(),
+        },
         9..=11 => Fact::Succeeded(Value::Null),
         12 => Fact::Failed(Failure::clean("refused")),
         13 => Fact::Failed(Failure::dirty("broke")),
         14 => Fact::Skipped,
         15 => Fact::NotRun,
         16 => Fact::Unknown,
-        17 => Fact::Resolved(Answer::Done { outputs: Map::new(), by }),
-        18 => Fact::Resolved(Answer::NotDone { by }),
-        19 | 20 => Fact::UndoStarted { part, attempt: 1 },
+        17 => Fact::Resolved(Answer::Done { outputs: Map::new(), by, because: None }),
+        18 => Fact::Resolved(Answer::NotDone { by, because: None }),
+        19 | 20 => Fact::UndoStarted { part, attempt: 1, host: HostId::local() },
         21 => Fact::Undone { part },
         22 => Fact::UndoFailed { part, failure: Failure::dirty("broke") },
+        23 => Fact::Lost { part: [Part::Action, Part::Finally, Part::Probe][part] },
+        24 => Fact::Lost { part: Part::Compensation(part) },
+        25 => Fact::Resolved(Answer::Undone(debt())),
+        26 => Fact::Resolved(Answer::GivenUp(debt())),
         _ => Fact::Recorded { part: Part::Action, name: "first".to_owned(), value: Value::Null },
     };
     Event::Step(StepId::new(format!("s{step}")), fact)
@@ -95,7 +112,7 @@ fn the_scenarios_are_not_dull() {
     let mut runner = TestRunner::deterministic();
     let strategy = scenarios(Bounds { everything: true });
     let (mut outcomes, mut asked, mut answered, mut pivots) = (std::collections::HashMap::new(), 0, 0, 0);
-    let (mut rebooted, mut aborted) = (0, 0);
+    let (mut rebooted, mut aborted, mut lost) = (0, 0, 0);
     for _ in 0..500 {
         let scenario = strategy.new_tree(&mut runner).unwrap().current();
         pivots += usize::from(scenario.shape.steps.iter().any(|step| step.pivot));
@@ -105,11 +122,15 @@ fn the_scenarios_are_not_dull() {
             Rest::Asked => asked += 1,
         }
         rebooted += usize::from(world.events.iter().any(|event| matches!(event, Event::Run(RunFact::Rebooted { .. }))));
+        lost += usize::from(world.events.iter().any(|event| matches!(event, Event::Step(_, Fact::Lost { .. }))));
         aborted += usize::from(world.events.iter().any(|event| matches!(event, Event::Run(RunFact::Aborted { .. }))));
         answered += usize::from(world.events.iter().any(|event| matches!(event, Event::Step(_, Fact::Resolved(_)))));
     }
     for outcome in [Outcome::Succeeded, Outcome::Warned, Outcome::Compensated, Outcome::Stuck] {
         assert!(outcomes.get(outcome.as_str()).is_some_and(|&count| count > 20), "{outcomes:?}");
     }
-    assert!(asked > 1 && answered > 20 && aborted > 20 && rebooted > 50 && pivots > 50, "{asked} {answered} {aborted} {rebooted} {pivots}");
+    assert!(
+        asked > 1 && answered > 20 && aborted > 20 && rebooted > 50 && lost > 20 && pivots > 50,
+        "{asked} {answered} {aborted} {rebooted} {lost} {pivots}"
+    );
 }

@@ -18,6 +18,8 @@ pub struct Scenario {
     pub max_parallel: usize,
     /// Nobody answers questions.
     pub nobody_answers: bool,
+    /// People do compensations by hand, and write them off, also before anything has failed.
+    pub debts_are_answered: bool,
 }
 
 /// How the work of one step goes. What decides is how many verdicts were recorded, so that a crash does not change it.
@@ -62,6 +64,8 @@ pub enum Interruption {
     Stop,
     /// The process ends and the next one is `abort`.
     Abort,
+    /// Whoever does one of the live works is gone without a word.
+    Lose,
 }
 
 /// What a scenario may hold.
@@ -79,8 +83,10 @@ pub fn scenarios(bounds: Bounds) -> impl Strategy<Value = Scenario> {
             let mut bytes = Bytes::new(work);
             let max_parallel = 4 - usize::from(bytes.below(4));
             let nobody_answers = bounds.everything && bytes.one_in(4);
+            let debts_are_answered = bounds.everything && bytes.one_in(4);
             let work = shape.steps.iter().zip(kinds).map(|(step, kind)| decode_work(&mut bytes, step, kind, bounds)).collect();
-            Scenario { shape, work, breaks: decode_breaks(&mut Bytes::new(breaks), bounds), choices, max_parallel, nobody_answers }
+            let breaks = decode_breaks(&mut Bytes::new(breaks), bounds);
+            Scenario { shape, work, breaks, choices, max_parallel, nobody_answers, debts_are_answered }
         },
     )
 }
@@ -137,7 +143,7 @@ fn decode_step(
     beside_pivot: Option<std::cmp::Ordering>,
     bounds: Bounds,
 ) -> (StepShape, Option<OnInterrupt>) {
-    let on_interrupt = |bytes: &mut Bytes| match bytes.below(6) {
+    let on_interrupt = |bytes: &mut Bytes| match bytes.below(8) {
         3 | 4 if bounds.everything => OnInterrupt::Ask,
         5 if bounds.everything => OnInterrupt::Compensate,
         _ => OnInterrupt::Rerun,
@@ -180,7 +186,7 @@ fn decode_work(bytes: &mut Bytes, step: &StepShape, kind_on_interrupt: Option<On
     let undo = step.compensations.iter().map(|compensation| UndoWork {
         when_is_false: bytes.one_in(8),
         unrenderable: bounds.everything && bytes.one_in(16),
-        failures: match bytes.below(6) {
+        failures: match bytes.below(8) {
             3 => compensation.attempts as u8 - 1,
             4 if bounds.everything => compensation.attempts as u8,
             5 if bounds.everything => ALWAYS,
@@ -194,10 +200,11 @@ fn decode_work(bytes: &mut Bytes, step: &StepShape, kind_on_interrupt: Option<On
 fn decode_breaks(bytes: &mut Bytes, bounds: Bounds) -> Vec<Break> {
     let count = bytes.below(5);
     let decode = |_| {
-        let how = match bytes.below(6) {
+        let how = match bytes.below(8) {
             0 | 1 => Interruption::Crash,
             2 => Interruption::Stop,
             3 | 4 => Interruption::Reboot,
+            5 | 6 => Interruption::Lose,
             _ if bounds.everything => Interruption::Abort,
             _ => Interruption::Crash,
         };

@@ -44,6 +44,7 @@ enum Move {
     Record(Index),
     End(Task),
     Answer(Index),
+    AnswerDebt(Index, bool),
     Settle(Outcome),
 }
 
@@ -95,7 +96,7 @@ impl World {
         } else if self.fresh {
             self.fresh = false;
             self.append(resumed());
-        } else if self.saga.boot() != self.boot.to_string() {
+        } else if self.saga.boot(&HostId::local()) != Some(&*self.boot.to_string()) {
             let boot = self.boot.to_string();
             self.append(rebooted(&boot));
         } else if std::mem::take(&mut self.abort) {
@@ -116,6 +117,7 @@ impl World {
         self.appended = 0;
         match how {
             Interruption::Stop => self.stopping = true,
+            Interruption::Lose => self.lose(),
             Interruption::Crash => self.end_process(),
             Interruption::Reboot => {
                 self.end_process();
@@ -137,6 +139,21 @@ impl World {
         let folded = replay(&self.scenario.shape, &self.events);
         assert!(folded == self.saga, "another process sees another run{}", self.story());
         (self.saga, self.fresh, self.stopping) = (folded, true, false);
+    }
+
+    /// Whoever did one of the live works is gone, and the run goes on.
+    fn lose(&mut self) {
+        if self.live.is_empty() {
+            return;
+        }
+        let at = self.pick(self.live.len());
+        let task = self.live.remove(at);
+        self.leave_half_done(task);
+        let (i, part) = match task {
+            Task::Undo(i) => (i, Part::Compensation(self.saga.undo_part(i))),
+            Task::Run(i) | Task::Probe(i) | Task::Drop(i) => (i, self.saga.action_part(i)),
+        };
+        self.happens(i, Fact::Lost { part });
     }
 
     fn leave_half_done(&mut self, task: Task) {
@@ -174,6 +191,10 @@ impl World {
         if !self.stopping && !self.scenario.nobody_answers {
             moves.extend(self.saga.questions().map(Move::Answer));
         }
+        if !self.stopping && self.scenario.debts_are_answered {
+            let at_rest = |i: &Index| !self.live.contains(&Task::Undo(*i)) && self.saga.debt(*i).is_some();
+            moves.extend(self.saga.forward().filter(at_rest).flat_map(|i| [true, false].map(|by_hand| Move::AnswerDebt(i, by_hand))));
+        }
         moves
     }
 
@@ -181,6 +202,7 @@ impl World {
         match next {
             Move::Begin(Task::Drop(i)) => self.happens(i, Fact::NotRun),
             Move::Begin(Task::Probe(i)) | Move::Answer(i) => self.answer(i),
+            Move::AnswerDebt(i, by_hand) => self.answer_debt(i, by_hand),
             Move::Begin(Task::Run(i)) => self.begin(i),
             Move::Begin(Task::Undo(i)) => self.begin_undo(i),
             Move::Record(i) => self.record(i),
@@ -195,7 +217,7 @@ impl World {
         let work = &self.scenario.work[i];
         let kind = work.kind_on_interrupt.unwrap_or(OnInterrupt::Rerun);
         let state = self.saga.step(i);
-        if work.when_is_false && state.phase == Phase::Pending {
+        if work.when_is_false && state.phase == StepPhase::Pending {
             return self.happens(i, Fact::Skipped);
         }
         if work.unrenderable {
@@ -203,7 +225,7 @@ impl World {
         }
         let attempt = state.attempt + 1;
         self.live.push(Task::Run(i));
-        self.happens(i, Fact::Started { attempt, on_interrupt: kind });
+        self.happens(i, Fact::Started { attempt, on_interrupt: kind, host: HostId::local() });
     }
 
     fn record(&mut self, i: Index) {
@@ -255,7 +277,7 @@ impl World {
         }
         let attempt = self.saga.step(i).undo_attempt + 1;
         self.live.push(Task::Undo(i));
-        self.happens(i, Fact::UndoStarted { part, attempt });
+        self.happens(i, Fact::UndoStarted { part, attempt, host: HostId::local() });
     }
 
     fn end_undo(&mut self, i: Index) {
@@ -274,8 +296,50 @@ impl World {
     fn answer(&mut self, i: Index) {
         let done = self.ground.steps[i].present.is_some() && self.scenario.shape.steps[i].effect != Effect::Observes;
         let by = "probe".to_owned();
-        let answer = if done { Answer::Done { outputs: Map::new(), by } } else { Answer::NotDone { by } };
+        let answer = if done { Answer::Done { outputs: Map::new(), by, because: None } } else { Answer::NotDone { by, because: None } };
         self.happens(i, Fact::Resolved(answer));
+    }
+
+    /// A person does what a step owes, or leaves it as it is for good.
+    fn answer_debt(&mut self, i: Index, by_hand: bool) {
+        let part = self.saga.debt(i).unwrap();
+        let answer = DebtAnswer { part, by: "ana".to_owned(), because: None };
+        if by_hand {
+            self.ground.needless(i, part);
+        }
+        self.happens(i, Fact::Resolved(if by_hand { Answer::Undone(answer) } else { Answer::GivenUp(answer) }));
+    }
+
+    /// Rule 20: from where the run rests, people lead it on to where it is settled, and nothing is owed.
+    pub fn is_led_on(&mut self, mut rest: Rest) -> Outcome {
+        for _ in 0..100 {
+            match rest {
+                Rest::Finished(Outcome::Stuck) => {
+                    self.end_process();
+                    self.make_one_move();
+                    let failed = |i: &Index| self.saga.step(*i).undo_failure.is_some() && self.saga.debt(*i).is_some();
+                    let i = self.saga.forward().find(failed).unwrap_or_else(|| panic!("stuck on nothing{}", self.story()));
+                    let by_hand = self.pick(2) == 0;
+                    self.answer_debt(i, by_hand);
+                }
+                Rest::Finished(outcome) => return outcome,
+                Rest::Asked => {
+                    let i = self.saga.questions().next().unwrap();
+                    self.answer(i);
+                }
+            }
+            rest = loop {
+                if let Some(rest) = self.play_on() {
+                    break rest;
+                }
+            };
+        }
+        panic!("nothing leads on from here{}", self.story());
+    }
+
+    /// What comes next, whatever it is: the process that takes over says so.
+    fn make_one_move(&mut self) {
+        assert_eq!(self.play_on(), None, "{}", self.story());
     }
 
     fn happens(&mut self, i: Index, fact: Fact) {
@@ -305,10 +369,14 @@ impl World {
         let Some(Event::Step(id, fact)) = self.events.last() else { return };
         let i = self.saga.find(id).unwrap();
         match fact {
-            Fact::UndoFailed { part, .. } if !matches!(self.saga.step(i).phase, Phase::UndoDue(p) | Phase::UndoFailed(p) if p == *part) => {
+            Fact::Resolved(Answer::GivenUp(answer)) => {
+                self.written_off.insert((i, answer.part));
+            }
+            Fact::UndoFailed { part, .. } if !matches!(self.saga.step(i).phase, StepPhase::UndoDue(p) | StepPhase::UndoFailed(p) if p == *part) =>
+            {
                 self.written_off.insert((i, *part));
             }
-            Fact::Undone { part } => {
+            Fact::Undone { part } | Fact::Resolved(Answer::Undone(DebtAnswer { part, .. })) => {
                 self.written_off.remove(&(i, *part));
             }
             _ => {}

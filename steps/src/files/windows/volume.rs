@@ -43,8 +43,8 @@ pub(super) fn is_root(path: &Path) -> io::Result<bool> {
     Ok(plain(&begins) == plain(&path))
 }
 
-/// When anything about a file changed, which nobody sets back as they may its other times, and its number on the volume.
-pub(super) fn changed_and_number(path: &Path) -> io::Result<(i64, u64)> {
+/// When anything about a file changed, which nobody sets back as they may its other times, and its file id.
+pub(super) fn changed_and_file_id(path: &Path) -> io::Result<(i64, u64)> {
     let file = OpenOptions::new().access_mode(0).custom_flags(FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
     // SAFETY: the handle is open; both structures are plain numbers for which zero is a value, and have the size that is told.
     unsafe {

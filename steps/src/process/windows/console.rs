@@ -1,7 +1,7 @@
 //! Ctrl+C for a program that has a console of its own.
 //!
 //! A process has one console at most, and Ctrl+C goes to all that are on one. So somebody else has to leave its own console, join
-//! the program's and send it there: this very program, sent on an errand.
+//! the program's and send it there: this very program, started once more.
 //!
 //! ```text
 //!  almaplan ──> almaplan __ctrl-c ROOT STARTED MEMBERS… ──> joins the console ──> who else is here? ──> Ctrl+C
@@ -24,24 +24,23 @@ use windows_sys::Win32::System::Console::{
 use windows_sys::Win32::System::Threading::CREATE_NO_WINDOW;
 
 use super::table::{entry, executable, succeeded};
-use crate::process::errand::messenger;
-use crate::process::tree::is_shell;
-use crate::process::{Asked, Entry};
+use crate::process::helper_process::helper_program;
+use crate::process::vocabulary::{Entry, StopRequest, is_shell};
 
 const CTRL_C: &str = "__ctrl-c";
-/// How long an errand may take: it lasts a few milliseconds.
-const ERRAND: Duration = Duration::from_secs(5);
+/// How long a helper may take: it lasts a few milliseconds.
+const HELPER_LIMIT: Duration = Duration::from_secs(5);
 /// How long a process takes at most to hear that it is not meant itself.
 const SETTLE: Duration = Duration::from_millis(20);
 
-/// How an errand went.
+/// The exit codes of a helper.
 const SENT: u8 = 0;
 const GONE: u8 = 40;
 /// It has no console, or shares it with others.
 const DEAF: u8 = 41;
 
-/// Does the errand that these arguments are, if they are one.
-pub fn do_errand(args: &[OsString]) -> Option<ExitCode> {
+/// Does the work of a helper, if these are the arguments of one.
+pub fn run_helper(args: &[OsString]) -> Option<ExitCode> {
     args.first().filter(|name| *name == CTRL_C)?;
     let numbers: Option<Vec<u64>> = args[1..].iter().map(|arg| arg.to_str()?.parse().ok()).collect();
     let numbers = numbers.unwrap_or_default();
@@ -51,18 +50,18 @@ pub fn do_errand(args: &[OsString]) -> Option<ExitCode> {
 }
 
 /// Sends Ctrl+C to the console of `root`, if nobody is on it but `members` and the shells they were started from.
-pub async fn ctrl_c(root: &Entry, members: &[Entry]) -> io::Result<Asked> {
-    let Some(messenger) = messenger() else { return Ok(Asked::Deaf) };
+pub async fn ctrl_c(root: &Entry, members: &[Entry]) -> io::Result<StopRequest> {
+    let Some(program) = helper_program() else { return Ok(StopRequest::Unreachable) };
     let numbers = [u64::from(root.pid), root.started].into_iter().chain(members.iter().map(|member| member.pid.into()));
-    let mut command = Command::new(messenger);
+    let mut command = Command::new(program);
     command.arg(CTRL_C).args(numbers.map(|number| number.to_string())).kill_on_drop(true).creation_flags(CREATE_NO_WINDOW);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // Whatever keeps it from being done: there is still the firm way.
-    let Ok(Ok(status)) = timeout(ERRAND, command.status()).await else { return Ok(Asked::Deaf) };
+    let Ok(Ok(status)) = timeout(HELPER_LIMIT, command.status()).await else { return Ok(StopRequest::Unreachable) };
     Ok(match status.code().and_then(|code| u8::try_from(code).ok()) {
-        Some(SENT) => Asked::Heard,
-        Some(GONE) => Asked::Gone,
-        _ => Asked::Deaf,
+        Some(SENT) => StopRequest::Delivered,
+        Some(GONE) => StopRequest::Exited,
+        _ => StopRequest::Unreachable,
     })
 }
 

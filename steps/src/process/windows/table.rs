@@ -18,7 +18,7 @@ use windows_sys::Win32::System::Threading::{
     QueryFullProcessImageNameW, TerminateProcess, WaitForSingleObject,
 };
 
-use crate::process::Entry;
+use crate::process::vocabulary::Entry;
 
 /// The process that is the system itself, and that starts with it.
 const SYSTEM: u32 = 4;

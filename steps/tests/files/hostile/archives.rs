@@ -70,7 +70,7 @@ fn names() -> Vec<Case> {
 }
 
 fn renamed_by_field() -> Entry {
-    let content = [&[1][..], &crc32fast::hash(b"good.txt").to_le_bytes(), b"../evil"].concat();
+    let content = [&[1][..], &super::zip::crc(b"good.txt").to_le_bytes(), b"../evil"].concat();
     good().central(|header| header.extra = field(0x7075, &content))
 }
 
@@ -147,7 +147,7 @@ fn headers() -> Vec<Case> {
     let differs = "is another thing in its own header than in the directory";
     let descriptor = "is another thing after its content than in the directory";
     let local = |name, change: fn(&mut Header)| case(name, "evil", differs, &[good(), evil().local(change)]);
-    let crc = crc32fast::hash(b"x");
+    let crc = super::zip::crc(b"x");
     let mut tail = archive(&[good()]);
     tail.extend(b"more");
     vec![
@@ -299,7 +299,7 @@ fn quoted(levels: u32) -> Vec<Entry> {
         let len = quote.len() as u16;
         let mut entry = deflated(&level.to_string(), "");
         entry.content = [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes()].concat();
-        let (compressed, size, crc) = (next.local.compressed + 5 + u32::from(len), unpacked.len() as u32, crc32fast::hash(&unpacked));
+        let (compressed, size, crc) = (next.local.compressed + 5 + u32::from(len), unpacked.len() as u32, super::zip::crc(&unpacked));
         entries.push(entry.both(|header| (header.compressed, header.size, header.crc) = (compressed, size, crc)));
     }
     entries.reverse();
@@ -421,12 +421,12 @@ async fn names_that_only_windows_understands_differently_are_refused_there_and_r
 /// What looks odd, and means one thing only.
 fn honest() -> Vec<(&'static str, Vec<u8>)> {
     let a = || file("a", "a");
-    let crc = crc32fast::hash(b"a");
+    let crc = super::zip::crc(b"a");
     let from_dos = |header: &mut Header| (header.made_by, header.attributes) = (20, 0);
     let short_descriptor = |entry: Entry| Entry { after: entry.after[4..].to_vec(), ..entry };
     let wide_descriptor = [&crc.to_le_bytes()[..], &1_u64.to_le_bytes(), &1_u64.to_le_bytes()].concat();
     let wide = |header: &mut Header| (header.size, header.compressed, header.extra) = (u32::MAX, u32::MAX, zip64(&[1, 1]));
-    let named = |header: &mut Header| header.extra = field(0x7075, &[&[1][..], &crc32fast::hash(b"a").to_le_bytes(), b"a"].concat());
+    let named = |header: &mut Header| header.extra = field(0x7075, &[&[1][..], &super::zip::crc(b"a").to_le_bytes(), b"a"].concat());
     let old_time = |header: &mut Header| (header.time, header.date) = (0xFFFF, 0xFFFF);
     vec![
         ("nothing odd", archive(&[a()])),
@@ -456,7 +456,7 @@ async fn what_is_odd_and_means_one_thing_only_is_restored() {
         restore(&world, &archive).await.unwrap_or_else(|error| panic!("{case}: {error:?}"));
         assert_eq!(world.read("inner/app/a"), "a", "{case}");
         #[cfg(unix)]
-        assert_eq!(crate::world::mode(&world.path("inner/app/a").metadata().unwrap()) & 0o7000, 0, "{case}");
+        assert_eq!(crate::files::fixture::mode(&world.path("inner/app/a").metadata().unwrap()) & 0o7000, 0, "{case}");
     }
 }
 
@@ -526,7 +526,9 @@ async fn the_name_of_an_entry_cannot_write_on_the_terminal() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_refused_archive_with_a_thousand_folders_in_one_another_leaves_nothing() {
-    if crate::world::with_few_handles("hostile::archives::a_refused_archive_with_a_thousand_folders_in_one_another_leaves_nothing") {
+    if crate::files::fixture::with_few_handles(
+        "files::hostile::archives::a_refused_archive_with_a_thousand_folders_in_one_another_leaves_nothing",
+    ) {
         return;
     }
     let entry = file("d/".repeat(1000) + "evil", "x").both(|header| header.crc = 1);

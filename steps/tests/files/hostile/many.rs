@@ -4,21 +4,22 @@
 use std::process::Command;
 use std::time::Instant;
 
-use almaplan_engine::step::{Failure, Step};
-use almaplan_steps::backup::Backup;
-use almaplan_steps::restore::Restore;
-use almaplan_steps::stage::Stage;
-use almaplan_steps::sync::Sync;
+use almaplan_engine::event::Failure;
+use almaplan_engine::kind::Kind;
+use almaplan_steps::kinds::backup::Backup;
+use almaplan_steps::kinds::restore::Restore;
+use almaplan_steps::kinds::stage::Stage;
+use almaplan_steps::kinds::sync::Sync;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::files::fixture::World;
 
 const CHILD: &str = "ALMAPLAN_TEST_LARGE";
 
 /// Runs a test of this file in a process of its own, so that its memory is its own. Returns the most that it had, in MiB.
 fn peak_mib(test: &str) -> u64 {
     let this = std::env::current_exe().unwrap();
-    let name = format!("hostile::many::{test}");
+    let name = format!("files::hostile::many::{test}");
     let output = Command::new(this).args([&name, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, "1").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
@@ -32,7 +33,7 @@ fn say_peak() {
     println!("\npeak MiB: {}", line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024);
 }
 
-async fn timed<S: Step>(world: &World, run: &str, step: &str, with: Value) -> Result<S::Output, Failure> {
+async fn timed<S: Kind>(world: &World, run: &str, step: &str, with: Value) -> Result<S::Output, Failure> {
     let start = Instant::now();
     let output = world.run::<S>(run, step, with).await;
     println!("{step}: {:.1} s", start.elapsed().as_secs_f64());
@@ -70,6 +71,7 @@ async fn hundred_thousand_files() {
     say_peak();
 }
 
+// Takes 10 s: what is wrong with many files shows only with many.
 #[test]
 fn a_hundred_thousand_files_are_nothing_special() {
     assert!(peak_mib("hundred_thousand_files") < 400);

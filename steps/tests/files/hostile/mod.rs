@@ -19,11 +19,11 @@ use std::path::{Path, PathBuf};
 #[cfg(unix)]
 use std::time::Duration;
 
-use almaplan_engine::step::Failure;
-use almaplan_steps::restore::{Restore, RestoreOutput};
+use almaplan_engine::event::Failure;
+use almaplan_steps::kinds::restore::{Restore, RestoreOutput};
 use serde_json::json;
 
-use crate::world::{World, mode};
+use crate::files::fixture::{World, mode};
 
 /// Everything in a folder, with what a repetition would change: names as they are, links as links, contents, modes and times.
 pub fn everything(root: &Path) -> BTreeMap<PathBuf, String> {
@@ -67,7 +67,7 @@ pub fn surroundings(with_target: bool) -> World {
         world.write("inner/app/good.txt", "good");
         world.write("inner/app/a/b.txt", "b");
         #[cfg(unix)]
-        crate::world::link("../../outside", &world.path("inner/app/out"));
+        crate::files::fixture::link("../../outside", &world.path("inner/app/out"));
     }
     world
 }

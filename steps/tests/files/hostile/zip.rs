@@ -99,7 +99,7 @@ fn entry(name: &[u8], content: &[u8], method: u16, mode: u32) -> Entry {
         method,
         time: 0,
         date: 33,
-        crc: crc32fast::hash(content),
+        crc: crc(content),
         compressed: packed.len() as u32,
         size: content.len() as u32,
         disk: 0,
@@ -281,4 +281,11 @@ fn put32(out: &mut Vec<u8>, numbers: &[u32]) {
 
 fn put64(out: &mut Vec<u8>, numbers: &[u64]) {
     numbers.iter().for_each(|number| out.extend(number.to_le_bytes()));
+}
+
+/// The CRC-32 of zip.
+pub fn crc(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
 }

@@ -1,0 +1,172 @@
+//! The kind `command`: runs a program and leaves nothing of it behind.
+//!
+//! When it ends, in whatever way, so does everything that it started.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration as Time;
+
+use almaplan_engine::context::Context;
+use almaplan_engine::event::{Effect, Failure, OnInterrupt};
+use almaplan_engine::kind::{Kind, Traits};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::checked;
+use crate::env_file;
+use crate::files::{Attributes, Place, unfinished_in};
+use crate::human::DurationOr;
+use crate::input::{Environment, OneOrMany, OrDefault, Word, environment, texts};
+use crate::process::{self, Finished, Launch, RunOptions};
+
+/// How much of the end of each stream is an output, in bytes.
+const TAIL: usize = 64 << 10;
+
+/// Runs a program, shows what it prints, and fails unless it ends with a code that means success.
+///
+/// Its standard input is empty. Whatever it leaves running in the background is ended with it: what it started, and what those
+/// started; only a daemon that has left its session, its environment and its parents behind is out of reach. Of each stream 32 MiB are
+/// shown and kept in the step's log.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// The program: a name to find in `PATH`, or a path from `cwd` or the plan's folder. With `shell = true` a line for the
+    /// shell.
+    #[serde(deserialize_with = "checked::filled")]
+    pub program: Word,
+    /// Its arguments, one each; numbers and booleans are written out.
+    #[serde(default)]
+    pub args: OrDefault<Vec<Word>>,
+    /// The folder to run in; default: the plan's.
+    #[serde(default)]
+    pub cwd: Option<PathBuf>,
+    /// Variables to set beside those that almaplan has; null unsets one.
+    #[serde(default, deserialize_with = "checked::env_names")]
+    pub env: OrDefault<Environment>,
+    /// Files of variables to set as well, as `.env` files are written; `env` has the last word. No value of them is shown or kept.
+    #[serde(default)]
+    pub env_file: OneOrMany<PathBuf>,
+    /// Runs `program` as a line of the system's shell (`sh`, on Windows `cmd`), with `args` as `$1`, `$2`, ….
+    #[serde(default)]
+    pub shell: OrDefault<bool>,
+    /// A file for what it prints on standard output: replaced as a whole when it succeeds, untouched otherwise.
+    #[serde(default)]
+    pub stdout: Option<PathBuf>,
+    /// Exit codes that mean success.
+    #[serde(default)]
+    #[schemars(default = "success")]
+    pub success_codes: Option<Vec<i32>>,
+    /// It can simply be run again after an interruption; otherwise a person is asked what became of it.
+    #[serde(default)]
+    pub idempotent: OrDefault<bool>,
+    /// How long it may take to end when it is asked to, before it is killed.
+    #[serde(default)]
+    pub grace: DurationOr<5_000>,
+}
+
+fn success() -> Vec<i32> {
+    vec![0]
+}
+
+/// What a command leaves.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CommandOutput {
+    /// Its exit code.
+    pub code: i32,
+    /// The end of what it printed on standard output, at most 64 KiB; empty where that went to a file.
+    pub stdout: String,
+    /// The end of what it printed on standard error, at most 64 KiB.
+    pub stderr: String,
+}
+
+impl Kind for Command {
+    const KIND: &'static str = "command";
+    const TRAITS: Traits = Traits::new(Effect::Changes, OnInterrupt::Ask).timeout(Time::from_secs(3600));
+    type Output = CommandOutput;
+
+    async fn run(&self, cx: &Context) -> Result<CommandOutput, Failure> {
+        let capture = self.stdout.as_ref().map(|path| Capture::begin(&cx.path(path))).transpose()?;
+        let launch = self.launch(cx, capture.as_ref())?;
+        let options = RunOptions { name: &self.program.0, grace: self.grace.0, shown: true, keep: TAIL };
+        let Finished { ending, stdout, stderr, last } = process::run(cx, launch, options).await?;
+        let failed = |message: String| Failure::dirty(message).with_tail(last.clone());
+        let code = ending.map_err(|how| failed(format!("`{}` {how}", self.program.0)))?;
+        if !self.success_codes.clone().unwrap_or_else(success).contains(&code) {
+            return Err(failed(format!("`{}` ended with exit code {code}", self.program.0)));
+        }
+        if let Some(capture) = capture {
+            capture.keep().map_err(failed)?;
+        }
+        Ok(CommandOutput { code, stdout, stderr })
+    }
+
+    fn on_interrupt(&self) -> OnInterrupt {
+        if *self.idempotent { OnInterrupt::Rerun } else { OnInterrupt::Ask }
+    }
+}
+
+impl Command {
+    fn launch(&self, cx: &Context, capture: Option<&Capture>) -> Result<Launch, Failure> {
+        let cwd = cx.path(self.cwd.as_deref().unwrap_or(Path::new("")));
+        let mut env = env_file::variables(cx, &self.env_file)?;
+        env.extend(environment(&self.env));
+        let (program, args) = match *self.shell {
+            true => process::shell(&self.program.0, texts(&self.args)),
+            false => (self.program.0.clone(), texts(&self.args)),
+        };
+        let program = process::resolve(&program, &cwd, &cx.run().plan_dir, &env).map_err(Failure::clean)?;
+        let stdout = capture.map_or(Ok(Stdio::piped()), Capture::stdio)?;
+        Ok(Launch { program, args, verbatim: *self.shell, cwd, env, stdout, stderr: Stdio::piped(), outlives_us: false, origin: None })
+    }
+}
+
+/// A file for standard output that does not exist under its name before it is whole.
+struct Capture {
+    path: PathBuf,
+    place: Place,
+    partial: String,
+    file: File,
+}
+
+impl Capture {
+    fn begin(path: &Path) -> Result<Self, Failure> {
+        if path.file_name().is_none() {
+            return Err(Failure::clean(format!("`stdout` must name a file, but {} does not", path.display())));
+        }
+        let failed = |error| Failure::clean(format!("{} cannot be written: {error}", path.display()));
+        // What a link leads to is written, wherever that is: renamed over, the link itself would be gone.
+        let place = Place::of(path).map_err(failed)?;
+        let partial = unfinished_in("").map_err(failed)?;
+        let file = place.folder.create_file(&partial, 0o666).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), place, partial, file })
+    }
+
+    fn stdio(&self) -> Result<Stdio, Failure> {
+        self.file
+            .try_clone()
+            .map(Stdio::from)
+            .map_err(|error| Failure::clean(format!("{} cannot be written: {error}", self.path.display())))
+    }
+
+    fn keep(self) -> Result<(), String> {
+        let kept = || {
+            let Place { folder, name } = &self.place;
+            if let Ok((before, meta)) = folder.open_file(name) {
+                Attributes { modified: None, ..Attributes::of(&before, &meta)? }.apply(&self.file)?;
+            }
+            self.file.sync_all()?;
+            folder.rename(&self.partial, folder, name)?;
+            folder.sync_folder("")
+        };
+        kept().map_err(|error: io::Error| format!("{} cannot be replaced: {error}", self.path.display()))
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        // After `keep` there is nothing left under this name.
+        let _ = self.place.folder.remove_file(&self.partial);
+    }
+}

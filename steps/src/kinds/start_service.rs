@@ -1,0 +1,327 @@
+//! The kind `start-service`: starts a program that outlives us, and waits until that very program listens.
+//!
+//! It runs in a session of its own with its output in a file: neither our end nor a terminal's reaches it. An earlier attempt's
+//! process that still lives is taken over instead of starting a second one beside it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration as Time;
+
+use almaplan_engine::context::Context;
+use almaplan_engine::event::{Direction, Effect, Failure, OnInterrupt, ProcessIdentity};
+use almaplan_engine::kind::{Kind, Traits};
+use almaplan_engine::redact::MASKED;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::process::Child;
+use tokio::time::{Instant, sleep};
+
+use crate::checked;
+use crate::env_file;
+use crate::files::{Place, make_way};
+use crate::human::DurationOr;
+use crate::input::{Environment, OneOrMany, OrDefault, Word, environment, texts};
+use crate::logs::Offset;
+use crate::process::{self, Gentle, LastLines, Launch, Launched, Listening, Origin, Tree};
+
+/// Between two looks at the port: it is part of a downtime.
+const LOOK: Time = Time::from_millis(3);
+/// The same while somebody listens who is not known to be ours: that look is a long one.
+const LONG_LOOK: Time = Time::from_millis(25);
+/// How a program ended that did its work.
+const ENDED_WELL: &str = "ended with exit code 0";
+/// How long a service has to go on listening to count as never stopped, rather than as just ending.
+const STEADY: Time = Time::from_secs(2);
+/// What a service that did not come up gets to end by itself.
+const GRACE: Time = Time::from_secs(3);
+/// How much of its log's end a failure reads, in bytes.
+const TAIL: u64 = 64 << 10;
+
+/// Starts a program that goes on after almaplan ends, and waits until it listens on its port.
+///
+/// Listening is not enough: whoever listens must be the started program or one of its children.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartService {
+    /// The program: a name to find in `PATH`, or a path from `cwd` or the plan's folder.
+    #[serde(deserialize_with = "checked::filled")]
+    pub program: Word,
+    /// Its arguments, one each; numbers and booleans are written out.
+    #[serde(default)]
+    pub args: OrDefault<Vec<Word>>,
+    /// The folder to run in; default: the plan's.
+    #[serde(default)]
+    pub cwd: Option<PathBuf>,
+    /// Variables to set beside those that almaplan has; null unsets one.
+    #[serde(default, deserialize_with = "checked::env_names")]
+    pub env: OrDefault<Environment>,
+    /// Files of variables to set as well, as `.env` files are written; `env` has the last word. No value of them is shown or kept.
+    #[serde(default)]
+    pub env_file: OneOrMany<PathBuf>,
+    /// The TCP port that it will listen on.
+    #[schemars(range(min = 1))]
+    pub port: u16,
+    /// The file that everything it prints is appended to.
+    pub log: PathBuf,
+    /// Further log files that it writes itself; their sizes are noted, too.
+    #[serde(default)]
+    pub watch_logs: OrDefault<Vec<PathBuf>>,
+    /// How long it may take until it listens; then it is ended again.
+    #[serde(default)]
+    pub deadline: DurationOr<30_000>,
+}
+
+/// What a started service leaves.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct StartServiceOutput {
+    /// The process id of the root of its tree.
+    pub pid: u32,
+    /// The file that it prints to, absolute.
+    pub log: PathBuf,
+    /// Where `log` and each of `watch_logs` ended before the start, by absolute path: `from` of a log-check.
+    pub log_offsets: BTreeMap<String, Offset>,
+}
+
+/// What waiting for a service came to.
+enum Waited {
+    Listening { by: ProcessIdentity },
+    Ended { how: String },
+    Late,
+    Unknowable { why: String },
+    Cancelled,
+}
+
+impl Kind for StartService {
+    const KIND: &'static str = "start-service";
+    const TRAITS: Traits = Traits::new(Effect::Volatile, OnInterrupt::Rerun).adopting();
+    type Output = StartServiceOutput;
+
+    async fn run(&self, cx: &Context) -> Result<StartServiceOutput, Failure> {
+        if let Some(mut tree) = adopt(cx).await? {
+            cx.info(format!("goes on with process {}, which an earlier attempt started", tree.root().pid));
+            let offsets = cx.recorded("log_offsets").and_then(|value| serde_json::from_value(value).ok());
+            let offsets = offsets.unwrap_or_else(|| self.offsets(cx));
+            match self.wait(cx, &mut tree, None).await {
+                Waited::Ended { how } => cx.info(format!("process {} {how}: starting another one", tree.root().pid)),
+                waited => return self.conclude(cx, waited, &mut tree, offsets).await,
+            }
+        }
+        let launch = self.launch(cx)?;
+        let offsets = self.offsets(cx);
+        if cx.direction() == Direction::Undo
+            && let Some(pid) = self.never_stopped(cx, &launch).await
+        {
+            cx.info(format!("process {pid} was never stopped: it goes on"));
+            return Ok(StartServiceOutput { pid, log: cx.path(&self.log), log_offsets: offsets });
+        }
+        self.refuse_taken_port()?;
+        if let Some((by, instead)) = process::bound_to() {
+            cx.warn(format!("almaplan runs in {by}: when that ends, the service started here ends with it; to avoid it, {instead}"));
+        }
+        cx.record("log_offsets", &offsets).await?;
+        let Launched { mut child, identity, lifetime_handle: _ } = process::launch(cx, launch).await?;
+        let mut tree = Tree::of(&identity);
+        let waited = self.wait(cx, &mut tree, Some(&mut child)).await;
+        self.conclude(cx, waited, &mut tree, offsets).await
+    }
+
+    fn default_timeout(&self) -> Option<Time> {
+        // Twice: what is taken over may end, and another one is started.
+        Some(self.deadline.0 * 2 + Time::from_secs(30))
+    }
+}
+
+/// The newest process of earlier attempts that still runs; whatever else they left is ended.
+async fn adopt(cx: &Context) -> Result<Option<Tree>, Failure> {
+    let mut adopted: Option<Tree> = None;
+    for process in cx.processes().iter().rev() {
+        let alive = process::is_alive(process);
+        let part_of_adopted = adopted.as_mut().is_some_and(|tree| !alive || tree.refresh().contains(&process.pid));
+        match &adopted {
+            None if alive => adopted = Some(Tree::of(process)),
+            // Of a launcher that has ended, what still runs is what was adopted.
+            Some(_) if part_of_adopted => {}
+            None | Some(_) => drop(process::stop(&mut Tree::of(process), Gentle::Term, GRACE).await.map_err(Failure::dirty)?),
+        }
+    }
+    Ok(adopted)
+}
+
+impl StartService {
+    fn launch(&self, cx: &Context) -> Result<Launch, Failure> {
+        // As `stop-service` recorded them, for a rollback: a service started so would come up, and be another one.
+        if let Some(masked) = self.args.iter().find(|arg| arg.contains(MASKED)) {
+            return Err(Failure::clean(format!(
+                "`{}` was not started with `{masked}`, where `{MASKED}` stands for a secret that is not kept: write its `args` in the plan, \
+                 or hand secrets over in `env`",
+                self.program.0
+            )));
+        }
+        // First, because the folder of the log is often also the one to run in, and may not exist on a first start.
+        let path = cx.path(&self.log);
+        let open = || {
+            path.parent().map_or(Ok(()), make_way)?;
+            let log = Place::of(&path)?.append(0o666)?;
+            Ok((log.try_clone()?, log))
+        };
+        let (stdout, stderr) =
+            open().map_err(|error: std::io::Error| Failure::clean(format!("the log {} cannot be written: {error}", path.display())))?;
+        let cwd = cx.path(self.cwd.as_deref().unwrap_or(Path::new("")));
+        let mut env = env_file::variables(cx, &self.env_file)?;
+        env.extend(environment(&self.env));
+        let program = process::resolve(&self.program.0, &cwd, &cx.run().plan_dir, &env).map_err(Failure::clean)?;
+        let (stdout, stderr) = (Stdio::from(stdout), Stdio::from(stderr));
+        let origin = self.origin(cx);
+        Ok(Launch { program, args: texts(&self.args), verbatim: false, cwd, env, stdout, stderr, outlives_us: true, origin })
+    }
+
+    /// How the service was running that a step of the same name stopped, where this start brings that one back (rule 22).
+    fn origin(&self, cx: &Context) -> Option<Origin> {
+        let kept = Origin::kept(cx).filter(|_| cx.direction() == Direction::Undo);
+        kept.filter(|origin| origin.program == self.program.0 && origin.args == texts(&self.args))
+    }
+
+    /// The very process that this start brings back, if it listens and goes on doing so: a stop that this start makes up for may have
+    /// been interrupted before it did anything. One that only looks the same was started by somebody else, perhaps of other files.
+    async fn never_stopped(&self, cx: &Context, launch: &Launch) -> Option<u32> {
+        let until = Instant::now() + STEADY;
+        loop {
+            let listener = process::listeners(self.port).ok()?.into_iter().next()?;
+            let root = process::root_of(&listener).ok()??;
+            if cx.known_process(root.pid).is_none_or(|known| !process::is_alive(&known)) {
+                return None;
+            }
+            let root = root.pid;
+            let running = process::describe(root)?;
+            let text = |path: &Path| process::comparable(&path.to_string_lossy());
+            if text(&running.program) != text(&launch.program) || running.args != launch.args {
+                return None;
+            }
+            if Instant::now() >= until {
+                return Some(root);
+            }
+            sleep(LONG_LOOK).await;
+        }
+    }
+
+    fn refuse_taken_port(&self) -> Result<(), Failure> {
+        let listeners = process::listeners(self.port).map_err(Failure::clean)?;
+        let Some(taken) = listeners.first().map(|listener| listener.pid) else { return Ok(()) };
+        let by = process::describe(taken).map_or_else(|| format!("process {taken}"), |process| process.to_string());
+        Err(Failure::clean(format!("port {} is taken, so `{}` was not started: {by}", self.port, self.program.0)))
+    }
+
+    /// The sizes of all logs now.
+    fn offsets(&self, cx: &Context) -> BTreeMap<String, Offset> {
+        let paths = std::iter::once(&self.log).chain(self.watch_logs.iter()).map(|path| cx.path(path));
+        paths.map(|path| (path.to_string_lossy().into_owned(), Offset::end_of(&path))).collect()
+    }
+
+    /// Waits until `tree` listens. `child` is its root where we started that ourselves.
+    async fn wait(&self, cx: &Context, tree: &mut Tree, mut child: Option<&mut Child>) -> Waited {
+        let deadline = Instant::now() + self.deadline.0;
+        let mut left = false;
+        loop {
+            let look = match process::listening(tree, self.port) {
+                Ok(Listening::Member(by)) => return Waited::Listening { by },
+                Ok(Listening::Nobody) => LOOK,
+                Ok(Listening::Other) if left => match self.daemon(tree) {
+                    Some(by) => {
+                        cx.info(format!("process {} listens, which was started outside of what almaplan follows", by.pid));
+                        return Waited::Listening { by };
+                    }
+                    None => LONG_LOOK,
+                },
+                Ok(Listening::Other) => LONG_LOOK,
+                Err(error) => return Waited::Unknowable { why: error.to_string() },
+            };
+            let ended = if left || process::is_alive(tree.root()) { None } else { ended(tree, child.as_deref_mut()) };
+            match ended {
+                // What it asked for may go on elsewhere, and listen in a moment: a daemon, the client of a server of processes.
+                Some(how) if how == ENDED_WELL => left = true,
+                Some(how) => return Waited::Ended { how },
+                None => {}
+            }
+            if Instant::now() >= deadline {
+                return if left { Waited::Ended { how: ENDED_WELL.to_owned() } } else { Waited::Late };
+            }
+            tokio::select! {
+                () = sleep(look) => {}
+                () = cx.cancelled() => return Waited::Cancelled,
+            }
+        }
+    }
+
+    /// Who listens although `tree`, which was started for that, has left: the port was free then, and it is younger.
+    fn daemon(&self, tree: &Tree) -> Option<ProcessIdentity> {
+        process::listeners(self.port).ok()?.into_iter().find(|by| by.boot == tree.root().boot && by.started >= tree.root().started)
+    }
+
+    async fn conclude(
+        &self,
+        cx: &Context,
+        waited: Waited,
+        tree: &mut Tree,
+        log_offsets: BTreeMap<String, Offset>,
+    ) -> Result<StartServiceOutput, Failure> {
+        let log = cx.path(&self.log);
+        let message = match waited {
+            Waited::Listening { by } => {
+                let pid = root(cx, tree, by).await?;
+                return Ok(StartServiceOutput { pid, log, log_offsets });
+            }
+            Waited::Ended { how } => format!("`{}` {how} before it listened on port {}", self.program.0, self.port),
+            Waited::Late => self.late(),
+            Waited::Unknowable { why } => why,
+            Waited::Cancelled => "stopped as asked".to_owned(),
+        };
+        process::stop(tree, Gentle::Term, GRACE).await.map_err(Failure::dirty)?;
+        let from = log_offsets.get(log.to_string_lossy().as_ref()).map_or(0, |offset| offset.bytes);
+        Err(Failure::dirty(message).with_tail(LastLines::of(&written_since(&log, from))))
+    }
+
+    fn late(&self) -> String {
+        let waited = humantime::format_duration(self.deadline.0);
+        let other = process::listeners(self.port).ok().and_then(|found| process::describe(found.first()?.pid));
+        let other = other.map_or_else(String::new, |process| format!(", where another program does: {process}"));
+        format!("`{}` did not listen on port {} within {waited}, so it was ended again{other}", self.program.0, self.port)
+    }
+}
+
+/// How a tree ended whose root has; `None` where the root was a launcher that let its service go on.
+fn ended(tree: &mut Tree, child: Option<&mut Child>) -> Option<String> {
+    let status = child.and_then(|child| child.try_wait().ok().flatten());
+    let how = match status.map(process::ending) {
+        Some(Ok(0)) | None => None,
+        Some(Ok(code)) => Some(format!("ended with exit code {code}")),
+        Some(Err(how)) => Some(how),
+    };
+    how.or_else(|| tree.refresh().is_empty().then(|| status.map_or("ended", |_| ENDED_WELL).to_owned()))
+}
+
+/// The process to stop some day: the one that was started, or who listens where that was only a launcher.
+async fn root(cx: &Context, tree: &Tree, listener: ProcessIdentity) -> Result<u32, Failure> {
+    if process::is_alive(tree.root()) {
+        return Ok(tree.root().pid);
+    }
+    let pid = listener.pid;
+    cx.spawned(listener).await?;
+    Ok(pid)
+}
+
+/// The end of what was written to `log` since it had the size `from`.
+fn written_since(log: &Path, from: u64) -> String {
+    let read = || -> std::io::Result<String> {
+        let mut file = File::open(log)?;
+        let size = file.metadata()?.len();
+        let begin = from.max(size.saturating_sub(TAIL)).min(size);
+        file.seek(SeekFrom::Start(begin))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL).read_to_end(&mut bytes)?;
+        Ok(process::end_of(&bytes, bytes.len(), begin > from))
+    };
+    read().unwrap_or_default()
+}

@@ -1,0 +1,5 @@
+//! Reading files while others write into them.
+
+mod live;
+
+pub(crate) use self::live::{Live, SnapshotError, is_database};
