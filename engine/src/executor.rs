@@ -36,7 +36,6 @@ use crate::assignment::Start;
 use crate::context::{Keep, Request, RunInfo};
 use crate::host::{Host, ServiceCheck};
 use crate::plan::{Plan, Retry, Templates};
-use crate::redact::Mask;
 use crate::registry::Registry;
 use crate::saga::{IllegalEvent, Index, Saga, Shape, StepPhase, Task};
 use crate::update::{self, Ending, State, Update, Updates};
@@ -54,14 +53,12 @@ pub struct RunSpec {
     pub registry: Arc<Registry>,
     /// The machine.
     pub host: Arc<dyn Host>,
-    /// The values of the run.
+    /// The values of the run. What is secret in them is neither shown nor kept.
     pub templates: Templates,
     /// What kinds may know of the run.
     pub info: Arc<RunInfo>,
     /// Who shows it. Gets everything masked.
     pub updates: Updates,
-    /// What must never be shown or kept.
-    pub mask: Mask,
     /// Paths that others still need, for `prune`.
     pub keep: Retained,
     /// How long live work may take to end by itself once the operator orders to stop, and as long again once it is asked to.
@@ -175,7 +172,7 @@ impl<J: Journal> Executor<J> {
 
     /// The same, where the records were folded into `saga` already.
     pub fn continuing(mut spec: RunSpec, journal: J, saga: Saga, records: &[Record]) -> Self {
-        spec.updates = spec.mask.wrap(spec.updates);
+        spec.updates = spec.templates.mask().wrap(spec.updates);
         let (mut unreachable_at, mut known_processes, mut left) = (None, Vec::new(), Vec::new());
         for record in records {
             known_processes.extend(known_process_in(&record.event));

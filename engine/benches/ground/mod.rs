@@ -11,7 +11,6 @@ use almaplan_engine::host::{BoxFuture, Host, ServiceCheck};
 use almaplan_engine::journal::{Journal, Record};
 use almaplan_engine::kind::{Kind, Traits};
 use almaplan_engine::plan::{self, Plan, Templates, ValueInputs};
-use almaplan_engine::redact::Mask;
 use almaplan_engine::registry::Registry;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -163,7 +162,6 @@ pub fn run<J: Journal + 'static>(runtime: &Runtime, plan: &Arc<Plan>, journal: J
             lang: "en".to_owned(),
         }),
         updates: Arc::new(|_| {}),
-        mask: Mask::default(),
         keep: Default::default(),
         grace: Duration::from_secs(10),
         user: "operator".to_owned(),

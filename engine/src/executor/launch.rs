@@ -126,7 +126,7 @@ impl<J: Journal> Executor<J> {
             needed: Arc::clone(&self.needed),
             outputs: Arc::clone(&self.outputs),
             known_processes: Arc::clone(&self.known_processes),
-            mask: self.spec.mask.clone(),
+            mask: self.spec.templates.mask().clone(),
         };
         let cx = Context::new(attempt, handles);
         let host = Arc::clone(&self.spec.host);

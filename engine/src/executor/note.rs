@@ -21,7 +21,7 @@ impl<J: Journal> Executor<J> {
     /// Folds an event, to be durable with the next commit, and derives what is to be shown.
     pub(super) fn note(&mut self, event: Event) -> Result<(), IllegalEvent> {
         // Rule 12: no secret is kept.
-        let event = self.spec.mask.event(event);
+        let event = self.spec.templates.mask().event(event);
         let unwinding = self.saga.unwinding();
         self.saga.apply(&event)?;
         if let Event::Step(id, fact) = &event {

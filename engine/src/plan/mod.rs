@@ -22,6 +22,7 @@ use crate::registry::Registry;
 
 mod check;
 mod choice;
+mod derived;
 mod fault;
 mod inputs;
 mod judge;

@@ -16,6 +16,7 @@ use serde_json::{Map, Number, Value};
 use super::fault::{TemplateError, TemplateFault, Tool, Unfit};
 use super::refer::{Fault, Parsed, Reference, Root, is_template, parse_text, parse_when, syntax};
 use crate::event::Outcome;
+use crate::redact::Mask;
 
 /// Work of one template, in minijinja's fuel: about one instruction each, or 64 bytes of text.
 const FUEL: u64 = 100_000;
@@ -68,12 +69,23 @@ impl Scope<'_> {
 #[derive(Debug, Clone)]
 pub struct Templates {
     inputs: ValueInputs,
+    mask: Mask,
 }
 
 impl Templates {
     /// Templates that see `inputs`.
     pub fn new(inputs: ValueInputs) -> Self {
-        Self { inputs }
+        let mask = Mask::new(inputs.secrets.values().flatten().map(String::as_str));
+        Self { inputs, mask }
+    }
+
+    pub(super) fn inputs(&self) -> &ValueInputs {
+        &self.inputs
+    }
+
+    /// A mask over their secrets, and over what was made of them so far.
+    pub fn mask(&self) -> &Mask {
+        &self.mask
     }
 
     /// `with`, every string in it rendered. A string that is exactly one `{{ … }}` keeps the value's type.
@@ -129,16 +141,19 @@ impl Templates {
         let parsed = parse_text(text);
         if let Some(whole) = &parsed.whole {
             let value = self.evaluate(text, &text[whole.clone()], &parsed, scope)?;
-            return to_json(&value, room, 0).map_err(|refused| match refused {
+            let value = to_json(&value, room, 0).map_err(|refused| match refused {
                 NoJson::TooMuch => too_much(),
                 NoJson::Unfit(what) => TemplateError::Unfit { template: short(text), what },
-            });
+            })?;
+            self.mask_derived(text, &parsed, scope);
+            return Ok(value);
         }
         readable(text, &parsed)?;
         let context = self.context(&parsed.references, scope);
         let rendered = caught(|| ENVIRONMENT.render_str(text, context.clone()));
         let rendered = rendered.map_err(|error| failed(text, &error, &parsed, &context))?;
         room.take(rendered.len()).ok_or_else(too_much)?;
+        self.mask_derived(text, &parsed, scope);
         Ok(Value::String(rendered))
     }
 
@@ -154,7 +169,7 @@ impl Templates {
     }
 
     /// Exactly the values that `references` name.
-    fn context(&self, references: &[Reference], scope: &Scope<'_>) -> Rendered {
+    pub(super) fn context(&self, references: &[Reference], scope: &Scope<'_>) -> Rendered {
         let mut roots: BTreeMap<&str, BTreeMap<&str, Rendered>> =
             Root::ALL.into_iter().map(|root| (root.as_str(), BTreeMap::new())).collect();
         let mut outputs: BTreeMap<&str, (Value, BTreeMap<&str, Rendered>)> = BTreeMap::new();
@@ -199,7 +214,7 @@ pub(crate) const RUN_NAMES: [&str; 4] = ["id", "timestamp", "started_at", "outco
 /// See [`RUN_NAMES`].
 pub(crate) const PLAN_NAMES: [&str; 2] = ["name", "dir"];
 
-static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
+pub(super) static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(syntax());
@@ -238,7 +253,7 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
 });
 
 /// What `work` gives. A panic in it is an error as well: a run that stops at it would stop there again whenever it is resumed.
-fn caught<T>(work: impl FnOnce() -> Result<T, minijinja::Error>) -> Result<T, minijinja::Error> {
+pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, minijinja::Error>) -> Result<T, minijinja::Error> {
     let broke = || minijinja::Error::new(ErrorKind::InvalidOperation, "the template language itself broke");
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(broke()))
 }
@@ -353,7 +368,7 @@ impl Room {
 }
 
 /// Whether a list or a table is one that an input could hold: the fuel of minijinja does not count what it takes to write it out.
-fn fits(value: &Rendered) -> Result<(), minijinja::Error> {
+pub(super) fn fits(value: &Rendered) -> Result<(), minijinja::Error> {
     let compound = matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map);
     match compound && matches!(to_json(value, &mut Room::default(), 0), Err(NoJson::TooMuch)) {
         true => Err(ErrorKind::OutOfFuel.into()),
@@ -361,7 +376,7 @@ fn fits(value: &Rendered) -> Result<(), minijinja::Error> {
     }
 }
 
-enum NoJson {
+pub(super) enum NoJson {
     TooMuch,
     Unfit(Unfit),
 }
@@ -372,7 +387,7 @@ impl From<Unfit> for NoJson {
     }
 }
 
-fn to_json(value: &Rendered, room: &mut Room, depth: usize) -> Result<Value, NoJson> {
+pub(super) fn to_json(value: &Rendered, room: &mut Room, depth: usize) -> Result<Value, NoJson> {
     room.take(value.as_str().map_or(0, str::len)).filter(|()| depth < MOST_DEPTH).ok_or(NoJson::TooMuch)?;
     Ok(match value.kind() {
         ValueKind::None => Value::Null,

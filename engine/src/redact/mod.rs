@@ -23,7 +23,7 @@ const CUT: char = '…';
 const NO_PANIC: &str = "no code panics while it holds this lock";
 /// Characters of the shortest piece of a secret (one of its lines, what is left of it before a cut) that is masked by itself: shorter
 /// ones are in every other text.
-const SHORTEST_PIECE: usize = 4;
+pub(crate) const SHORTEST_PIECE: usize = 4;
 
 /// The texts that must never be shown or kept: every secret and every line of it, as it is, as URLs, JSON, HTML, shells and programming
 /// languages escape it, in hexadecimal and in base64.

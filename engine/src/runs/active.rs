@@ -12,7 +12,6 @@ use crate::executor::{Executor, Order, Retained, RunSpec};
 use crate::journal::Record;
 use crate::lock::{Held, LockHolder};
 use crate::plan::{Plan, Templates};
-use crate::redact::Mask;
 use crate::saga::{IllegalEvent, Saga};
 use crate::sqlite::{RunJournal, Store};
 use crate::update::Ending;
@@ -76,7 +75,6 @@ impl ActiveRun {
         };
         let spec = RunSpec {
             keep: retained,
-            mask: Mask::new(parts.secrets.values().flatten().map(String::as_str)),
             plan,
             registry: Arc::clone(&runs.registry),
             host: Arc::clone(&runs.host),

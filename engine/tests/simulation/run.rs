@@ -11,7 +11,6 @@ use almaplan_engine::event::{Answer, DebtAnswer, Event, HostId, Opened, Outcome,
 use almaplan_engine::executor::{Executor, Finished, Order, RunSpec};
 use almaplan_engine::journal::Demand;
 use almaplan_engine::plan::{self, Plan, Templates, ValueInputs};
-use almaplan_engine::redact::Mask;
 use almaplan_engine::registry::Registry;
 use almaplan_engine::runs::{self, NextAction, NextAnswer};
 use almaplan_engine::saga::{Saga, Shape};
@@ -138,7 +137,6 @@ impl Case {
                 lang: "en".to_owned(),
             }),
             updates: Arc::new(|_| {}),
-            mask: Mask::new([]),
             keep: Default::default(),
             grace: Duration::from_millis(GRACE_MS),
             user: "operator".to_owned(),

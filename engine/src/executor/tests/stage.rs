@@ -16,7 +16,6 @@ use crate::event::{Event, Fact, HostId, Opened, RunFact, RunId, StepId};
 use crate::executor::{Executor, Finished, Order, RunSpec};
 use crate::journal::{Demand, Journal, JournalError, MemoryJournal, Record};
 use crate::plan::{self, Plan, Templates, ValueInputs};
-use crate::redact::Mask;
 use crate::registry::Registry;
 use crate::update::{State, Update};
 
@@ -210,7 +209,6 @@ impl Stage {
                 lang: "en".to_owned(),
             }),
             updates: Arc::new(move |update| world.update(update)),
-            mask: Mask::new(self.secrets.iter().map(|(_, value)| value.as_str())),
             keep: Default::default(),
             grace: Duration::from_secs(10),
             user: "operator".to_owned(),
