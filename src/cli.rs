@@ -102,6 +102,8 @@ pub enum Action {
     Logs(LogsArgs),
     /// A run as one page to keep or to share: what happened while the service was down, timeline, graph, logs
     Report(ReportArgs),
+    /// What a code means: a mistake in a plan (ALM0007), or an exit code
+    Explain(ExplainArgs),
     /// The steps of a plan and what each needs, as a picture
     Graph(GraphArgs),
     /// The kinds of steps, their inputs, outputs and defaults
@@ -127,6 +129,7 @@ impl Action {
             Self::Runs(_) => "runs",
             Self::Logs(_) => "logs",
             Self::Report(_) => "report",
+            Self::Explain(_) => "explain",
             Self::Graph(_) => "graph",
             Self::Steps(_) => "steps",
             Self::Schema => "schema",
@@ -265,9 +268,9 @@ pub struct RunsArgs {
 /// `logs`.
 #[derive(Debug, Args)]
 pub struct LogsArgs {
-    /// The run
+    /// The run [default: the newest one]
     #[arg(value_name = "RUN", value_parser = run_id)]
-    pub run: RunId,
+    pub run: Option<RunId>,
     /// The step [default: all]
     #[arg(value_name = "STEP", value_parser = step_id)]
     pub step: Option<StepId>,
@@ -279,12 +282,20 @@ pub struct LogsArgs {
 /// `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// The run
+    /// The run [default: the newest one]
     #[arg(value_name = "RUN", value_parser = run_id)]
-    pub run: RunId,
-    /// The HTML file, which is replaced where it exists; `-` is standard output
+    pub run: Option<RunId>,
+    /// The HTML file, which is replaced where it exists; `-` is standard output [default: almaplan-RUN.html, here]
     #[arg(long, short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub output: PathBuf,
+    pub output: Option<PathBuf>,
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The code [default: a list of all]
+    #[arg(value_name = "CODE")]
+    pub code: Option<String>,
 }
 
 /// `graph`.
@@ -525,9 +536,10 @@ mod tests {
         ));
         assert!(matches!(read("almaplan logs r -f").unwrap().action, Action::Logs(LogsArgs { follow: true, step: None, .. })));
         assert!(
-            matches!(read("almaplan report r -o -").unwrap().action, Action::Report(ReportArgs { output, .. }) if output == Path::new("-"))
+            matches!(read("almaplan report r -o -").unwrap().action, Action::Report(ReportArgs { output, .. }) if output.as_deref() == Some(Path::new("-")))
         );
-        assert_eq!(read("almaplan report r").unwrap_err().exit_code(), 2, "a report goes nowhere by itself");
+        assert!(matches!(read("almaplan report").unwrap().action, Action::Report(ReportArgs { run: None, output: None })));
+        assert!(matches!(read("almaplan logs -f").unwrap().action, Action::Logs(LogsArgs { run: None, .. })));
         assert!(read("almaplan status --lang PT-br").is_ok());
         assert_eq!(read("almaplan status --lang klingon").unwrap_err().exit_code(), 2);
     }

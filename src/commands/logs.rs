@@ -1,4 +1,4 @@
-//! `almaplan logs RUN [STEP] [-f]`: what the steps printed, read back from `runs/<run>`.
+//! `almaplan logs [RUN] [STEP] [-f]`: what the steps printed, read back from `runs/<run>`.
 //!
 //! [`LogReader`] reads what is there and, called again, what was added since: following is calling it until the run ends.
 
@@ -28,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// # Errors
 /// There is no such run or step, its logs cannot be read, or its journal is damaged.
 pub fn run(args: &LogsArgs, runs: &Runs, terminal: &Terminal) -> Result<Exit, Refusal> {
-    let found = runs.find(&args.run)?;
+    let found = runs.find_or_newest(args.run.as_ref())?;
     let folder = found.store.run_folder(&found.row.run);
     let fmt = terminal.formatter();
     // A step that printed something need not be looked up.

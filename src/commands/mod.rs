@@ -7,6 +7,7 @@ pub mod check;
 pub mod completions;
 pub mod confirm;
 mod execute;
+pub mod explain;
 pub mod graph;
 pub mod logs;
 pub mod report;
@@ -62,6 +63,7 @@ pub fn dispatch(action: &Action, state_dir: Option<&Path>, terminal: &Terminal) 
         Action::Runs(args) => runs::run(args, &runs(), terminal),
         Action::Logs(args) => logs::run(args, &runs(), terminal),
         Action::Report(args) => report::run(args, &runs(), terminal),
+        Action::Explain(args) => explain::run(args, terminal),
         Action::Graph(args) => graph::run(args, terminal),
         Action::Steps(args) => steps::run(args, terminal),
         Action::Schema => Ok(schema::run()),

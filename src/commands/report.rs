@@ -1,8 +1,8 @@
-//! `almaplan report RUN -o FILE.html`: one self-contained page of a run, for people who were not there.
+//! `almaplan report [RUN] [-o FILE.html]`: one self-contained page of a run, for people who were not there.
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use almaplan_engine::plan::Plan;
 use almaplan_engine::runs::Runs;
@@ -23,17 +23,18 @@ use crate::view::format::Formatter;
 /// # Errors
 /// There is no such run, its journal is damaged, its logs cannot be read, or the file cannot be written.
 pub fn run(args: &ReportArgs, runs: &Runs, terminal: &Terminal) -> Result<Exit, Refusal> {
-    let found = runs.find(&args.run)?;
+    let found = runs.find_or_newest(args.run.as_ref())?;
     // Whoever opens the page has no terminal.
     let fmt = Formatter { color: false, ..terminal.formatter() };
     let graph = |plan: &Plan| GraphView::of(plan).draw(&fmt, GraphFormat::Svg);
     let page = page::draw(&ReportView::of(runs, &found, graph)?, &fmt);
-    if args.output == Path::new("-") {
+    let file = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("almaplan-{}.html", found.row.run)));
+    if file == Path::new("-") {
         print(&page);
         return Ok(Exit::Ok);
     }
-    write(&args.output, &page).map_err(|source| Refusal::FileUnwritable { file: args.output.clone(), source })?;
-    terminal.tell("report-written", &[("file", args.output.display().to_string().into())]);
+    write(&file, &page).map_err(|source| Refusal::FileUnwritable { file: file.clone(), source })?;
+    terminal.tell("report-written", &[("file", file.display().to_string().into())]);
     Ok(Exit::Ok)
 }
 

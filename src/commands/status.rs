@@ -15,10 +15,7 @@ use super::ask_now;
 /// # Errors
 /// There is none, or its journal is damaged.
 pub fn run(args: &StatusArgs, runs: &Runs, terminal: &Terminal) -> Result<Exit, Refusal> {
-    let found = match &args.run {
-        Some(run) => runs.find(run)?,
-        None => runs.find_newest()?,
-    };
+    let found = runs.find_or_newest(args.run.as_ref())?;
     // Looked at before reading: a run that ends meanwhile is shown as ended.
     let pid = runs.process_of(&found.row)?;
     let replay = found.replay(&runs.registry)?;

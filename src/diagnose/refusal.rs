@@ -76,6 +76,9 @@ pub enum Refusal {
     /// There is no such kind.
     #[error("there is no kind `{0}`")]
     UnknownKind(String),
+    /// There is no such code.
+    #[error("there is no code `{0}`")]
+    UnknownCode(String),
     /// What was asked for could not be written there.
     #[error("could not write {}", .file.display())]
     FileUnwritable {
@@ -211,6 +214,8 @@ pub enum Reason {
     NothingToRollBack,
     /// `kind`: there is no such kind.
     UnknownKind,
+    /// `code`: there is no such code.
+    UnknownCode,
     /// `folder`, `error`: the state or the machine's folder cannot be used.
     StateUnusable,
     /// `folder`, `error`: no space is left for the state or the machine's folder.
@@ -223,7 +228,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::Internal,
         Self::Usage,
         Self::PlanUnreadable,
@@ -255,6 +260,7 @@ impl Reason {
         Self::NewerRun,
         Self::NothingToRollBack,
         Self::UnknownKind,
+        Self::UnknownCode,
         Self::StateUnusable,
         Self::DiskFull,
         Self::StateOnNetwork,
@@ -295,6 +301,7 @@ impl Reason {
             Self::NewerRun => "newer-run",
             Self::NothingToRollBack => "nothing-to-roll-back",
             Self::UnknownKind => "unknown-kind",
+            Self::UnknownCode => "unknown-code",
             Self::StateUnusable => "state-unusable",
             Self::DiskFull => "disk-full",
             Self::StateOnNetwork => "state-on-network",
@@ -329,6 +336,7 @@ impl Reason {
             | Self::NewerRun
             | Self::NothingToRollBack
             | Self::UnknownKind
+            | Self::UnknownCode
             | Self::NotOurs
             | Self::StateOnNetwork
             | Self::FileUnwritable => Exit::Usage,
@@ -412,6 +420,7 @@ impl Refusal {
             Self::NeedsYes { command } => (Reason::NeedsYes, vec![text("command", command)]),
             Self::NotConfirmed { command } => (Reason::NotConfirmed, vec![text("command", command)]),
             Self::UnknownKind(kind) => (Reason::UnknownKind, vec![text("kind", kind)]),
+            Self::UnknownCode(code) => (Reason::UnknownCode, vec![text("code", code)]),
             Self::FileUnwritable { file, source } if source.kind() == io::ErrorKind::StorageFull => {
                 (Reason::DiskFull, vec![path("folder", file), text("error", source)])
             }

@@ -580,6 +580,8 @@ refused-newer-run = run { $run } cannot be undone: run { $newer } stands on top 
 refused-nothing-to-roll-back = run { $run } did not succeed ({ $outcome }): there is nothing to roll back
 refused-unknown-kind = there is no kind { $kind }
     .hint = almaplan steps shows all
+refused-unknown-code = there is no code { $code }
+    .hint = almaplan explain lists all: those of mistakes in plans (ALM0007), and the exit codes (3)
 refused-state-unusable = the folder { $folder } could not be used: { $error }
     .hint = put that right, then run the same command again; almaplan status shows whether a run was interrupted
 refused-disk-full = no space is left on the disk of { $folder }: { $error }
@@ -610,3 +612,10 @@ unlock-run-unreadable = it cannot be read: { $error }
 unlock-over = it is over, or never began
 unlocked = { $lock } is free: the next almaplan apply may run. Look first at what the lost run left
 plan-edited = the plan { $file } was edited since the run was started; the run goes on with its own copy
+
+## What a code means
+explain-heading-example = Example
+explain-heading-way = The way out
+explain-heading-codes = Mistakes in plans
+explain-heading-exits = Exit codes
+explain-exit = exit code { $code }

@@ -39,8 +39,8 @@ impl Language {
     /// What there is to say in it, and beside English the help of the command line.
     fn catalogues(self) -> &'static [&'static str] {
         match self {
-            Self::En => &[include_str!("en.ftl")],
-            Self::PtBr => &[include_str!("pt-BR.ftl"), include_str!("help.pt-BR.ftl")],
+            Self::En => &[include_str!("en.ftl"), include_str!("explain.en.ftl")],
+            Self::PtBr => &[include_str!("pt-BR.ftl"), include_str!("explain.pt-BR.ftl"), include_str!("help.pt-BR.ftl")],
         }
     }
 

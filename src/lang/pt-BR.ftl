@@ -583,6 +583,8 @@ refused-newer-run = a execução { $run } não pode ser desfeita: a execução {
 refused-nothing-to-roll-back = a execução { $run } não terminou com sucesso ({ $outcome }): não há o que desfazer
 refused-unknown-kind = não existe o tipo de etapa { $kind }
     .hint = almaplan steps mostra todos
+refused-unknown-code = não existe o código { $code }
+    .hint = almaplan explain lista todos: os de erros em planos (ALM0007) e os códigos de saída (3)
 refused-state-unusable = não foi possível usar a pasta { $folder }: { $error }
     .hint = corrija isso e repita o mesmo comando; almaplan status mostra se uma execução foi interrompida
 refused-disk-full = não há mais espaço no disco de { $folder }: { $error }
@@ -613,3 +615,10 @@ unlock-run-unreadable = não foi possível lê-la: { $error }
 unlock-over = já terminou, ou nunca começou
 unlocked = { $lock } está livre: o próximo almaplan apply pode ser executado. Veja antes o que a execução perdida deixou
 plan-edited = o plano { $file } foi editado depois do início da execução; ela continua com a própria cópia
+
+## What a code means
+explain-heading-example = Exemplo
+explain-heading-way = A saída
+explain-heading-codes = Erros em planos
+explain-heading-exits = Códigos de saída
+explain-exit = código de saída { $code }

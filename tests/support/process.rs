@@ -15,7 +15,7 @@ use super::sample;
 
 /// Far longer than anything takes that ends by itself, on the busiest machine: whoever is still waited for then hangs.
 pub fn limit() -> Duration {
-    Duration::from_secs(if sample::is_whole() { 1800 } else { 300 })
+    Duration::from_secs(if sample::is_whole() { 3600 } else { 900 })
 }
 
 /// The code of a process that did not end by itself: none that almaplan uses. A signal has no code.

@@ -128,6 +128,14 @@ impl Runs {
         }
     }
 
+    /// The run that `run` means (see [`Runs::find`]), and the newest where nothing is said.
+    ///
+    /// # Errors
+    /// There is none, or there are several.
+    pub fn find_or_newest(&self, run: Option<&RunId>) -> Result<FoundRun, RunError> {
+        run.map_or_else(|| self.find_newest(), |run| self.find(run))
+    }
+
     /// The newest run of the state folder that succeeded.
     ///
     /// # Errors
