@@ -102,6 +102,8 @@ pub enum Action {
     Logs(LogsArgs),
     /// A run as one page to keep or to share: what happened while the service was down, timeline, graph, logs
     Report(ReportArgs),
+    /// Remove old settled runs from the history, never one that a rollback still needs
+    Prune(PruneArgs),
     /// What a code means: a mistake in a plan (ALM0007), or an exit code
     Explain(ExplainArgs),
     /// The steps of a plan and what each needs, as a picture
@@ -129,6 +131,7 @@ impl Action {
             Self::Runs(_) => "runs",
             Self::Logs(_) => "logs",
             Self::Report(_) => "report",
+            Self::Prune(_) => "prune",
             Self::Explain(_) => "explain",
             Self::Graph(_) => "graph",
             Self::Steps(_) => "steps",
@@ -288,6 +291,17 @@ pub struct ReportArgs {
     /// The HTML file, which is replaced where it exists; `-` is standard output [default: almaplan-RUN.html, here]
     #[arg(long, short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
+}
+
+/// `prune`.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// How many of the newest stay [default: 20, or 0 with `--older-than`]
+    #[arg(long, value_name = "N")]
+    pub keep: Option<usize>,
+    /// Remove only those that were started so long ago, like 30d or 12h
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub older_than: Option<Duration>,
 }
 
 /// `explain`.

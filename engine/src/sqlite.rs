@@ -223,6 +223,38 @@ impl Store {
         transaction.commit().map_err(failed())
     }
 
+    /// Takes a settled run out of the history, with its folder. Whoever is killed meanwhile leaves a run that can be forgotten again.
+    ///
+    /// # Errors
+    /// There is no such run, it is not finished, its folder cannot be removed, or the journal cannot be written.
+    pub fn forget(&self, run: &RunId) -> Result<(), JournalError> {
+        let failed = || failed("forget the run");
+        let finished = reading(&self.file(), |connection| row::find(connection, run))?.map(|row| row.finished);
+        if !finished.ok_or_else(|| JournalError::NoSuchRun(run.clone()))? {
+            return Err(JournalError::NotSettled(run.clone()));
+        }
+        // The folder first: a row without one is a run whose logs are gone, a folder without its row would be damage.
+        let folder = self.run_folder(run);
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io("remove the folder", &folder)(error)),
+            Ok(()) | Err(_) => {}
+        }
+        let mut connection = writer(&self.file())?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed())?;
+        for table in ["demands", "events", "runs"] {
+            transaction.execute(&format!("DELETE FROM {table} WHERE run = ?1"), [run.as_str()]).map_err(failed())?;
+        }
+        transaction.commit().map_err(failed())
+    }
+
+    /// Gives the room that forgotten runs left in the database back to the disk.
+    ///
+    /// # Errors
+    /// Another process uses the database, or there is no room for the copy of it that this takes.
+    pub fn compact(&self) -> Result<(), JournalError> {
+        writer(&self.file())?.execute_batch("VACUUM").map_err(failed("compact the journal"))
+    }
+
     fn at(dir: &Path) -> Result<Self, JournalError> {
         let dir = std::path::absolute(dir).map_err(io("find", dir))?;
         match volume::network_share(&dir).map_err(io("look at the file system of", &dir))? {

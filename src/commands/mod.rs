@@ -10,6 +10,7 @@ mod execute;
 pub mod explain;
 pub mod graph;
 pub mod logs;
+pub mod prune;
 pub mod report;
 pub mod resolve;
 pub mod resume;
@@ -63,6 +64,7 @@ pub fn dispatch(action: &Action, state_dir: Option<&Path>, terminal: &Terminal) 
         Action::Runs(args) => runs::run(args, &runs(), terminal),
         Action::Logs(args) => logs::run(args, &runs(), terminal),
         Action::Report(args) => report::run(args, &runs(), terminal),
+        Action::Prune(args) => prune::run(args, &runs(), terminal),
         Action::Explain(args) => explain::run(args, terminal),
         Action::Graph(args) => graph::run(args, terminal),
         Action::Steps(args) => steps::run(args, terminal),

@@ -613,6 +613,15 @@ unlock-over = it is over, or never began
 unlocked = { $lock } is free: the next almaplan apply may run. Look first at what the lost run left
 plan-edited = the plan { $file } was edited since the run was started; the run goes on with its own copy
 
+## History made shorter
+history-pruned = { $removed ->
+    [one] 1 run was removed
+   *[other] { $removed } runs were removed
+} from the history; { $kept ->
+    [one] 1 stays
+   *[other] { $kept } stay
+}
+
 ## What a code means
 explain-heading-example = Example
 explain-heading-way = The way out

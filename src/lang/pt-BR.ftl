@@ -616,6 +616,15 @@ unlock-over = já terminou, ou nunca começou
 unlocked = { $lock } está livre: o próximo almaplan apply pode ser executado. Veja antes o que a execução perdida deixou
 plan-edited = o plano { $file } foi editado depois do início da execução; ela continua com a própria cópia
 
+## History made shorter
+history-pruned = { $removed ->
+    [one] 1 execução foi removida
+   *[other] { $removed } execuções foram removidas
+} do histórico; { $kept ->
+    [one] 1 fica
+   *[other] { $kept } ficam
+}
+
 ## What a code means
 explain-heading-example = Exemplo
 explain-heading-way = A saída

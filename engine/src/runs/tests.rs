@@ -356,3 +356,29 @@ fn a_target_is_freed_where_the_run_or_its_record_cannot_be_read() {
     };
     assert!(why(&newer).starts_with("Run("));
 }
+
+#[test]
+fn a_shorter_history_keeps_what_somebody_may_still_need() {
+    let workspace = Workspace::new();
+    let runs = &workspace.runs;
+    assert!(matches!(runs.prune(0, None), Err(RunError::NoRun)));
+    let ids: Vec<RunId> = ["work", "work", "fail", "work", "fail", "fail"].map(|what| workspace.run(what).run).into();
+    let open = workspace.interrupted();
+    // What somebody works on, or left unsettled, is left alone: here that is the only target.
+    let held = runs.acquire(&runs.find(&open).unwrap().row.lock, Duration::ZERO).unwrap();
+    assert_eq!(runs.prune(0, None).unwrap(), super::Pruned { removed: Vec::new(), kept: 7 });
+    drop(held);
+    let left = || runs.history().unwrap().unwrap().into_iter().map(|found| found.row.run).collect::<Vec<_>>();
+    let expected = |kept: &[&RunId]| kept.iter().map(|run| (*run).clone()).collect::<Vec<_>>();
+    assert_eq!(runs.prune(6, None).unwrap().removed, expected(&[&ids[0]]));
+    assert_eq!(runs.prune(1, Some(Duration::from_secs(3600))).unwrap(), super::Pruned { removed: Vec::new(), kept: 6 });
+    assert_eq!(runs.prune(2, None).unwrap().removed, expected(&[&ids[4], &ids[2], &ids[1]]));
+    // The last success can be rolled back, and the open one be gone on with.
+    assert_eq!(left(), expected(&[&open, &ids[5], &ids[3]]));
+    assert!(matches!(runs.find(&ids[1]), Err(RunError::UnknownRun(_))));
+    assert!(!runs.state_dir.join("runs").join(ids[1].as_str()).exists() && runs.state_dir.join("runs").join(ids[3].as_str()).exists());
+    execute(runs.take_over(runs.find(&open).unwrap(), Purpose::Abort, Options::silent()).unwrap());
+    execute(runs.take_over(runs.find(&ids[3]).unwrap(), Purpose::Rollback, Options::silent()).unwrap());
+    assert_eq!(runs.prune(0, None).unwrap().kept, 0);
+    assert_eq!(workspace.run("work").ending, Ending::Settled(Outcome::Succeeded));
+}

@@ -693,3 +693,29 @@ fn a_database_of_another_program_is_left_alone() {
     assert_eq!(content(folder.path()), before);
     assert!(matches!(Store::open(folder.path()), Err(JournalError::NotOurs(_))));
 }
+
+#[test]
+fn a_run_that_is_forgotten_leaves_nothing_and_one_that_is_not_over_is_not() {
+    let (_folder, store) = state();
+    let mut journal = begun(&store);
+    let run = store.runs().unwrap()[0].run.clone();
+    assert!(matches!(store.forget(&run), Err(JournalError::NotSettled(_))));
+    journal.append(&[settled(Outcome::Succeeded)]).unwrap();
+    journal.finish().unwrap();
+    drop(journal);
+    store.demand(&run, &abort("ana")).unwrap();
+    store.forget(&run).unwrap();
+    store.compact().unwrap();
+    assert!(store.runs().unwrap().is_empty() && !store.run_folder(&run).exists());
+    assert!(matches!(store.read(&run), Err(JournalError::NoSuchRun(_))));
+    assert!(matches!(store.forget(&run), Err(JournalError::NoSuchRun(_))));
+    // A kill in between: the folder is gone, the row is not.
+    let mut journal = begun(&store);
+    journal.append(&[settled(Outcome::Succeeded)]).unwrap();
+    journal.finish().unwrap();
+    drop(journal);
+    std::fs::remove_dir_all(store.run_folder(&run)).unwrap();
+    assert!(store.read(&run).is_ok());
+    store.forget(&run).unwrap();
+    assert!(Store::open(store.dir()).is_ok() && store.runs().unwrap().is_empty());
+}
