@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::diagnose::Refusal;
 use almaplan_engine::lock::LockDirectory;
 use almaplan_engine::runs::{ActiveRun, Runs};
 use almaplan_engine::trust::{self, Distrust};
@@ -74,6 +75,22 @@ pub fn grace() -> Duration {
 /// Who runs this, as the system tells.
 fn user() -> String {
     whoami::username().unwrap_or_else(|_| "?".to_owned())
+}
+
+/// Files that a run has open at the same time, at least: its journal, its locks, the runtime's own, the pipes of a program.
+const OPEN_FILES: usize = 32;
+
+/// Whether this process may open what a run needs. Where it may not, it would begin one and do nothing of it.
+///
+/// # Errors
+/// It may not.
+pub fn require_open_files() -> Result<(), Refusal> {
+    if cfg!(windows) {
+        return Ok(());
+    }
+    let open = |_| std::fs::File::open("/dev/null");
+    let opened: std::io::Result<Vec<_>> = (0..OPEN_FILES).map(open).collect();
+    opened.map(drop).map_err(|source| Refusal::TooFewFiles { needed: OPEN_FILES, source })
 }
 
 /// `path` from the root, whether it exists or not.

@@ -42,3 +42,23 @@ fn help_is_in_the_language_of_the_environment_unless_told_otherwise() {
     let portuguese = almaplan(&["apply", "--help", "--lang", "pt-BR"]);
     assert!(portuguese.stdout.contains("Executa um plano"), "{}", portuguese.stdout);
 }
+
+// A process that may open few files began a run, could do nothing of it, and left it for the next one to be refused by.
+#[cfg(unix)]
+#[test]
+fn where_too_few_files_may_be_open_no_run_is_begun() {
+    use crate::support::workspace::Workspace;
+
+    let workspace = Workspace::called("few files");
+    let plan = "format = 1\n[plan]\nname = \"few\"\n[steps.a]\nuses = \"command\"\nwith = { program = \"true\" }\ncompensate = \"none\"\n";
+    std::fs::write(workspace.path("plan.toml"), plan).unwrap();
+    let apply = workspace.almaplan(&["apply", "plan.toml", "--lang", "en"]);
+    for files in [8, 13, 20] {
+        let mut limited = command("sh");
+        limited.args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "sh"]);
+        let said = run(&mut crate::support::wrapped(limited, &apply)).expect(1);
+        assert!(said.stderr.contains("at least 32 files open") && said.stderr.contains("ulimit -n"), "{}", said.stderr);
+        assert!(!workspace.path(".almaplan/state.db").exists());
+    }
+    run(&mut workspace.almaplan(&["apply", "plan.toml"])).expect(0);
+}

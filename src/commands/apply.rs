@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use crate::cli::ApplyArgs;
 use crate::diagnose::Refusal;
 use crate::exit::{Exit, Intent};
+use crate::machine;
 use crate::terminal::Terminal;
 
 use super::attach::attach;
@@ -22,6 +23,7 @@ pub fn run(args: &ApplyArgs, runs: &Runs, terminal: &Terminal) -> Result<Exit, R
     let Some(id) = &args.run else {
         return execute(terminal, Intent::Forward, |options| runs.begin(new, options));
     };
+    machine::require_open_files()?;
     let output = terminal.output(Intent::Forward)?;
     match runs.begin_once(id, new, options(&output))? {
         BegunOnce::Begun(run) => go_on(run, &output, Intent::Forward, terminal),

@@ -24,6 +24,7 @@ pub fn execute<E: Into<Refusal>>(
     intent: Intent,
     claim: impl FnOnce(Options) -> Result<ActiveRun, E>,
 ) -> Result<Exit, Refusal> {
+    machine::require_open_files()?;
     let output = terminal.output(intent)?;
     let run = claim(options(&output)).map_err(Into::into)?;
     go_on(run, &output, intent, terminal)

@@ -91,7 +91,7 @@ mod tests {
     fn every_reason_has_words_in_both_languages() {
         let args = ["error", "file", "secret", "run", "lock", "pid", "user", "state", "next", "version", "command"]
             .into_iter()
-            .chain(["runs", "outcome", "step", "newer", "kind", "code", "folder", "known", "plan", "locks"])
+            .chain(["runs", "outcome", "step", "newer", "kind", "code", "count", "folder", "known", "plan", "locks"])
             .map(|name| (name, Value::from(format!("<{name}>"))))
             .collect::<Vec<_>>();
         let mut shown = Vec::new();

@@ -76,6 +76,14 @@ pub enum Refusal {
     /// There is no such kind.
     #[error("there is no kind `{0}`")]
     UnknownKind(String),
+    /// A run needs more files than this process may have open.
+    #[error("a run needs {needed} open files")]
+    TooFewFiles {
+        /// How many, at least.
+        needed: usize,
+        /// What the system said.
+        source: io::Error,
+    },
     /// There is no such code.
     #[error("there is no code `{0}`")]
     UnknownCode(String),
@@ -214,6 +222,8 @@ pub enum Reason {
     NothingToRollBack,
     /// `kind`: there is no such kind.
     UnknownKind,
+    /// `count`, `error`: this process may not open as many files as a run needs.
+    TooFewFiles,
     /// `code`: there is no such code.
     UnknownCode,
     /// `folder`, `error`: the state or the machine's folder cannot be used.
@@ -228,7 +238,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Internal,
         Self::Usage,
         Self::PlanUnreadable,
@@ -260,6 +270,7 @@ impl Reason {
         Self::NewerRun,
         Self::NothingToRollBack,
         Self::UnknownKind,
+        Self::TooFewFiles,
         Self::UnknownCode,
         Self::StateUnusable,
         Self::DiskFull,
@@ -301,6 +312,7 @@ impl Reason {
             Self::NewerRun => "newer-run",
             Self::NothingToRollBack => "nothing-to-roll-back",
             Self::UnknownKind => "unknown-kind",
+            Self::TooFewFiles => "too-few-files",
             Self::UnknownCode => "unknown-code",
             Self::StateUnusable => "state-unusable",
             Self::DiskFull => "disk-full",
@@ -312,7 +324,7 @@ impl Reason {
     /// What the process ends with.
     pub fn exit(self) -> Exit {
         match self {
-            Self::Internal | Self::StateUnusable | Self::DiskFull => Exit::Internal,
+            Self::Internal | Self::StateUnusable | Self::DiskFull | Self::TooFewFiles => Exit::Internal,
             Self::Held | Self::Occupied | Self::Unsettled | Self::StateGone | Self::RunUnreadable | Self::ForeignRecord => Exit::Held,
             Self::JournalDamaged => Exit::Damaged,
             Self::NeedsYes | Self::NotConfirmed => Exit::NeedsYes,
@@ -420,6 +432,7 @@ impl Refusal {
             Self::NeedsYes { command } => (Reason::NeedsYes, vec![text("command", command)]),
             Self::NotConfirmed { command } => (Reason::NotConfirmed, vec![text("command", command)]),
             Self::UnknownKind(kind) => (Reason::UnknownKind, vec![text("kind", kind)]),
+            Self::TooFewFiles { needed, source } => (Reason::TooFewFiles, vec![text("count", needed.to_string()), text("error", source)]),
             Self::UnknownCode(code) => (Reason::UnknownCode, vec![text("code", code)]),
             Self::FileUnwritable { file, source } if source.kind() == io::ErrorKind::StorageFull => {
                 (Reason::DiskFull, vec![path("folder", file), text("error", source)])
