@@ -28,6 +28,14 @@ pub trait Kind: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// It ends soon after [`Context::cancelled`]; what it then returns counts only if it is `Ok`.
     fn run(&self, cx: &Context) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
 
+    /// What these inputs cannot mean together, whatever the machine is like. Asked when the plan is checked, and before it runs.
+    ///
+    /// # Errors
+    /// Why not, in words for the author of the plan.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// What an interruption of these very inputs means (a check that writes is not one that reads).
     fn on_interrupt(&self) -> OnInterrupt {
         Self::TRAITS.on_interrupt

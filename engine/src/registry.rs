@@ -113,7 +113,10 @@ impl Registry {
             input: schemars::schema_for!(K),
             output: schemars::schema_for!(K::Output),
             prepare: |with| match serde_path_to_error::deserialize::<_, K>(with) {
-                Ok(kind) => Ok(Box::new(kind)),
+                Ok(kind) => match kind.check() {
+                    Ok(()) => Ok(Box::new(kind)),
+                    Err(why) => Err(InputError { path: Vec::new(), source: serde::de::Error::custom(why) }),
+                },
                 Err(error) => Err(InputError::of(error)),
             },
         };

@@ -205,6 +205,10 @@ impl Kind for HttpCheck {
         }
     }
 
+    fn check(&self) -> Result<(), String> {
+        self.mistake().map_or(Ok(()), |mistake| Err(mistake.to_string()))
+    }
+
     fn on_interrupt(&self) -> OnInterrupt {
         if self.checks().any(|check| check.is_wanted() && check.writes()) { OnInterrupt::Ask } else { OnInterrupt::Rerun }
     }
@@ -219,13 +223,22 @@ impl HttpCheck {
         self.paths.iter().map(|path| &path.0).chain(self.checks.iter())
     }
 
+    fn wanted(&self) -> impl Iterator<Item = &Check> {
+        self.checks().filter(|check| check.is_wanted())
+    }
+
+    /// What cannot be asked.
+    fn mistake(&self) -> Option<CheckError> {
+        if self.paths.is_empty() && self.checks.is_empty() {
+            return Some(CheckError::Nothing);
+        }
+        let two_bodies = self.wanted().find(|check| check.form.is_some() && check.body.is_some());
+        two_bodies.map(|check| CheckError::TwoBodies(check.path.clone())).or_else(|| all_are_captured(self.wanted()).err())
+    }
+
     fn prepare(&self, cx: &Context) -> Result<Poll<'_>, CheckError> {
         let base = address(&self.base)?;
-        let questions = self.checks().filter(|check| check.is_wanted()).map(Question::new).collect::<Result<Vec<_>, _>>()?;
-        if self.paths.is_empty() && self.checks.is_empty() {
-            return Err(CheckError::Nothing);
-        }
-        all_are_captured(&questions)?;
+        let questions = self.wanted().map(Question::new).collect();
         let session = Session::new(&base, self.ca.as_ref().map(|file| cx.path(file)).as_deref())?;
         let tree = self.pid.map(|pid| {
             process::supported().map_err(|reason| CheckError::Unseen { pid, reason })?;
@@ -247,9 +260,9 @@ impl HttpCheck {
 }
 
 /// That every `${name}` is captured by an earlier check.
-fn all_are_captured(questions: &[Question<'_>]) -> Result<(), CheckError> {
+fn all_are_captured<'a>(checks: impl Iterator<Item = &'a Check>) -> Result<(), CheckError> {
     let mut known = BTreeSet::new();
-    for check in questions.iter().map(|question| question.check) {
+    for check in checks {
         let path = || check.path.clone();
         if let Some(name) = check.texts().iter().flat_map(|text| capture::names(text)).find(|name| !known.contains(*name)) {
             return Err(CheckError::NotCaptured { path: path(), name: name.to_owned() });
@@ -360,13 +373,10 @@ struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    fn new(check: &'a Check) -> Result<Self, CheckError> {
+    fn new(check: &'a Check) -> Self {
         let method = Method::from_bytes(check.method().as_bytes()).expect("it was judged when it was read");
-        if check.form.is_some() && check.body.is_some() {
-            return Err(CheckError::TwoBodies(check.path.clone()));
-        }
         let key = if method == Method::GET { check.path.clone() } else { format!("{method} {}", check.path) };
-        Ok(Self { check, method, key })
+        Self { check, method, key }
     }
 
     fn request(&self, session: &Session, base: &Url, captured: &BTreeMap<String, String>) -> RequestBuilder {
@@ -641,8 +651,6 @@ mod tests {
         run(json!({ "base": base, "paths": ["/"] })).await.unwrap();
         let failure = run(json!({ "base": base, "deadline": "500ms", "paths": ["/", "/login"] })).await.unwrap_err();
         assert!(failure.message.contains("`/login` answered 404, expected 200"), "{failure}");
-        let failure = run(json!({ "base": base })).await.unwrap_err();
-        assert!(failure.clean && failure.message.contains("`paths`"), "{failure}");
     }
 
     #[tokio::test]
@@ -721,16 +729,18 @@ mod tests {
         assert!(failure.message.contains("`capture.csrf` finds nothing"), "{failure}");
     }
 
-    #[tokio::test]
-    async fn a_value_that_no_earlier_check_captures_is_a_mistake_before_anything_is_sent() {
-        let base = serve(|_| panic!("something was sent"));
-        for checks in [
-            json!([{ "path": "/", "form": { "token": "${csrf}" }, "method": "POST" }]),
-            json!([{ "path": "/${id}", "capture": { "id": { "json": "/id" } } }]),
+    #[test]
+    fn checks_that_cannot_be_asked_together_are_refused_before_the_step_begins() {
+        for (checks, says) in [
+            (json!([{ "path": "/", "form": { "token": "${csrf}" }, "method": "POST" }]), "`${csrf}`"),
+            (json!([{ "path": "/${id}", "capture": { "id": { "json": "/id" } } }]), "`${id}`"),
+            (json!([{ "path": "/", "form": {}, "body": {}, "method": "POST" }]), "both `form` and `body`"),
+            (json!([]), "give at least one"),
         ] {
-            let failure = run(json!({ "base": base, "checks": checks })).await.unwrap_err();
-            assert!(failure.clean && !failure.message.contains("connection"), "{failure}");
+            let refused = step(json!({ "base": "http://a", "checks": checks })).check().unwrap_err();
+            assert!(refused.contains(says), "{refused}");
         }
+        assert_eq!(step(json!({ "base": "http://a", "paths": ["/"] })).check(), Ok(()));
     }
 
     #[test]

@@ -85,10 +85,12 @@ impl Kind for Watch {
     const TRAITS: Traits = Traits::new(Effect::Observes, OnInterrupt::Rerun);
     type Output = WatchOutput;
 
+    fn check(&self) -> Result<(), String> {
+        let watches = self.pid.is_some() || self.url.is_some();
+        if watches { Ok(()) } else { Err("there is nothing to watch: give `pid`, `url` or both".to_owned()) }
+    }
+
     async fn run(&self, cx: &Context) -> Result<WatchOutput, Failure> {
-        if self.pid.is_none() && self.url.is_none() {
-            return Err(Failure::clean("there is nothing to watch: give `pid`, `url` or both"));
-        }
         let mut service = self.pid.map(|pid| Watched::new(cx, pid)).transpose()?;
         let process = json!(service.as_ref().map(|service| &service.identity));
         let before = self.watched_before(cx, &process);

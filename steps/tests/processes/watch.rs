@@ -75,7 +75,7 @@ async fn a_process_that_ends_is_noticed_long_before_the_next_look() {
     let (cx, ..) = context(&std::env::temp_dir());
     let failure = kind::<Watch>(json!({ "pid": service.0.id() })).run(&cx).await.unwrap_err();
     assert!(failure.message.contains("does not run"), "{failure}");
-    assert!(kind::<Watch>(json!({ "pid": null })).run(&cx).await.unwrap_err().message.contains("nothing to watch"));
+    assert!(kind::<Watch>(json!({ "pid": null })).check().unwrap_err().contains("nothing to watch"));
 }
 
 #[tokio::test]
