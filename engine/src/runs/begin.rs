@@ -18,6 +18,7 @@ use crate::trust::Distrust;
 
 use super::active::{ActiveRun, Claim, Parts};
 use super::error::RunError;
+use super::hidden::hide;
 use super::lookup::{self, FoundRun, ON_RECORD_WITHIN};
 use super::next::{NextCommand, next_commands};
 use super::{Options, Runs, plan_dir};
@@ -120,8 +121,8 @@ impl Runs {
         let opened = Opened {
             plan_text: plan.text.clone(),
             plan_path: plan.path.display().to_string(),
-            vars,
-            env: plan::env_references(&plan).into_iter().filter_map(value).collect(),
+            vars: hide(vars, &secrets),
+            env: hide(plan::env_references(&plan).into_iter().filter_map(value).collect(), &secrets),
             secrets: plan.secrets.keys().filter(|name| present(name)).cloned().collect(),
             timestamp: timestamp(started_at, &self.zone),
             started_at,

@@ -1,5 +1,6 @@
 //! What the inputs of a run's steps come to by now, for whoever tells of the run.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::host::ServiceCheck;
 use crate::plan::{Plan, Scope, Templates, ValueInputs};
 use crate::saga::Saga;
 
+use super::hidden::{hidden_in, reveal};
 use super::plan_dir;
 use super::secrets::Secrets;
 
@@ -48,12 +50,18 @@ impl RunInputs {
     }
 }
 
+/// The secrets that values of a run were kept without.
+pub(super) fn hidden_secrets(opened: &Opened) -> BTreeSet<String> {
+    [&opened.vars, &opened.env].into_iter().flat_map(|values| hidden_in(values, &opened.secrets)).collect()
+}
+
 /// What the templates of a run see.
 pub(super) fn templates(plan: &Plan, opened: &Opened, secrets: Secrets, run: &RunId) -> Templates {
+    let hidden = hidden_secrets(opened);
     Templates::new(ValueInputs {
-        vars: opened.vars.clone(),
+        vars: reveal(opened.vars.clone(), &secrets, &hidden),
+        env: reveal(opened.env.clone(), &secrets, &hidden),
         secrets,
-        env: opened.env.clone(),
         run_id: run.to_string(),
         run_timestamp: opened.timestamp.clone(),
         run_started_at: opened.started_at.to_string(),

@@ -13,6 +13,7 @@ mod active;
 mod begin;
 mod debts;
 mod error;
+mod hidden;
 mod inputs;
 mod lookup;
 mod next;

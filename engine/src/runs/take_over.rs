@@ -20,6 +20,7 @@ use crate::update::Ending;
 use super::active::{ActiveRun, Claim, Parts};
 use super::begin::retained_paths;
 use super::error::RunError;
+use super::inputs::hidden_secrets;
 use super::lookup::{self, FoundRun};
 use super::next::next_commands;
 use super::replay::Replay;
@@ -236,10 +237,11 @@ impl Runs {
             return Err(self.in_the_way(other, next));
         }
         let plan_edited = encoding::read(&replay.opened.plan_path).is_ok_and(|text| text != replay.opened.plan_text);
-        let mut needed = match purpose {
-            None => BTreeSet::new(),
-            Some(purpose) => secrets::remaining(&replay.plan, &self.once_taken_over(replay.saga.clone(), purpose)?),
-        };
+        let mut needed = BTreeSet::new();
+        if let Some(purpose) = purpose {
+            needed = secrets::remaining(&replay.plan, &self.once_taken_over(replay.saga.clone(), purpose)?);
+            needed.extend(hidden_secrets(&replay.opened));
+        }
         // What the run was started without it goes on without.
         needed.retain(|name| replay.opened.secrets.contains(name));
         let secrets = self.secrets(&replay.plan, Some(&needed))?;
