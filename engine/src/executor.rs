@@ -416,7 +416,7 @@ impl<J: Journal> Executor<J> {
         self.lives.remove(&i);
         self.release(i, part);
         if let Some(answer) = self.answered_for.remove(&i).filter(|_| !hung) {
-            self.close_debt(i, answer);
+            self.take_answer(i, answer);
         }
     }
 
@@ -595,7 +595,11 @@ impl<J: Journal> Executor<J> {
                 live.stop.cancel();
                 self.answered_for.insert(i, answer);
             }
-            (_, Some(_)) => self.close_debt(i, answer),
+            (_, Some(_)) => self.take_answer(i, answer),
+            (Some(live), None) if matches!(answer, Answer::Done { .. }) && self.saga.can_be_ended(i) => {
+                live.stop.cancel();
+                self.answered_for.insert(i, answer);
+            }
             (Some(live), None) if live.part == Part::Action => live.answer.send_replace(Some(answer)).map_or((), drop),
             (_, None) => {
                 if let Err(error) = self.resolve(step, answer) {
@@ -605,11 +609,12 @@ impl<J: Journal> Executor<J> {
         }
     }
 
-    /// A person did the compensation that a step owes, or writes it off (rule 20), unless it has come to its end meanwhile.
-    fn close_debt(&mut self, i: Index, answer: Answer) {
+    /// A person did the compensation that a step owes, or writes it off, or ended its work behind the pivot (rule 20), unless it has
+    /// come to its end by itself meanwhile.
+    fn take_answer(&mut self, i: Index, answer: Answer) {
         match self.resolve(&self.id(i), answer) {
             Ok(()) => drop(self.pauses.remove(&i)),
-            Err(error) => tracing::warn!(%error, "an answer about what is not owed any more"),
+            Err(error) => tracing::warn!(%error, "an answer about what came to its end by itself"),
         }
     }
 

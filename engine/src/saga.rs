@@ -646,6 +646,12 @@ impl Saga {
         Ok(())
     }
 
+    /// Whether a person may say that the live work of step `i` is done (rule 20): behind the pivot nothing is undone for it.
+    pub fn can_be_ended(&self, i: Index) -> bool {
+        let step = &self.shape.steps[i];
+        self.passed() && !self.unwinding && !step.finally && !step.waits_for_answer && self.states[i].phase == StepPhase::Started
+    }
+
     /// The one place where a phase follows from a fact.
     fn next_phase(&self, i: Index, fact: &Fact) -> Result<StepPhase, IllegalEvent> {
         let (step, state) = (&self.shape.steps[i], &self.states[i]);

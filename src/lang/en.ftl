@@ -179,6 +179,7 @@ means-allows = yes: the run goes on
 means-forbids = no: the step fails
 means-frees = frees the target after it has asked; what that run left undone stays as it is, and nobody undoes it any more
 means-done-by-hand = you did by hand what could not be undone: the rest is undone
+means-ends-early = stops it, and it counts as done: the new version stays in any case
 means-left-as-it-is = it stays as it is for good, and is listed: the rest is undone
 
 ## Who serves

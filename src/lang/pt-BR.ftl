@@ -182,6 +182,7 @@ means-allows = sim: a execução continua
 means-forbids = não: a etapa falha
 means-frees = libera o alvo depois de perguntar; o que essa execução deixou por desfazer fica como está, e ninguém mais o desfaz
 means-done-by-hand = você fez à mão o que não pôde ser desfeito: o resto é desfeito
+means-ends-early = para a etapa, e ela conta como feita: a versão nova fica de qualquer forma
 means-left-as-it-is = fica como está de vez, e consta na lista: o resto é desfeito
 
 ## Quem atende

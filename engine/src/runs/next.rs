@@ -79,6 +79,8 @@ pub enum Meaning {
     DoneByHand,
     /// What the step owes stays as it is, for ever on the list: the rest is undone.
     LeftAsItIs,
+    /// The step is stopped, and counts as done: the new version stays in any case.
+    EndsEarly,
 }
 
 impl NextAnswer {
@@ -95,7 +97,7 @@ impl NextAnswer {
 
 impl Meaning {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::GoesOn,
         Self::GoesOnUndoing,
         Self::TriesAgain,
@@ -108,6 +110,7 @@ impl Meaning {
         Self::Frees,
         Self::DoneByHand,
         Self::LeftAsItIs,
+        Self::EndsEarly,
     ];
 
     /// As programs see it.
@@ -125,6 +128,7 @@ impl Meaning {
             Self::Frees => "frees",
             Self::DoneByHand => "done-by-hand",
             Self::LeftAsItIs => "left-as-it-is",
+            Self::EndsEarly => "ends-early",
         }
     }
 }
@@ -200,7 +204,8 @@ pub fn next_commands(run: &RunId, ending: Ending, saga: &Saga) -> Vec<NextComman
 /// What leads on while a process has the run; `asked`: the steps that a person is asked about.
 pub fn running_commands(run: &RunId, saga: &Saga, asked: impl IntoIterator<Item = Index>) -> Vec<NextCommand> {
     let abort = (!saga.unwinding() && saga.reversible() && saga.outcome().is_none()).then(|| abort_command(run));
-    answer_commands(run, saga, asked).into_iter().chain(debt_commands(run, saga)).chain(abort).collect()
+    let ended = saga.forward().filter(|&i| saga.can_be_ended(i)).map(|i| resolve(run, saga, i, NextAnswer::Done, Meaning::EndsEarly));
+    answer_commands(run, saga, asked).into_iter().chain(debt_commands(run, saga)).chain(ended).chain(abort).collect()
 }
 
 fn abort_command(run: &RunId) -> NextCommand {

@@ -161,7 +161,7 @@ impl Runs {
             Word::Undone => owed(Answer::Undone),
             Word::GiveUp => owed(Answer::GivenUp),
             Word::Done { outputs } => {
-                let waits = asked(found, replay, i, running)?;
+                let waits = if running && replay.saga.can_be_ended(i) { false } else { asked(found, replay, i, running)? };
                 Ok((Answer::Done { outputs: outputs.clone(), by, because }, waits))
             }
             Word::NotDone => Ok((Answer::NotDone { by, because }, asked(found, replay, i, running)?)),

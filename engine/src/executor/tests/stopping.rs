@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 use super::fake::World;
 use super::stage::{Stage, Tape};
-use crate::event::Outcome;
+use crate::event::{Answer, Outcome, StepId};
 use crate::executor::Order;
+use crate::journal::Demand;
 use crate::update::{Ending, Update};
 
 type Meanwhile = Pin<Box<dyn Future<Output = ()>>>;
@@ -181,4 +182,41 @@ async fn finally_steps_are_run_again_when_they_were_interrupted() {
     assert_eq!(stage.story()[5..], ["resumed", "f started 2", "f succeeded", "g started 1", "g failed dirty"]);
     assert_eq!(stage.resume().await.ending, Ending::Settled(Outcome::Succeeded), "what is finished stays as it is");
     assert_eq!(stage.world.who("finally g began").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_ends_live_work_behind_the_pivot_and_none_before_it() {
+    let done = |step: &str| Demand::Resolve {
+        step: StepId::new(step),
+        answer: Answer::Done { outputs: Default::default(), by: "ana".to_owned(), because: None },
+    };
+    let mut stage = Stage::new(
+        "[steps]
+        a = { uses = \"fake\", pivot = true, compensate = \"none\" }
+        watch = { uses = \"fake\", needs = [\"a\"], with = { acts = [\"hang\"] }, compensate = \"none\" }
+        last = { uses = \"fake\", needs = [\"watch\"], compensate = \"none\" }",
+    );
+    let ended = stage
+        .apply_while(|_, tape, world| async move {
+            world.until("watch began").await;
+            tape.demand(done("watch"));
+        })
+        .await;
+    assert_eq!(ended.ending, Ending::Settled(Outcome::Succeeded));
+    let story = stage.story();
+    assert!(story.windows(2).any(|pair| pair[0] == "watch unknown" && pair[1] == "watch done"), "{story:?}");
+    assert_eq!(stage.world.who(" began"), ["a", "watch", "last"]);
+    // Before it, what is not done must be undone: nobody can say that it is done while it goes on.
+    let mut stage = Stage::new(
+        "[steps]
+        a = { uses = \"fake\", with = { acts = [\"sleep 5s\"] }, compensate = \"none\" }
+        b = { uses = \"fake\", needs = [\"a\"], pivot = true, compensate = \"none\" }",
+    );
+    stage
+        .apply_while(|_, tape, world| async move {
+            world.until("a began").await;
+            tape.demand(done("a"));
+        })
+        .await;
+    assert_eq!(stage.story()[1..3], ["a started 1", "a succeeded"]);
 }
