@@ -99,6 +99,12 @@ impl Assigner<'_> {
         assigned.unwrap_or_else(Assignment::CannotBegin)
     }
 
+    /// What the action of step `i` comes to where it is known that its `when` holds. For whoever knows it without every output that the
+    /// condition names.
+    pub fn assign_decided(&self, saga: &Saga, i: Index) -> Assignment {
+        self.begin(saga, i).unwrap_or_else(Assignment::CannotBegin)
+    }
+
     fn action(&self, saga: &Saga, i: Index) -> Result<Assignment, Failure> {
         let (step, part, begun) = (self.step(i), saga.action_part(i), saga.step(i).attempt);
         // `when` is decided once (rule 10): what started is not skipped. A `finally` step runs anew each time (rule 11).
@@ -106,7 +112,12 @@ impl Assigner<'_> {
         if undecided && !self.holds(saga, step.when.as_deref(), part)? {
             return Ok(Assignment::Skip);
         }
-        self.start(saga, i, part, &step.action, step.timeout, begun.saturating_add(1))
+        self.begin(saga, i)
+    }
+
+    fn begin(&self, saga: &Saga, i: Index) -> Result<Assignment, Failure> {
+        let step = self.step(i);
+        self.start(saga, i, saga.action_part(i), &step.action, step.timeout, saga.step(i).attempt.saturating_add(1))
     }
 
     /// A probe decides what became of an unknown step (rule 6).

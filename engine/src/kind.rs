@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::context::Context;
 use crate::event::{Effect, Failure, OnInterrupt};
+use crate::preview::{Before, Preview};
 
 /// A kind of step: its fields are the inputs (`with`), typed and documented; their docs are what `almaplan steps` shows.
 ///
@@ -34,6 +35,13 @@ pub trait Kind: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// Why not, in words for the author of the plan.
     fn check(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    /// What it would do here and now, after what the steps `before` it would have changed. It looks and changes nothing; what it starts to
+    /// look with ends with it. Without an implementation it would run, and no more can be said.
+    fn preview(&self, cx: &Context, before: &Before) -> impl Future<Output = Preview> + Send {
+        let _ = (cx, before);
+        std::future::ready(Preview::default())
     }
 
     /// What an interruption of these very inputs means (a check that writes is not one that reads).

@@ -19,6 +19,7 @@ pub mod journal;
 pub mod kind;
 pub mod lock;
 pub mod plan;
+pub mod preview;
 pub mod redact;
 pub mod registry;
 pub mod runs;

@@ -154,8 +154,27 @@ impl LockDirectory {
     pub fn at(machine: impl Into<PathBuf>) -> Result<Self, LockError> {
         let machine = machine.into();
         let machine = std::path::absolute(&machine).map_err(io("find", &machine))?;
+        create(&volume::lock_folder(&machine))?;
+        Self::opened(machine)
+    }
+
+    /// The same, where it is there already; nothing is made.
+    ///
+    /// # Errors
+    /// See [`LockDirectory::at`].
+    pub fn if_there(machine: impl Into<PathBuf>) -> Result<Option<Self>, LockError> {
+        let machine = machine.into();
+        let machine = std::path::absolute(&machine).map_err(io("find", &machine))?;
         let folder = volume::lock_folder(&machine);
-        create(&folder)?;
+        if folder.symlink_metadata().is_err() {
+            return Ok(None);
+        }
+        trust::folder(&folder).map_err(LockError::Distrusted)?;
+        Self::opened(machine).map(Some)
+    }
+
+    fn opened(machine: PathBuf) -> Result<Self, LockError> {
+        let folder = volume::lock_folder(&machine);
         if volume::network_share(&folder).map_err(io("look at the file system of", &folder))?.is_some() {
             return Err(LockError::UnfitFolder { folder, what: "it is on a network share" });
         }

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::event::{Failure, OnInterrupt};
 use crate::host::BoxFuture;
 use crate::kind::{Kind, Traits};
+use crate::preview::{Before, Preview};
 
 /// The kinds that plans may use.
 #[derive(Default)]
@@ -80,6 +81,8 @@ fn at(path: &[PathPart]) -> String {
 pub trait Prepared: Send + Sync {
     /// See [`Kind::run`].
     fn run<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Result<Value, Failure>>;
+    /// See [`Kind::preview`].
+    fn preview<'a>(&'a self, cx: &'a Context, before: &'a Before) -> BoxFuture<'a, Preview>;
     /// See [`Kind::on_interrupt`].
     fn on_interrupt(&self) -> OnInterrupt;
     /// See [`Kind::default_timeout`].
@@ -92,6 +95,10 @@ impl<K: Kind> Prepared for K {
             let output = Kind::run(self, cx).await?;
             serde_json::to_value(output).map_err(|error| Failure::dirty(format!("the outputs cannot be kept: {error}")))
         })
+    }
+
+    fn preview<'a>(&'a self, cx: &'a Context, before: &'a Before) -> BoxFuture<'a, Preview> {
+        Box::pin(Kind::preview(self, cx, before))
     }
 
     fn on_interrupt(&self) -> OnInterrupt {
@@ -136,6 +143,12 @@ impl Registry {
 }
 
 impl RegisteredKind {
+    /// Whether a step of this kind that succeeded always has the output `name`, and it is never null.
+    pub(crate) fn always_leaves(&self, name: &str) -> bool {
+        let property = self.output.get("properties").and_then(|properties| properties.get(name));
+        property.and_then(|property| property.get("type")).is_some_and(|of| of.as_str().is_some_and(|of| of != "null"))
+    }
+
     /// The inputs typed, once every template in them is rendered.
     ///
     /// # Errors

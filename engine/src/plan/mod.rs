@@ -24,6 +24,7 @@ mod check;
 mod choice;
 mod derived;
 mod fault;
+mod foresee;
 mod inputs;
 mod judge;
 mod mistake;
@@ -36,6 +37,7 @@ mod values;
 mod vars;
 
 pub use fault::{TemplateError, TemplateFault, Tool, Unfit};
+pub(crate) use foresee::{Knowledge, decide, unknown_in, unknown_outputs};
 pub use mistake::{
     Bounds, Expected, Found, Missing, Mistake, Named, NotHere, NullWhen, Owner, Place, Problem, Related, Severity, Shown, Span,
     Unrepresentable, ValueType,

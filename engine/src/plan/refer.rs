@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
-use minijinja::machinery::{ast, parse, parse_expr, tokenize};
+use minijinja::machinery::{Token, ast, parse, parse_expr, tokenize};
 use minijinja::syntax::SyntaxConfig;
 use serde_json::Value;
 
@@ -183,6 +183,77 @@ fn without_what_leads(part: &str) -> &str {
     }
     let part = part.strip_prefix("and").unwrap_or(part);
     part.trim_start_matches(|c: char| c == '(' || c.is_whitespace())
+}
+
+/// What joins the parts of an expression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Joined {
+    And,
+    Or,
+}
+
+/// How an expression is made up, brackets around all of it aside: parts that are joined, as they are written. `None` where it is no such
+/// expression.
+pub(crate) fn joined(text: &str) -> Option<(Joined, Vec<&str>)> {
+    let text = without_brackets(text);
+    // By its tokens, as the spans of minijinja's tree do not reach around the whole of a part.
+    let tokens: Vec<(Token<'_>, Range<usize>)> = tokens(text)?;
+    let mut depth = 0usize;
+    let (mut ors, mut ands) = (Vec::new(), Vec::new());
+    for (at, (token, span)) in tokens.iter().enumerate() {
+        let is_name = at > 0 && matches!(tokens[at - 1].0, Token::Dot);
+        match token {
+            Token::ParenOpen | Token::BracketOpen | Token::BraceOpen => depth += 1,
+            Token::ParenClose | Token::BracketClose | Token::BraceClose => depth = depth.checked_sub(1)?,
+            Token::Ident("if" | "else") if depth == 0 && !is_name => return None,
+            Token::Ident("or") if depth == 0 && !is_name => ors.push(span.clone()),
+            Token::Ident("and") if depth == 0 && !is_name => ands.push(span.clone()),
+            _ => {}
+        }
+    }
+    // `or` binds least.
+    let (joined, at) = if ors.is_empty() { (Joined::And, ands) } else { (Joined::Or, ors) };
+    let starts = std::iter::once(0).chain(at.iter().map(|word| word.end));
+    let ends = at.iter().map(|word| word.start).chain([text.len()]);
+    let parts: Option<Vec<&str>> = starts.zip(ends).map(|(start, end)| Some(text.get(start..end)?.trim())).collect();
+    parts.filter(|parts| parts.len() > 1).map(|parts| (joined, parts))
+}
+
+/// An expression without the brackets around all of it.
+fn without_brackets(text: &str) -> &str {
+    let text = text.trim();
+    let Some(inner) = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')) else { return text };
+    // Those of `(a) and (b)` are not around all of it.
+    if parse_expr(inner).is_ok() { without_brackets(inner) } else { text }
+}
+
+fn tokens(text: &str) -> Option<Vec<(Token<'_>, Range<usize>)>> {
+    within_bounds(text, true).ok()?;
+    let tokens = tokenize(text, true, syntax()).map(|token| token.map(|(token, span)| (token, range(span.start_offset, span.end_offset))));
+    tokens.collect::<Result<_, _>>().ok()
+}
+
+/// The step and the output that an expression asks about, where it is nothing but `steps.<step>.<output> is none` (true) or `is not none`
+/// (false).
+pub(crate) fn null_test(text: &str) -> Option<(String, String, bool)> {
+    let expr = within_bounds(text, true).ok().and_then(|()| parse_expr(text).ok())?;
+    let (test, is_null) = match &expr {
+        ast::Expr::Test(test) => (test, true),
+        // `not x is none` reads like this, too, and means the same.
+        ast::Expr::UnaryOp(unary) => match (&unary.op, &unary.expr) {
+            (ast::UnaryOpKind::Not, ast::Expr::Test(test)) => (test, false),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let mut walk = Walk::new(&[]);
+    if test.name != "none" || !walk.reference(&test.expr, false) || !walk.parsed.faults.is_empty() {
+        return None;
+    }
+    match walk.parsed.references.pop()? {
+        Reference { root: Root::Steps, path, .. } if path.len() == 2 => Some((path[0].clone(), path[1].clone(), is_null)),
+        _ => None,
+    }
 }
 
 fn within_bounds(text: &str, expression: bool) -> Result<(), (Fault, Range<usize>)> {
@@ -418,7 +489,7 @@ fn assigned<'a>(target: &ast::Expr<'a>, locals: &mut HashSet<&'a str>) {
 }
 
 /// Every template among the strings of `value`, parsed.
-fn templates_in(value: &Value) -> impl Iterator<Item = Parsed> {
+pub(crate) fn templates_in(value: &Value) -> impl Iterator<Item = Parsed> {
     let mut open = vec![value];
     std::iter::from_fn(move || {
         while let Some(value) = open.pop() {
@@ -475,5 +546,17 @@ mod tests {
         assert_eq!(conjuncts("vars.a and vars.b or vars.c"), ["vars.a and vars.b or vars.c"]);
         assert_eq!(conjuncts("not (vars.a and vars.b)"), ["not (vars.a and vars.b)"]);
         assert!(conjuncts("vars.a ==").is_empty());
+    }
+
+    #[test]
+    fn parts_that_are_joined_are_whole() {
+        let parts = |text| joined(text).map(|(_, parts)| parts);
+        assert_eq!(parts("steps.a.yes or steps.b.no and vars.c"), Some(vec!["steps.a.yes", "steps.b.no and vars.c"]));
+        assert_eq!(parts("(vars.a or vars.b) and (vars.c)"), Some(vec!["(vars.a or vars.b)", "(vars.c)"]));
+        assert_eq!(parts("((vars.a or vars.b['or']))"), Some(vec!["vars.a", "vars.b['or']"]));
+        assert_eq!(parts("vars.x.and and vars.y == 'a or b'"), Some(vec!["vars.x.and", "vars.y == 'a or b'"]));
+        assert_eq!(parts("not (vars.a and vars.b)"), None);
+        assert_eq!(parts("vars.a if vars.b or vars.c else vars.d"), None);
+        assert_eq!(parts("vars.a and"), Some(vec!["vars.a", ""]));
     }
 }

@@ -113,7 +113,14 @@ impl Runs {
         }
     }
 
-    fn parts(&self, plan: Plan, overrides: &[(String, Value)], lang: String, started_at: Timestamp, run: RunId) -> Result<Parts, RunError> {
+    pub(super) fn parts(
+        &self,
+        plan: Plan,
+        overrides: &[(String, Value)],
+        lang: String,
+        started_at: Timestamp,
+        run: RunId,
+    ) -> Result<Parts, RunError> {
         let vars = plan::resolve_vars(&plan, overrides, &*self.env).map_err(RunError::Variables)?;
         let secrets = self.secrets(&plan, None)?;
         let present = |name: &String| secrets.get(name).is_some_and(Option::is_some);

@@ -305,7 +305,7 @@ impl Runs {
     }
 
     /// The run of a record, where it ever began.
-    fn on_record(&self, holder: &LockHolder) -> Result<Option<FoundRun>, RunError> {
+    pub(super) fn on_record(&self, holder: &LockHolder) -> Result<Option<FoundRun>, RunError> {
         match Store::open(&holder.state_dir) {
             Ok(store) => in_store(&store, &holder.run),
             Err(JournalError::NotFound(_)) => Err(self.state_gone(holder)),
