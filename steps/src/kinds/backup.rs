@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use almaplan_engine::context::Context;
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
+use almaplan_engine::preview::{Amount, Before, Preview, Told};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +26,9 @@ use crate::archive::{
 };
 use crate::checked;
 use crate::files::{
-    BlockingTask, CHUNK, Extended, FileError, FileKind, Found, Meta, Patterns, Root, blocking, each, extended, first_of, io_error,
-    make_way, overlap, platform, present, prune, real_target, remove_tree, same_shape, size, unforeseeable, unkept, walk,
+    BlockingTask, CHUNK, Extended, FileError, FileKind, Found, Meta, Patterns, Root, blocking, each, extended, first_of, free_space,
+    io_error, make_way, overlap, platform, present, prune, real_target, remove_tree, same_shape, size, tree_size, unforeseeable, unkept,
+    walk,
 };
 use crate::snapshot::{Live, SnapshotError};
 
@@ -105,6 +107,28 @@ impl Kind for Backup {
     async fn run(&self, cx: &Context) -> Result<BackupOutput, Failure> {
         let work = Work::new(self, cx).map_err(Failure::clean)?;
         blocking(cx, move |task| work.run(task)).await
+    }
+
+    async fn preview(&self, cx: &Context, _: &Before) -> Preview {
+        let work = match Work::new(self, cx) {
+            Ok(work) => work,
+            Err(error) => return Preview::failure(error),
+        };
+        let exclude = self.exclude.clone().unwrap_or_default();
+        let looked = blocking(cx, move |_| {
+            let folder = work.check()?.to_owned();
+            let size = tree_size(&work.source, &exclude).map_err(io_error("look at", &work.source))?;
+            let free = free_space(&folder).map_err(io_error("look at", &folder))?;
+            Ok::<_, BackupError>((work, size, folder, free))
+        });
+        let (work, (files, bytes), folder, free) = match looked.await {
+            Ok(looked) => looked,
+            Err(failure) => return Preview::failure(failure.message),
+        };
+        let saves = Told::new("saves").with("files", files).with("bytes", Amount::Bytes(bytes));
+        let room = Told::new("free").with("folder", folder.as_path()).with("bytes", Amount::Bytes(free));
+        let told = Preview::default().tell(saves).tell(room);
+        told.output("archive", work.archive.display().to_string()).output("source", work.source.display().to_string())
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration as Time;
 use almaplan_engine::context::Context;
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
+use almaplan_engine::preview::{Becomes, Before, Preview, Told};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,9 @@ pub struct Command {
     /// It can simply be run again after an interruption; otherwise a person is asked what became of it.
     #[serde(default)]
     pub idempotent: OrDefault<bool>,
+    /// It only looks and changes nothing, so `preview` runs it too, to know what it prints. It can be run again, and has no `stdout`.
+    #[serde(default)]
+    pub read_only: OrDefault<bool>,
     /// How long it may take to end when it is asked to, before it is killed.
     #[serde(default)]
     pub grace: DurationOr<5_000>,
@@ -102,8 +106,23 @@ impl Kind for Command {
         Ok(CommandOutput { code, stdout, stderr })
     }
 
+    async fn preview(&self, cx: &Context, _: &Before) -> Preview {
+        if *self.read_only && self.stdout.is_none() {
+            return match self.run(cx).await {
+                Err(failure) => Preview::failure(failure.message),
+                Ok(CommandOutput { code, stdout, stderr }) => {
+                    let first = stdout.lines().next().unwrap_or_default().to_owned();
+                    let told = Preview::default().tell(Told::new("printed").with("line", first));
+                    told.output("code", code).output("stdout", stdout).output("stderr", stderr)
+                }
+            };
+        }
+        let told = Preview::default().tell(Told::new("runs").with("command", command_line(&self.program.0, &texts(&self.args))));
+        self.stdout.iter().fold(told, |preview, file| preview.change(cx.path(file), Becomes::Unknown))
+    }
+
     fn on_interrupt(&self) -> OnInterrupt {
-        if *self.idempotent { OnInterrupt::Rerun } else { OnInterrupt::Ask }
+        if *self.idempotent || *self.read_only { OnInterrupt::Rerun } else { OnInterrupt::Ask }
     }
 }
 
@@ -120,6 +139,11 @@ impl Command {
         let stdout = capture.map_or(Ok(Stdio::piped()), Capture::stdio)?;
         Ok(Launch { program, args, verbatim: *self.shell, cwd, env, stdout, stderr: Stdio::piped(), outlives_us: false, origin: None })
     }
+}
+
+/// A program with its arguments as people read them.
+pub(crate) fn command_line(program: &str, args: &[String]) -> String {
+    std::iter::once(program).chain(args.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
 }
 
 /// A file for standard output that does not exist under its name before it is whole.

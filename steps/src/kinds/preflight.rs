@@ -11,6 +11,7 @@ use std::time::Duration as Time;
 use almaplan_engine::context::Context;
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
+use almaplan_engine::preview::{Before, Preview, Told};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -191,7 +192,7 @@ impl Kind for Preflight {
     async fn run(&self, cx: &Context) -> Result<PreflightOutput, Failure> {
         let mut found = PreflightOutput::default();
         let problems = tokio::select! {
-            problems = self.look(cx, &mut found) => problems,
+            problems = self.look(cx, &mut found, true) => problems,
             () = cx.cancelled() => return Err(Failure::dirty("stopped as asked")),
         };
         if problems.is_empty() {
@@ -200,14 +201,30 @@ impl Kind for Preflight {
         let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
         Err(Failure::clean(lines.join("\n")))
     }
+
+    /// All but trying whether files can be written.
+    async fn preview(&self, cx: &Context, _: &Before) -> Preview {
+        let mut found = PreflightOutput::default();
+        let problems = self.look(cx, &mut found, false).await;
+        if !problems.is_empty() {
+            return Preview::failure(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"));
+        }
+        let told = Preview::default().tell(Told::new("all-there"));
+        let told = if self.writable.is_empty() { told } else { told.tell(Told::new("writing-untried")) };
+        match serde_json::to_value(found) {
+            Ok(serde_json::Value::Object(outputs)) => Preview { outputs, ..told },
+            _ => told,
+        }
+    }
 }
 
 impl Preflight {
-    async fn look(&self, cx: &Context, found: &mut PreflightOutput) -> Vec<Problem> {
+    /// What is in the way. Only where `writes` are tried is anything written, and gone again.
+    async fn look(&self, cx: &Context, found: &mut PreflightOutput, writes: bool) -> Vec<Problem> {
         let mut problems = Vec::new();
         problems.extend(self.exists.iter().map(|path| cx.path(path)).filter(|path| !path.exists()).map(Problem::Missing));
         let unwritable = |path: PathBuf| writable(&path).err().map(|reason| Problem::Unwritable { path, reason });
-        problems.extend(self.writable.iter().map(|path| cx.path(path)).filter_map(unwritable));
+        problems.extend(self.writable.iter().map(|path| cx.path(path)).filter(|_| writes).filter_map(unwritable));
         for space in self.free_space.iter() {
             match space.look(cx).await {
                 Ok(free) => drop(found.free.insert(cx.path(&space.path).display().to_string(), free)),

@@ -17,10 +17,12 @@ use std::time::{Duration as Time, SystemTime, UNIX_EPOCH};
 use almaplan_engine::context::Context;
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
+use almaplan_engine::preview::{Before, Preview, Told};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::checked;
+use crate::files::as_it_is_now;
 use crate::files::{BlockingTask, FileError, PendingSync, blocking, io_error, present, remove_file, remove_tree, write_atomically};
 use crate::input::OrDefault;
 use crate::process::is_used;
@@ -123,6 +125,42 @@ impl Kind for PythonEnv {
         let key = found.env.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(PythonEnvOutput { python: found.python.program().display().to_string(), key, created: found.created })
     }
+
+    async fn preview(&self, cx: &Context, before: &Before) -> Preview {
+        let requirements = match as_it_is_now(before, &cx.path(&self.requirements)) {
+            Ok(requirements) => requirements,
+            Err(unclear) => return unclear,
+        };
+        match self.there(cx, &requirements).await {
+            Err(failure) => Preview::failure(failure.message),
+            Ok(None) => Preview::default().tell(Told::new("environment-made")).output("created", true),
+            Ok(Some((env, python))) => {
+                let key = env.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let told = Preview::nothing().tell(Told::new("environment-there").with("folder", env.as_path()));
+                told.output("python", python.program().display().to_string()).output("key", key).output("created", false)
+            }
+        }
+    }
+}
+
+impl PythonEnv {
+    /// The environment that is there already with what `requirements` asks for, and what there is to tell of it; none: it would be made.
+    async fn there(&self, cx: &Context, requirements: &Path) -> Result<Option<(PathBuf, Python)>, Failure> {
+        let clean = |error: PythonError| error.failure(true);
+        let base = Python::find(cx, &self.python).map_err(clean)?;
+        let interpreter = base.probe(cx).await.map_err(clean)?;
+        let wanted = Wanted::read(requirements).map_err(clean)?;
+        wanted.refuse_what_moves().map_err(clean)?;
+        let making = Making { step: self, cx, base: &base, interpreter: &interpreter, wanted: &wanted };
+        let key = making.key(&self.installers(cx, &base)?.0).await?;
+        let dir = cx.path(&self.dir);
+        for env in (0..GENERATIONS).map(|generation| dir.join(further(&key, generation))) {
+            if let State::Good(python) = proved(cx, &env, &interpreter).await? {
+                return Ok(Some((env, python)));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// An environment that is complete.
@@ -142,8 +180,19 @@ enum State {
     Spoiled(String),
 }
 
-/// The environment in `env` where that is complete and as it was; `interpreter` is what it was made from.
+/// The environment in `env` where that is complete and as it was; `interpreter` is what it was made from. It is wanted now.
 async fn look(cx: &Context, env: &Path, interpreter: &Interpreter) -> Result<State, Failure> {
+    let state = proved(cx, env, interpreter).await?;
+    if let State::Good(_) = state {
+        // The time of the marker is when it was last wanted: `keep` goes by it. Losing it costs nothing but that.
+        let marker = fs::File::options().write(true).open(env.join(MARKER));
+        let _ = marker.and_then(|file| file.set_modified(SystemTime::now()));
+    }
+    Ok(state)
+}
+
+/// As [`look`], and nothing is changed.
+async fn proved(cx: &Context, env: &Path, interpreter: &Interpreter) -> Result<State, Failure> {
     let marker = env.join(MARKER);
     let Some(python) = Python::of(env).ok().filter(|_| marker.is_file()) else { return Ok(State::Free) };
     let proved = match python.probe(cx).await {
@@ -159,8 +208,6 @@ async fn look(cx: &Context, env: &Path, interpreter: &Interpreter) -> Result<Sta
         Err(error @ PythonError::Run(_)) if cx.is_cancelled() => return Err(error.failure(true)),
         Err(error) => return Ok(State::Spoiled(error.to_string())),
     }
-    // The time of the marker is when it was last wanted: `keep` goes by it. Losing it costs nothing but that.
-    let _ = fs::File::options().write(true).open(&marker).and_then(|file| file.set_modified(SystemTime::now()));
     Ok(State::Good(python))
 }
 

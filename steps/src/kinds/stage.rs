@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use almaplan_engine::context::Context;
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
+use almaplan_engine::preview::{Becomes, Before, Preview};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::checked;
 use crate::files::{BlockingTask, Patterns, beside, blocking, discard, real_target};
-use crate::release::{ReleaseError, Staged, Staging, check_source, may_stage, stage};
+use crate::release::{Difference, ReleaseError, Source, Staged, Staging, check_source, may_stage, stage};
 
 /// Builds the new release in a folder beside the target, every copy verified by its hash, while the service runs.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -62,7 +63,38 @@ impl Kind for Stage {
         let work = Work { from, to, exclude, whole, checksum };
         blocking(cx, move |task| work.run(task)).await
     }
+
+    /// It always builds the folder; whether that differs from what is deployed is what people want to know.
+    async fn preview(&self, cx: &Context, before: &Before) -> Preview {
+        let to = match real_target(&cx.path(&self.to)) {
+            Ok(to) => to,
+            Err(error) => return Preview::failure(error),
+        };
+        let dir = beside(&to, STAGED);
+        let preview = Preview::default().output("dir", dir.display().to_string());
+        let source = match Source::of(&cx.path(&self.from), before) {
+            Ok(source) => source,
+            Err(unclear) => return Preview { would: unclear.would, ..preview }.change(dir, Becomes::Unknown),
+        };
+        let (exclude, checksum) = (self.exclude.clone().unwrap_or_default(), self.checksum.unwrap_or(false));
+        let found = blocking(cx, move |task| {
+            may_stage(&beside(&to, STAGED))?;
+            Ok::<_, ReleaseError>((Difference::find(task, &source, &to, &exclude, checksum)?, source))
+        });
+        let (found, source) = match found.await {
+            Ok(found) => found,
+            Err(failure) => return Preview::failure(failure.message),
+        };
+        let counts = [("added", &found.added), ("changed", &found.changed), ("deleted", &found.deleted)];
+        let preview = counts.into_iter().fold(preview, |preview, (name, names)| preview.output(name, names.len() as u64));
+        let preview = found.told(&source).into_iter().fold(preview.output("bytes", found.bytes), Preview::tell);
+        let made = Becomes::Made(preview.outputs.clone());
+        preview.change(dir, made)
+    }
 }
+
+/// What the name of the staged folder ends with, beside the target.
+const STAGED: &str = ".almaplan-staged";
 
 struct Work {
     from: PathBuf,
@@ -76,7 +108,7 @@ impl Work {
     fn run(&self, task: &BlockingTask) -> Result<StageOutput, ReleaseError> {
         check_source(&self.from, &self.to)?;
         // One name for all runs, so that what a failed one left is replaced by the next instead of piling up.
-        let dir: PathBuf = task.record("dir", &beside(&self.to, ".almaplan-staged"))?;
+        let dir: PathBuf = task.record("dir", &beside(&self.to, STAGED))?;
         // Whatever is there is half of an earlier attempt, or what an earlier run left.
         may_stage(&dir)?;
         let staging =

@@ -13,6 +13,7 @@ use std::time::Duration as Time;
 use almaplan_engine::context::Context;
 use almaplan_engine::event::{Direction, Effect, Failure, OnInterrupt, ProcessIdentity};
 use almaplan_engine::kind::{Kind, Traits};
+use almaplan_engine::preview::{Before, Preview, Told};
 use almaplan_engine::redact::MASKED;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ use crate::env_file;
 use crate::files::{Place, make_way};
 use crate::human::DurationOr;
 use crate::input::{Environment, OneOrMany, OrDefault, Word, environment, texts};
+use crate::kinds::command::command_line;
 use crate::logs::Offset;
 use crate::process::{self, Gentle, LastLines, Launch, Launched, Listening, Origin, Tree};
 
@@ -126,6 +128,12 @@ impl Kind for StartService {
         let mut tree = Tree::of(&identity);
         let waited = self.wait(cx, &mut tree, Some(&mut child)).await;
         self.conclude(cx, waited, &mut tree, offsets).await
+    }
+
+    async fn preview(&self, cx: &Context, _: &Before) -> Preview {
+        let told = Told::new("starts").with("command", command_line(&self.program.0, &texts(&self.args)));
+        let told = Preview::default().tell(told.with("port", self.port.to_string()));
+        told.output("log", cx.path(&self.log).display().to_string())
     }
 
     fn default_timeout(&self) -> Option<Time> {

@@ -9,6 +9,7 @@ use std::time::Duration as Time;
 use almaplan_engine::context::Context;
 use almaplan_engine::event::{Direction, Effect, Failure, OnInterrupt, ProcessIdentity};
 use almaplan_engine::kind::{Kind, Traits};
+use almaplan_engine::preview::{Amount, Before, Preview, Told};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use serde_json::json;
 
 use crate::human::DurationOr;
 use crate::input::OrDefault;
-use crate::process::{self, Description, Expect, Gentle, Origin, Tree};
+use crate::process::{self, Description, Expect, Gentle, Origin, OriginError, Tree};
 
 /// How often someone may come back to the port before we say that it is no use.
 const ROUNDS: u32 = 3;
@@ -109,6 +110,24 @@ impl Kind for StopService {
         unreachable!("the last round returns")
     }
 
+    async fn preview(&self, cx: &Context, _: &Before) -> Preview {
+        if let Some(error) = self.expect.as_ref().and_then(|expect| expect.check().err()) {
+            return Preview::failure(error);
+        }
+        let targets = match self.targets(cx) {
+            Ok(targets) => targets,
+            Err(why) => return Preview::failure(why),
+        };
+        let Some(first) = targets.first() else { return self.nobody() };
+        let comes_back = self.bring_back.unwrap_or_else(bring_back);
+        if comes_back && let Err(why) = as_it_runs(first) {
+            return Preview::failure(why);
+        }
+        let told = targets.iter().fold(Preview::default(), |preview, target| preview.tell(target.told()));
+        let told = if comes_back { told.tell(Told::new("comes-back")) } else { told };
+        told_outputs(first).into_iter().fold(told, |preview, (name, value)| preview.output(name, value))
+    }
+
     fn default_timeout(&self) -> Option<Time> {
         Some(self.grace.0 * ROUNDS + Time::from_secs(60))
     }
@@ -121,6 +140,13 @@ struct Target {
 }
 
 impl StopService {
+    /// What is left where there is nobody to stop.
+    fn nobody(&self) -> Preview {
+        let told = Preview::nothing().tell(Told::new("nobody").with("port", self.port.to_string()));
+        let outputs = ["pid", "process", "program", "args", "cwd"].into_iter();
+        outputs.fold(told, |preview, name| preview.output(name, serde_json::Value::Null)).output("forced", false)
+    }
+
     /// Whom to stop, who listens first; an error where one of them is none of ours.
     fn targets(&self, cx: &Context) -> Result<Vec<Target>, String> {
         let mut targets: Vec<Target> = Vec::new();
@@ -196,33 +222,49 @@ impl Target {
         let process = process::describe(root.pid)?;
         Some(Self { root, process })
     }
+
+    fn told(&self) -> Told {
+        let told = Told::new("stops").with("pid", self.process.pid.to_string()).with("command", self.process.command_line());
+        match process::age(&self.root) {
+            Some(age) => told.with("age", Amount::Seconds(age.as_secs_f64())),
+            None => told,
+        }
+    }
 }
 
 /// That what is about to be stopped could be started again as it is (rule 22), and how that is; an error where it could not.
-fn can_come_back(cx: &Context, Target { root, process }: &Target) -> Result<(), String> {
+fn can_come_back(cx: &Context, target: &Target) -> Result<(), String> {
+    let kept = as_it_runs(target)?.keep(cx, &target.process);
+    kept.map_err(|error| not_as_it_runs(&error))
+}
+
+/// How it runs, so that it could be started again; an error where it could not.
+fn as_it_runs(Target { root, process }: &Target) -> Result<Origin, String> {
     if let Some(supervisor) = process::supervisor(root.pid) {
         return Err(format!("{supervisor} runs {process} and would start it again at once: stop it by the kind `service-control`"));
     }
-    let kept = Origin::of(root, process).and_then(|origin| origin.keep(cx, process));
-    kept.map_err(|error| {
-        format!(
-            "{error}; nothing was stopped: write its program, args and env where the plan starts it again, and `bring_back = false` here"
-        )
-    })
+    Origin::of(root, process).map_err(|error| not_as_it_runs(&error))
+}
+
+fn not_as_it_runs(error: &OriginError) -> String {
+    format!("{error}; nothing was stopped: write its program, args and env where the plan starts it again, and `bring_back = false` here")
 }
 
 /// Keeps what is about to be stopped, for whoever has to start it again.
-async fn record(cx: &Context, Target { root, process }: &Target) -> Result<(), Failure> {
+async fn record(cx: &Context, target: &Target) -> Result<(), Failure> {
     // Together: a pid without the program could be stopped and never be started again.
+    cx.record_all(told_outputs(target)).await
+}
+
+fn told_outputs(Target { root, process }: &Target) -> [(&'static str, serde_json::Value); 5] {
     let program = process.program.to_string_lossy();
-    let outputs = [
+    [
         ("pid", json!(process.pid)),
         ("process", json!(root)),
         ("program", json!(program)),
         ("args", json!(process.args)),
         ("cwd", json!(process.cwd)),
-    ];
-    cx.record_all(outputs).await
+    ]
 }
 
 /// What this or an earlier attempt found.

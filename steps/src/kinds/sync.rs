@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use almaplan_engine::context::Context;
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
+use almaplan_engine::preview::{Becomes, Before, Found, Preview, Told};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +20,8 @@ use crate::files::{
     real_target, root_attributes, walk, write_in,
 };
 use crate::release::{
-    Deployed, Installation, Kept, MANIFEST, Manifest, ReleaseError, Saved, StagedRelease, Staging, check_source, close_to, install, is_own,
-    may_stage, plan, stage,
+    Deployed, Difference, Installation, Kept, MANIFEST, Manifest, ReleaseError, Saved, Source, StagedRelease, Staging, check_source,
+    close_to, install, is_own, may_stage, plan, stage,
 };
 
 /// Puts a release in place. Deletes only what the release before had and this one has not; files that people or the service made stay.
@@ -69,6 +70,57 @@ impl Kind for Sync {
         let work = Work::new(self, cx).map_err(Failure::clean)?;
         blocking(cx, move |task| work.run(task)).await
     }
+
+    async fn preview(&self, cx: &Context, before: &Before) -> Preview {
+        let work = match Work::new(self, cx) {
+            Ok(work) => work,
+            Err(error) => return Preview::failure(error),
+        };
+        let (to, exclude) = (work.to.clone(), self.exclude.clone().unwrap_or_default());
+        let preview = match &work.origin {
+            Origin::Staged(staged) => return staged_preview(before.find(staged)).change(to, Becomes::Unknown),
+            Origin::From(from) => match Source::of(from, before) {
+                Err(preview) => preview,
+                Ok(source) => {
+                    let (at, exclude, checksum) = (to.clone(), exclude.clone(), work.checksum);
+                    let found = blocking(cx, move |task| {
+                        Ok::<_, ReleaseError>((Difference::find(task, &source, &at, &exclude, checksum)?, source))
+                    });
+                    match found.await {
+                        Err(failure) => return Preview::failure(failure.message),
+                        Ok((found, source)) => {
+                            let would = if found.is_none() { Preview::nothing() } else { Preview::default() };
+                            let counts = [("changed", found.added.len() + found.changed.len()), ("deleted", found.deleted.len())];
+                            let preview = counts.into_iter().fold(would, |preview, (name, count)| preview.output(name, count as u64));
+                            found.told(&source).into_iter().filter(|_| !found.is_none()).fold(preview, Preview::tell)
+                        }
+                    }
+                }
+            },
+        };
+        let copy = |from: &Path| Becomes::CopyOf { from: from.to_owned(), exclude };
+        match &work.origin {
+            Origin::From(from) => preview.change(to, copy(from)),
+            Origin::Staged(_) => preview,
+        }
+    }
+}
+
+/// What putting in place does that another step stages first.
+fn staged_preview(staged: Found<'_>) -> Preview {
+    let outputs = match staged {
+        Found::Made(outputs) => outputs,
+        Found::After(step) => return Preview::after(step),
+        Found::Here | Found::Copied { .. } => return Preview::default(),
+    };
+    let count = |name: &str| outputs.get(name).and_then(serde_json::Value::as_u64);
+    let (Some(added), Some(changed), Some(deleted)) = (count("added"), count("changed"), count("deleted")) else {
+        return Preview::default();
+    };
+    if added + changed + deleted == 0 {
+        return Preview::nothing();
+    }
+    Preview::default().tell(Told::new("files-moved").with("moved", added + changed).with("deleted", deleted))
 }
 
 enum Origin {

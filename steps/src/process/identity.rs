@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use almaplan_engine::context::Context;
 use almaplan_engine::event::ProcessIdentity;
@@ -25,6 +26,11 @@ pub fn set_boot(boot: String) -> bool {
 pub fn identify(pid: u32) -> Option<ProcessIdentity> {
     let entry = running(pid)?;
     Some(identity(pid, entry.started, system::executable(pid).unwrap_or_default()))
+}
+
+/// How long `process` has been running, where the system tells.
+pub fn age(process: &ProcessIdentity) -> Option<Duration> {
+    if is_alive(process) { system::age(process.started) } else { None }
 }
 
 /// The process that a step means by the bare `pid` that another one left; `None` where it has ended, whoever has the pid now. A

@@ -34,7 +34,7 @@ pub use describe::{Description, describe, is_used, users_of};
 pub use expect::{EmptyExpectation, Expect};
 pub use gate::{Gate, GateError, Launched, launch};
 pub use helper_process::set_helper_program;
-pub use identity::{boot, identify, is_alive, meant, set_boot};
+pub use identity::{age, boot, identify, is_alive, meant, set_boot};
 pub use origin::{Origin, OriginError};
 pub use output::{LastLines, end_of, pump};
 pub use port::{Listening, PortError, is_listened_on, listeners, listening};

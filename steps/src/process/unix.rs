@@ -86,6 +86,13 @@ fn parse_stat(stat: &[u8]) -> Option<Entry> {
     })
 }
 
+/// How long a process runs that was `started` then, in the unit of [`Entry::started`].
+pub fn age(started: u64) -> Option<Duration> {
+    let uptime: f64 = fs::read_to_string("/proc/uptime").ok()?.split(' ').next()?.parse().ok()?;
+    let since = started as f64 / rustix::param::clock_ticks_per_second() as f64;
+    Duration::try_from_secs_f64(uptime - since).ok()
+}
+
 /// The file that `pid` executes; `None` also where it may not be seen.
 pub fn executable(pid: u32) -> Option<PathBuf> {
     let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use almaplan_engine::event::ProcessIdentity;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
@@ -59,6 +60,16 @@ pub fn variable(pid: u32, name: &str) -> Option<OsString> {
         let (own, value) = pair.to_str()?.split_once('=')?;
         own.eq_ignore_ascii_case(name).then(|| value.into())
     })
+}
+
+/// How long a process runs that was `started` then, in the unit of [`Entry::started`].
+pub fn age(started: u64) -> Option<Duration> {
+    /// Seconds from 1601, where Windows' times begin, to 1970.
+    const TO_1970: u64 = 11_644_473_600;
+    // Tenths of a microsecond.
+    let since = Duration::from_secs(started / 10_000_000) + Duration::from_nanos(started % 10_000_000 * 100);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()? + Duration::from_secs(TO_1970);
+    now.checked_sub(since)
 }
 
 /// The environment that `pid` was started with.

@@ -54,6 +54,14 @@ impl HashDatabase {
         database
     }
 
+    /// What the database of `target` knows of the files in `folder`. Whatever state it is in, it is only read.
+    pub fn look<'a>(target: &Path, folder: &'a Path) -> HashCache<'a> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let database = Connection::open_with_flags(beside(target, ".almaplan-hashes"), flags);
+        let known = database.and_then(|database| known_in(&database, folder)).unwrap_or_default();
+        HashCache { known, ..HashCache::empty(folder) }
+    }
+
     /// What is known of the files in `folder`.
     pub fn load<'a>(&mut self, folder: &'a Path) -> HashCache<'a> {
         let mut cache = HashCache::empty(folder);

@@ -1,6 +1,7 @@
 //! A release: what it consists of, how it is staged, and how it takes the place of the one before.
 
 mod compare;
+mod difference;
 mod error;
 mod hash_cache;
 mod install;
@@ -11,6 +12,7 @@ mod saved;
 mod stage;
 mod staged;
 
+pub(crate) use self::difference::{Difference, Source};
 pub(crate) use self::error::{ManifestError, ReleaseError};
 pub(crate) use self::hash_cache::{HashCache, HashDatabase};
 pub(crate) use self::install::{Deployed, Installation, close_to, install, move_in, plan};

@@ -151,14 +151,7 @@ impl Staging<'_> {
 
     /// What the release consists of.
     fn scan(&self, task: &BlockingTask) -> Result<Vec<Found>, ReleaseError> {
-        let mut found = walk_across(self.from, self.exclude)?;
-        // Neither our files nor our state belong to a release.
-        found.retain(|found| !is_own(&found.name) && found.name != ".almaplan" && !found.name.starts_with(".almaplan/"));
-        for other in found.iter().filter(|found| found.meta.kind == FileKind::Other) {
-            task.cx.warn(format!("{} is left out: it is neither a file nor a folder", other.path().display()));
-        }
-        found.retain(|found| found.meta.kind != FileKind::Other);
-        check_names(&found)?;
+        let found = scan(task, self.from, self.exclude)?;
         if !found.iter().any(|found| found.meta.kind == FileKind::File) {
             return Err(ReleaseError::EmptySource(self.from.to_owned()));
         }
@@ -288,6 +281,22 @@ impl Staging<'_> {
         let gone = before.iter().flat_map(|before| before.files_beyond(manifest));
         Ok(gone.filter(|name| !self.exclude.covers(name, false) && present(&inside(self.to, name))).count() as u64)
     }
+}
+
+/// What is in the folder `from` that a release can have.
+///
+/// # Errors
+/// It cannot be read, or a release cannot have one of its names.
+pub(super) fn scan(task: &BlockingTask, from: &Path, exclude: &Patterns) -> Result<Vec<Found>, ReleaseError> {
+    let mut found = walk_across(from, exclude)?;
+    // Neither our files nor our state belong to a release.
+    found.retain(|found| !is_own(&found.name) && found.name != ".almaplan" && !found.name.starts_with(".almaplan/"));
+    for other in found.iter().filter(|found| found.meta.kind == FileKind::Other) {
+        task.cx.warn(format!("{} is left out: it is neither a file nor a folder", other.path().display()));
+    }
+    found.retain(|found| found.meta.kind != FileKind::Other);
+    check_names(&found)?;
+    Ok(found)
 }
 
 fn is_folder(found: &Found) -> bool {
