@@ -82,6 +82,8 @@ pub enum ColorWhen {
 pub enum Action {
     /// Validate a plan: every mistake at once, each with its place and a hint
     Check(CheckArgs),
+    /// What `apply` would do here and now; changes nothing
+    Preview(PreviewArgs),
     /// Run a plan
     Apply(ApplyArgs),
     /// Go on with an interrupted or paused run
@@ -121,6 +123,7 @@ impl Action {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Check(_) => "check",
+            Self::Preview(_) => "preview",
             Self::Apply(_) => "apply",
             Self::Resume(_) => "resume",
             Self::Abort(_) => "abort",
@@ -151,6 +154,20 @@ pub struct CheckArgs {
     #[command(flatten)]
     pub vars: VarArgs,
     /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `preview`.
+#[derive(Debug, Args)]
+pub struct PreviewArgs {
+    /// The plan file
+    #[arg(value_name = "PLAN", value_hint = ValueHint::FilePath)]
+    pub plan: PathBuf,
+    /// Values of variables.
+    #[command(flatten)]
+    pub vars: VarArgs,
+    /// Print it as JSON
     #[arg(long)]
     pub json: bool,
 }

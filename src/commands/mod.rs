@@ -10,6 +10,7 @@ mod execute;
 pub mod explain;
 pub mod graph;
 pub mod logs;
+pub mod preview;
 pub mod prune;
 pub mod report;
 pub mod resolve;
@@ -54,6 +55,7 @@ pub fn dispatch(action: &Action, state_dir: Option<&Path>, terminal: &Terminal) 
     };
     match action {
         Action::Check(args) => check::run(args, terminal),
+        Action::Preview(args) => preview::run(args, &runs(), terminal),
         Action::Apply(args) => apply::run(args, &runs(), terminal),
         Action::Resume(args) => resume::run(args, &runs(), terminal),
         Action::Abort(args) => abort::run(args, &runs(), terminal),

@@ -254,6 +254,60 @@ report-mark-down = service down
 report-mark-gap = interrupted: no process had the run
 report-mark-short = drawn shorter than it was; nothing began or ended in it
 
+## What a run would do
+preview-step = { $step }: { $verdict }
+preview-would-run = would run
+preview-up-to-date = up to date
+preview-skipped = skipped: its condition does not hold ({ $why })
+preview-cannot-tell = cannot tell: it depends on { $why }
+preview-would-fail = would fail
+preview-missing = known once the steps before it ran: { $outputs }
+preview-after = what exactly is known once this ran: { $step }
+preview-version-now = { $version } now
+preview-if-it-fails = If it fails
+preview-fails-in = in { $from }
+preview-fails-from = from { $from } to { $until }
+preview-undoes = undoes, in this order: { $steps }
+preview-undoes-nothing = there is nothing to undo
+preview-undoes-warning = nothing is undone: it is a warning
+preview-downtime-last = The service was down for { $last } in the last run.
+preview-downtime = The service was down for { $last } in the last run, and for { $least } to { $most } in the last { $runs }.
+preview-changes-nothing = Nothing that is in service would change.
+preview-nothing-was-changed = This was a preview: nothing was changed. Programs that steps run may do more than is told here.
+preview-run-going-on = run { $run } of { $user } is going on here: apply would be refused
+preview-run-unsettled = run { $run } of { $user } is not settled here: apply would be refused until it is
+preview-target-held = another run holds this target: apply would be refused
+preview-files = { $added } new, { $changed } changed, { $deleted } deleted; { $bytes } to copy
+preview-files-added = new: { $names }{ $more ->
+    [0] {""}
+   *[other] {" "}and { $more } more
+}
+preview-files-changed = changed: { $names }{ $more ->
+    [0] {""}
+   *[other] {" "}and { $more } more
+}
+preview-files-deleted = deleted: { $names }{ $more ->
+    [0] {""}
+   *[other] {" "}and { $more } more
+}
+preview-files-not-counted = not counted: what is written there first by { $steps }
+preview-files-moved = { $moved } put in place, { $deleted } deleted
+preview-runs = { $command }
+preview-printed = { $line }
+preview-starts = { $command }, on port { $port }
+preview-stops = process { $pid }, running for { $age }: { $command }
+preview-comes-back = it could be started again as it runs now
+preview-nobody = nobody listens on port { $port }
+preview-saves = { $files ->
+    [one] 1 file, { $bytes }
+   *[other] { $files } files, { $bytes }
+}
+preview-free = { $bytes } free in { $folder }
+preview-all-there = all that it looks for is there
+preview-writing-untried = whether folders can be written was not tried
+preview-environment-there = the environment is there: { $folder }
+preview-environment-made = a new environment would be made
+
 ## Questions
 confirm-abort = stop run { $run } of { $plan } and undo what it did? [y/N]
 confirm-rollback = undo run { $run } of { $plan }, which succeeded? [y/N]

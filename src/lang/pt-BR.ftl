@@ -257,6 +257,75 @@ report-mark-down = serviço fora do ar
 report-mark-gap = interrompida: nenhum processo tinha a execução
 report-mark-short = desenhado mais curto do que foi; nada começou nem terminou nesse trecho
 
+## O que uma execução faria
+preview-step = { $step }: { $verdict }
+preview-would-run = seria executada
+preview-up-to-date = já está como deve ficar
+preview-skipped = pulada: a condição não vale ({ $why })
+preview-cannot-tell = não há como saber: depende de { $why }
+preview-would-fail = falharia
+preview-missing = só se sabe quando as etapas anteriores forem executadas: { $outputs }
+preview-after = o que exatamente, só se sabe depois desta: { $step }
+preview-version-now = { $version } agora
+preview-if-it-fails = Se falhar
+preview-fails-in = em { $from }
+preview-fails-from = de { $from } até { $until }
+preview-undoes = desfaz, nesta ordem: { $steps }
+preview-undoes-nothing = não há nada a desfazer
+preview-undoes-warning = nada é desfeito: é só um aviso
+preview-downtime-last = O serviço ficou { $last } fora do ar na última execução.
+preview-downtime = O serviço ficou { $last } fora do ar na última execução, e de { $least } a { $most } nas últimas { $runs }.
+preview-changes-nothing = Nada do que está no ar mudaria.
+preview-nothing-was-changed = Isto foi uma prévia: nada foi alterado. Os programas que as etapas executam podem fazer mais do que é dito aqui.
+preview-run-going-on = a execução { $run } de { $user } está em andamento aqui: apply seria recusado
+preview-run-unsettled = a execução { $run } de { $user } não foi encerrada aqui: até lá apply seria recusado
+preview-target-held = outra execução ocupa este alvo: apply seria recusado
+preview-files = { $added ->
+    [one] { $added } novo
+   *[other] { $added } novos
+}, { $changed ->
+    [one] { $changed } alterado
+   *[other] { $changed } alterados
+}, { $deleted ->
+    [one] { $deleted } apagado
+   *[other] { $deleted } apagados
+}; { $bytes } a copiar
+preview-files-added = novos: { $names }{ $more ->
+    [0] {""}
+   *[other] {" "}e mais { $more }
+}
+preview-files-changed = alterados: { $names }{ $more ->
+    [0] {""}
+   *[other] {" "}e mais { $more }
+}
+preview-files-deleted = apagados: { $names }{ $more ->
+    [0] {""}
+   *[other] {" "}e mais { $more }
+}
+preview-files-not-counted = não se conta o que antes é gravado ali por { $steps }
+preview-files-moved = { $moved ->
+    [one] { $moved } posto no lugar
+   *[other] { $moved } postos no lugar
+}, { $deleted ->
+    [one] { $deleted } apagado
+   *[other] { $deleted } apagados
+}
+preview-runs = { $command }
+preview-printed = { $line }
+preview-starts = { $command }, na porta { $port }
+preview-stops = processo { $pid }, funcionando há { $age }: { $command }
+preview-comes-back = poderia ser iniciado de novo como está agora
+preview-nobody = ninguém atende na porta { $port }
+preview-saves = { $files ->
+    [one] { $files } arquivo, { $bytes }
+   *[other] { $files } arquivos, { $bytes }
+}
+preview-free = { $bytes } livres em { $folder }
+preview-all-there = tudo o que ela procura está lá
+preview-writing-untried = não se tentou gravar nas pastas
+preview-environment-there = o ambiente já existe: { $folder }
+preview-environment-made = um ambiente novo seria criado
+
 ## Perguntas
 confirm-abort = parar a execução { $run } de { $plan } e desfazer o que ela fez? [s/N]
 confirm-rollback = desfazer a execução { $run } de { $plan }, que terminou com sucesso? [s/N]

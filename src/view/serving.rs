@@ -125,7 +125,7 @@ pub fn short(run: &RunId) -> &str {
 }
 
 /// A version that says something.
-fn named(value: Value) -> Option<String> {
+pub fn named(value: Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text,
         other => other.to_string(),
