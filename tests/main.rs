@@ -27,6 +27,7 @@ mod large_plans;
 mod once;
 mod operator;
 mod own_program;
+mod preview;
 mod procedure;
 #[cfg(target_os = "linux")] // looks at processes in `/proc`
 mod processes;

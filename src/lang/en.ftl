@@ -307,6 +307,11 @@ preview-all-there = all that it looks for is there
 preview-writing-untried = whether folders can be written was not tried
 preview-environment-there = the environment is there: { $folder }
 preview-environment-made = a new environment would be made
+preview-packages-new = new packages: { $names }
+preview-packages-changed = packages of other versions: { $names }
+preview-files-same = the same files
+preview-finally = In the end, whatever becomes of it: { $steps }
+preview-never-down = The service was not down in the last run.
 
 ## Questions
 confirm-abort = stop run { $run } of { $plan } and undo what it did? [y/N]

@@ -325,6 +325,11 @@ preview-all-there = tudo o que ela procura está lá
 preview-writing-untried = não se tentou gravar nas pastas
 preview-environment-there = o ambiente já existe: { $folder }
 preview-environment-made = um ambiente novo seria criado
+preview-packages-new = pacotes novos: { $names }
+preview-packages-changed = pacotes de outras versões: { $names }
+preview-files-same = os mesmos arquivos
+preview-finally = No fim, com qualquer resultado: { $steps }
+preview-never-down = O serviço não ficou fora do ar na última execução.
 
 ## Perguntas
 confirm-abort = parar a execução { $run } de { $plan } e desfazer o que ela fez? [s/N]

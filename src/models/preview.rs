@@ -8,7 +8,7 @@ use almaplan_steps::kinds::deploy_log::DeployLog;
 use serde_json::{Value, json};
 
 use crate::lang::Value as Word;
-use crate::view::format::{Formatter, Style};
+use crate::view::format::{Formatter, Style, sanitize};
 use crate::view::serving::{Serving, named, short};
 use crate::view::titles::title;
 
@@ -24,6 +24,8 @@ pub struct PreviewView {
     pub versions: (Option<String>, Option<String>),
     /// The steps, in order.
     pub steps: Vec<PreviewStep>,
+    /// The `finally` steps, which run with any outcome.
+    pub finally: Vec<StepTitle>,
     /// What a failure would undo, by where it happens.
     pub ways_back: Vec<PreviewWayBack>,
     /// How long the service was down in earlier runs, in seconds, the newest first; `None` where no run measured it.
@@ -122,6 +124,7 @@ impl PreviewView {
             plan: preview.plan.name.clone(),
             versions: versions(preview),
             steps: preview.steps.iter().map(step).collect(),
+            finally: (0..preview.plan.finally.len()).map(|at| name(preview.plan.steps.len() + at)).collect(),
             ways_back: preview.ways_back.iter().map(way_back).collect(),
             downtimes: downtimes(&preview.earlier),
             in_the_way: preview.in_the_way.as_ref().map(Blocking::of),
@@ -136,6 +139,11 @@ impl PreviewView {
         lines.push(String::new());
         lines.extend(self.steps.iter().flat_map(|step| step.lines(fmt)));
         lines.push(String::new());
+        if !self.finally.is_empty() {
+            let steps = self.finally.iter().map(|step| step.title.as_str()).collect::<Vec<_>>().join(", ");
+            lines.extend(fmt.wrap("", "  ", &fmt.lang.with("preview-finally", &[("steps", steps.into())])));
+            lines.push(String::new());
+        }
         lines.push(fmt.paint(Style::Strong, fmt.lang.text("preview-if-it-fails")));
         lines.extend(self.ways_back.iter().flat_map(|way| way.lines(fmt)));
         lines.push(String::new());
@@ -160,7 +168,11 @@ impl PreviewView {
     /// How long the service may be down, by earlier runs.
     fn downtime(&self, fmt: &Formatter) -> Option<String> {
         let downtimes = self.downtimes.as_ref()?;
-        let last = fmt.duration(*downtimes.first()?);
+        let last = *downtimes.first()?;
+        if downtimes.iter().all(|seconds| *seconds == 0.0) {
+            return Some(fmt.lang.text("preview-never-down"));
+        }
+        let last = fmt.duration(last);
         if downtimes.len() == 1 {
             return Some(fmt.lang.with("preview-downtime-last", &[("last", last.into())]));
         }
@@ -177,6 +189,7 @@ impl PreviewView {
             "plan": self.plan,
             "version": { "now": self.versions.0, "new": self.versions.1 },
             "steps": self.steps.iter().map(PreviewStep::to_json).collect::<Vec<_>>(),
+            "finally": self.finally.iter().map(|step| &step.id).collect::<Vec<_>>(),
             "ways_back": self.ways_back.iter().map(PreviewWayBack::to_json).collect::<Vec<_>>(),
             "downtimes": self.downtimes,
             "in_the_way": self.in_the_way.as_ref().map(Blocking::to_json),
@@ -199,13 +212,14 @@ fn downtimes(earlier: &[EarlierRun]) -> Option<Vec<f64>> {
 }
 
 impl PreviewStep {
-    fn verdict(&self) -> (&'static str, &'static str, Style) {
+    /// Its name for programs, its message, its sign and colour.
+    fn verdict(&self) -> (&'static str, &'static str, &'static str, Style) {
         match &self.verdict {
-            StepVerdict::Runs => ("would-run", "▸", Style::Good),
-            StepVerdict::UpToDate => ("up-to-date", "=", Style::Faint),
-            StepVerdict::Skipped(_) => ("skipped", "○", Style::Faint),
-            StepVerdict::CannotTell(_) => ("cannot-tell", "?", Style::Warning),
-            StepVerdict::Fails(_) => ("would-fail", "✖", Style::Bad),
+            StepVerdict::Runs => ("would-run", "preview-would-run", "▸", Style::Good),
+            StepVerdict::UpToDate => ("up-to-date", "preview-up-to-date", "=", Style::Faint),
+            StepVerdict::Skipped(_) => ("skipped", "preview-skipped", "○", Style::Faint),
+            StepVerdict::CannotTell(_) => ("cannot-tell", "preview-cannot-tell", "?", Style::Warning),
+            StepVerdict::Fails(_) => ("would-fail", "preview-would-fail", "✖", Style::Bad),
         }
     }
 
@@ -219,17 +233,17 @@ impl PreviewStep {
     }
 
     fn lines(&self, fmt: &Formatter) -> Vec<String> {
-        let (verdict, sign, style) = self.verdict();
+        let (_, message, sign, style) = self.verdict();
         let (lang, indent) = (&fmt.lang, "      ");
         let said = match (&self.verdict, self.why()) {
-            (StepVerdict::Fails(_), _) | (_, None) => lang.text(&format!("preview-{verdict}")),
-            (_, Some(why)) => lang.with(&format!("preview-{verdict}"), &[("why", clipped(&why).into())]),
+            (StepVerdict::Fails(_), _) | (_, None) => lang.text(message),
+            (_, Some(why)) => lang.with(message, &[("why", clipped(&why).into())]),
         };
         let line = lang.with("preview-step", &[("step", self.title.as_str().into()), ("verdict", said.into())]);
         let mut lines = fmt.wrap(&format!("  {} ", fmt.paint(style, sign)), "    ", &line);
         let mut more = |text: String| lines.extend(fmt.wrap(indent, indent, &text).into_iter().map(|line| fmt.paint(Style::Faint, line)));
         if let StepVerdict::Fails(message) = &self.verdict {
-            message.lines().for_each(|line| more(crate::view::format::sanitize(line).into_owned()));
+            message.lines().for_each(|line| more(sanitize(line).into_owned()));
         }
         self.told.iter().for_each(|told| more(told_text(fmt, told)));
         if !self.missing.is_empty() {
@@ -301,7 +315,7 @@ impl Blocking {
             (Some(args), false) => fmt.lang.with("preview-run-unsettled", args),
             (None, _) => fmt.lang.text("preview-target-held"),
         };
-        let next = self.next.as_ref().filter(|_| !self.is_running).map(|next| format!("    {}", crate::view::format::sanitize(next)));
+        let next = self.next.as_ref().filter(|_| !self.is_running).map(|next| format!("    {}", sanitize(next)));
         let sign = fmt.paint(Style::Warning, "!");
         fmt.wrap(&format!("{sign} "), "  ", &text).into_iter().chain(next).collect()
     }
@@ -324,7 +338,38 @@ fn told_text(fmt: &Formatter, told: &Told) -> String {
         }
     };
     let values: Vec<(&str, Word<'static>)> = told.values.iter().map(|(name, amount)| (*name, value(amount))).collect();
-    fmt.lang.with(&format!("preview-{}", told.what), &values)
+    match message_of(told.what) {
+        Some(key) => fmt.lang.with(key, &values),
+        None => sanitize(&told.to_json().to_string()).into_owned(),
+    }
+}
+
+/// The message about what a kind tells; `None` where the kind is no built-in one.
+fn message_of(what: &str) -> Option<&'static str> {
+    Some(match what {
+        "files" => "preview-files",
+        "files-added" => "preview-files-added",
+        "files-changed" => "preview-files-changed",
+        "files-deleted" => "preview-files-deleted",
+        "files-not-counted" => "preview-files-not-counted",
+        "files-moved" => "preview-files-moved",
+        "files-same" => "preview-files-same",
+        "runs" => "preview-runs",
+        "printed" => "preview-printed",
+        "starts" => "preview-starts",
+        "stops" => "preview-stops",
+        "comes-back" => "preview-comes-back",
+        "nobody" => "preview-nobody",
+        "saves" => "preview-saves",
+        "free" => "preview-free",
+        "all-there" => "preview-all-there",
+        "writing-untried" => "preview-writing-untried",
+        "environment-there" => "preview-environment-there",
+        "environment-made" => "preview-environment-made",
+        "packages-new" => "preview-packages-new",
+        "packages-changed" => "preview-packages-changed",
+        _ => return None,
+    })
 }
 
 fn one_line(text: &str) -> String {
@@ -335,5 +380,139 @@ fn clipped(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lang::Language;
+    use crate::view::sample;
+
+    fn titled(id: &str, title: &str) -> StepTitle {
+        StepTitle { id: StepId::new(id), title: title.to_owned() }
+    }
+
+    fn step(id: &str, title: &str, uses: &str, verdict: StepVerdict, told: Vec<Told>) -> PreviewStep {
+        let StepTitle { id, title } = titled(id, title);
+        PreviewStep { id, title, uses: uses.to_owned(), pivot: false, verdict, told, missing: Vec::new(), after: None }
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    fn view() -> PreviewView {
+        let bytes = Amount::Bytes;
+        let files = Told::new("files").with("added", 1).with("changed", 2).with("deleted", 0).with("bytes", bytes(7_000));
+        let stops = Told::new("stops").with("pid", "4711".to_owned()).with("command", "python serve.py".to_owned());
+        let start = step("start", "Início da versão nova", "start-service", StepVerdict::Runs, vec![]);
+        let copied = step(
+            "stage",
+            "Arquivos novos",
+            "stage",
+            StepVerdict::Runs,
+            vec![
+                files,
+                Told::new("files-added").with("names", names(&["a.py"])).with("more", 0),
+                Told::new("files-changed").with("names", names(&["VERSION", "app.py"])).with("more", 4),
+                Told::new("files-not-counted").with("steps", names(&["freeze"])),
+            ],
+        );
+        let steps = vec![
+            step(
+                "preflight",
+                "Pastas e permissões",
+                "preflight",
+                StepVerdict::Fails("/srv does not exist\nport 5000 is held".to_owned()),
+                vec![],
+            ),
+            step(
+                "backup",
+                "Backup completo",
+                "backup",
+                StepVerdict::Runs,
+                vec![
+                    Told::new("saves").with("files", 318).with("bytes", bytes(12_400_000)),
+                    Told::new("free").with("folder", "/backups".to_owned()).with("bytes", bytes(64_200_000_000)),
+                ],
+            ),
+            PreviewStep { after: Some(titled("freeze", "Lista de pacotes")), ..copied },
+            step(
+                "environment",
+                "Ambiente Python",
+                "python-env",
+                StepVerdict::UpToDate,
+                vec![Told::new("environment-there").with("folder", "/envs/17".to_owned())],
+            ),
+            step("trial", "Ensaio", "start-service", StepVerdict::Skipped("vars.trial_port > 0".to_owned()), vec![]),
+            step(
+                "stop",
+                "Parada",
+                "stop-service",
+                StepVerdict::CannotTell(names(&["steps.stage.changed"])),
+                vec![stops.with("age", Amount::Seconds(7_320.4)), Told::new("comes-back")],
+            ),
+            PreviewStep { missing: names(&["steps.environment.python"]), pivot: true, ..start },
+        ];
+        let (stop, start) = (titled("stop", "Parada"), titled("start", "Início da versão nova"));
+        let undo_stop = (stop.clone(), names(&["stop-service", "start-service"]));
+        PreviewView {
+            plan: "almareia-producao".to_owned(),
+            versions: (Some("1.0.0".to_owned()), Some("1.1.0".to_owned())),
+            steps,
+            finally: vec![titled("record", "record")],
+            ways_back: vec![
+                PreviewWayBack {
+                    from: titled("preflight", "Pastas e permissões"),
+                    until: titled("environment", "Ambiente Python"),
+                    undo: Some(vec![]),
+                },
+                PreviewWayBack { from: stop.clone(), until: stop, undo: Some(vec![undo_stop.clone()]) },
+                PreviewWayBack {
+                    from: start.clone(),
+                    until: start.clone(),
+                    undo: Some(vec![(start, names(&["stop-service"])), undo_stop]),
+                },
+                PreviewWayBack { from: titled("watch", "Observação"), until: titled("watch", "Observação"), undo: None },
+            ],
+            downtimes: Some(vec![2.3, 1.9, 4.2]),
+            in_the_way: Some(Blocking {
+                run: Some((RunId::new("20260206-141502-k3f9"), "ana".to_owned())),
+                is_running: false,
+                next: Some("almaplan resume 20260206-141502-k3f9".to_owned()),
+            }),
+            changes_nothing: false,
+        }
+    }
+
+    #[test]
+    fn a_preview_is_told_in_each_language_and_to_programs() {
+        let shown = |language| view().text(&Formatter { width: Some(80), ..sample::fmt(language) });
+        let json = serde_json::to_string_pretty(&view().to_json()).unwrap_or_default();
+        insta::assert_snapshot!(format!("{}=====\n{}=====\n{json}", shown(Language::PtBr), shown(Language::En)));
+    }
+
+    #[test]
+    fn nothing_to_do_is_said() {
+        let view = PreviewView { steps: vec![], ways_back: vec![], in_the_way: None, changes_nothing: true, downtimes: None, ..view() };
+        for (language, words) in
+            [(Language::PtBr, "Nada do que está no ar mudaria."), (Language::En, "Nothing that is in service would change.")]
+        {
+            assert!(view.text(&sample::fmt(language)).contains(words));
+        }
+    }
+
+    // A step's title, what it is about and a failure are the words of others.
+    #[test]
+    fn what_others_wrote_cannot_touch_the_terminal() {
+        let evil = "\u{1b}[2Jgone";
+        let told = vec![Told::new("runs").with("command", evil.to_owned())];
+        let steps = vec![
+            step("a", evil, "command", StepVerdict::Fails(evil.to_owned()), told),
+            step("b", evil, "command", StepVerdict::Skipped(evil.to_owned()), vec![]),
+        ];
+        let view = PreviewView { steps, ..view() };
+        assert!(!view.text(&sample::fmt(Language::En)).contains('\u{1b}'));
     }
 }

@@ -419,3 +419,6 @@ fn knowledge(plan: &Plan, registry: &Registry, saga: &Saga, known: &[Outputs], s
         Outputs::Some(_) | Outputs::None | Outputs::Unclear => Knowledge::Unknown,
     }
 }
+
+#[cfg(test)]
+mod tests;

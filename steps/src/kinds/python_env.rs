@@ -26,7 +26,7 @@ use crate::files::as_it_is_now;
 use crate::files::{BlockingTask, FileError, PendingSync, blocking, io_error, present, remove_file, remove_tree, write_atomically};
 use crate::input::OrDefault;
 use crate::process::is_used;
-use crate::python::{Installer, Interpreter, Python, PythonError, Wanted};
+use crate::python::{Installer, Interpreter, Python, PythonError, Requirement, Wanted, normal};
 
 /// The file that says that an environment is complete, and what was in it then.
 const MARKER: &str = ".almaplan-complete";
@@ -89,7 +89,7 @@ pub struct PythonEnvOutput {
 }
 
 /// What an environment held when it was complete, as its marker says.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Sealed {
     /// When that was, in seconds since 1970.
     sealed: f64,
@@ -133,7 +133,10 @@ impl Kind for PythonEnv {
         };
         match self.there(cx, &requirements).await {
             Err(failure) => Preview::failure(failure.message),
-            Ok(None) => Preview::default().tell(Told::new("environment-made")).output("created", true),
+            Ok(None) => {
+                let told = Preview::default().tell(Told::new("environment-made")).output("created", true);
+                package_changes(&cx.path(&self.dir), &requirements).into_iter().fold(told, Preview::tell)
+            }
             Ok(Some((env, python))) => {
                 let key = env.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let told = Preview::nothing().tell(Told::new("environment-there").with("folder", env.as_path()));
@@ -353,6 +356,30 @@ fn remove(task: &BlockingTask, env: &Path) -> Result<(), FileError> {
     remove_tree(task, env)
 }
 
+/// How what a list pins differs from what the newest complete environment in `dir` has; nothing where there is none, or the list pins
+/// nothing.
+fn package_changes(dir: &Path, requirements: &Path) -> Vec<Told> {
+    let (Some(before), Ok(wanted)) = (newest_sealed(dir), Wanted::read(requirements)) else { return Vec::new() };
+    let (mut new, mut changed) = (Vec::new(), Vec::new());
+    for (name, version) in wanted.requirements.iter().filter_map(Requirement::pinned) {
+        match before.iter().find(|(installed, _)| normal(installed) == name) {
+            None => new.push(format!("{name} {version}")),
+            Some((_, installed)) if *installed != version => changed.push(format!("{name} {installed} → {version}")),
+            Some(_) => {}
+        }
+    }
+    let told = [("packages-new", new), ("packages-changed", changed)].into_iter().filter(|(_, names)| !names.is_empty());
+    told.map(|(what, names)| Told::new(what).with("names", names)).collect()
+}
+
+/// The packages of the environment in `dir` that was wanted last, with their versions.
+fn newest_sealed(dir: &Path) -> Option<BTreeMap<String, String>> {
+    let markers = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path().join(MARKER));
+    let wanted_at = |marker: &PathBuf| fs::metadata(marker).and_then(|metadata| metadata.modified()).ok();
+    let newest = markers.filter_map(|marker| Some((wanted_at(&marker)?, marker))).max()?.1;
+    serde_json::from_slice::<Sealed>(&fs::read(newest).ok()?).ok().map(|sealed| sealed.installed)
+}
+
 /// The environments in `dir` beyond the newest `keep` (`current` is one of these) that nothing in `needed` is part of.
 fn superfluous(dir: &Path, current: &Path, keep: usize, needed: &[PathBuf]) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
@@ -376,6 +403,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::sync::Arc;
 
+    use almaplan_engine::preview::Would;
     use serde_json::json;
 
     use super::*;
@@ -384,6 +412,23 @@ mod tests {
     fn step(requirements: &str) -> PythonEnv {
         let with = json!({ "python": "python3", "requirements": requirements, "dir": "envs", "wheels": "wheels", "installer": "pip" });
         serde_json::from_value(with).unwrap()
+    }
+
+    #[test]
+    fn packages_that_would_change_are_told_against_the_newest_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("requirements.txt");
+        fs::write(&list, "flask==3.1\nNew_One==1.0 ; python_version > '3'\nsame==2\nloose>=1\n").unwrap();
+        assert!(package_changes(folder.path(), &list).is_empty(), "there is no environment to compare with");
+        let env = folder.path().join("envs/0123456789abcdef");
+        fs::create_dir_all(&env).unwrap();
+        fs::write(env.join(MARKER), r#"{"sealed":1.0,"installed":{"Flask":"3.0","same":"2"}}"#).unwrap();
+        let told: Vec<_> = package_changes(&folder.path().join("envs"), &list).iter().map(Told::to_json).collect();
+        let expected = [
+            json!({ "what": "packages-new", "names": ["new-one 1.0"] }),
+            json!({ "what": "packages-changed", "names": ["flask 3.0 → 3.1"] }),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[tokio::test]
@@ -398,12 +443,21 @@ mod tests {
         fs::write(path("same.txt"), "# as before\n\nalmasample==1.0   # pinned\n").unwrap();
         fs::write(path("new.txt"), "almasample==2.0\n").unwrap();
 
+        let before = step("old.txt").preview(&cx, &Before::default()).await;
+        assert_eq!((before.outputs["created"].as_bool(), path("envs").exists()), (Some(true), false), "a preview made something");
         let old = step("old.txt").run(&cx).await.unwrap();
         assert!(old.created);
         let version = "import almasample; print(almasample.VERSION)";
         assert_eq!(prints(old.python.as_ref(), version), "1.0");
         let same = step("same.txt").run(&cx).await.unwrap();
         assert_eq!((&same.python, same.created), (&old.python, false));
+
+        let marker = path("envs").join(&old.key).join(MARKER);
+        let wanted_at = || fs::metadata(&marker).unwrap().modified().unwrap();
+        let at = wanted_at();
+        let there = step("same.txt").preview(&cx, &Before::default()).await;
+        assert_eq!((there.would, there.outputs["python"].as_str()), (Would::ChangeNothing, Some(old.python.as_str())));
+        assert_eq!(wanted_at(), at, "a preview keeps an environment that nobody wants");
 
         // A folder without its marker is what a crash left: it is not trusted.
         let new = step("new.txt");

@@ -92,7 +92,7 @@ impl Kind for Sync {
                             let would = if found.is_none() { Preview::nothing() } else { Preview::default() };
                             let counts = [("changed", found.added.len() + found.changed.len()), ("deleted", found.deleted.len())];
                             let preview = counts.into_iter().fold(would, |preview, (name, count)| preview.output(name, count as u64));
-                            found.told(&source).into_iter().filter(|_| !found.is_none()).fold(preview, Preview::tell)
+                            found.told(&source).into_iter().fold(preview, Preview::tell)
                         }
                     }
                 }

@@ -168,6 +168,14 @@ impl Requirement {
         }
     }
 
+    /// The name and the version of the package that it asks for, where it says exactly one (`==`).
+    pub(crate) fn pinned(&self) -> Option<(String, String)> {
+        let Asks::Package { requirement, .. } = &self.asks else { return None };
+        let version = requirement.split(';').next()?.split_once("==")?.1.trim();
+        let is_one = !version.is_empty() && !version.contains([',', '*', '=', ' ']) && !self.constraint;
+        Some((self.name()?, version.to_owned())).filter(|_| is_one)
+    }
+
     /// The name of the package that it asks for, as an index writes it; `None` where the line does not name one.
     pub(crate) fn name(&self) -> Option<String> {
         let text = match &self.asks {

@@ -146,6 +146,10 @@ impl Difference {
     /// As it is told, with what of `source` is not counted.
     pub fn told(&self, source: &Source) -> Vec<Told> {
         let count = |names: &[String]| names.len() as u64;
+        let not_counted = (!source.also.is_empty()).then(|| Told::new("files-not-counted").with("steps", source.also.clone()));
+        if self.is_none() {
+            return [Told::new("files-same")].into_iter().chain(not_counted).collect();
+        }
         let files = Told::new("files").with("added", count(&self.added)).with("changed", count(&self.changed));
         let mut told = vec![files.with("deleted", count(&self.deleted)).with("bytes", almaplan_engine::preview::Amount::Bytes(self.bytes))];
         for (what, names) in [("files-added", &self.added), ("files-changed", &self.changed), ("files-deleted", &self.deleted)] {
@@ -154,9 +158,7 @@ impl Difference {
                 told.push(Told::new(what).with("names", first).with("more", count(names).saturating_sub(NAMED as u64)));
             }
         }
-        if !source.also.is_empty() {
-            told.push(Told::new("files-not-counted").with("steps", source.also.clone()));
-        }
+        told.extend(not_counted);
         told
     }
 }

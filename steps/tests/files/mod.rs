@@ -9,6 +9,7 @@ mod hostile;
 mod in_use;
 mod kept;
 mod killed;
+mod previews;
 mod prune;
 mod restore;
 #[cfg(target_os = "linux")]

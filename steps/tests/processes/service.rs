@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use almaplan_engine::event::{AnswerFault, Failure, ProcessIdentity};
 use almaplan_engine::host::{Host, ServiceCheck};
 use almaplan_engine::kind::Kind;
+use almaplan_engine::preview::{Before, Would};
 use almaplan_steps::kinds::start_service::{StartService, StartServiceOutput};
 use almaplan_steps::kinds::stop_service::{StopService, StopServiceOutput};
 use almaplan_steps::local_host::LocalHost;
@@ -83,6 +84,26 @@ impl Drop for Place {
         }
         self.by_hand.iter_mut().for_each(|child| drop(child.wait()));
     }
+}
+
+#[tokio::test]
+async fn a_preview_tells_who_would_be_stopped_and_stops_nobody() {
+    let mut place = Place::new();
+    let preview = async |place: &Place, expect: &str| {
+        let with = json!({ "port": place.port, "expect": expect });
+        kind::<StopService>(with).preview(&context(place.path()).0, &Before::default()).await
+    };
+    let nobody = preview(&place, "fake_service").await;
+    assert_eq!((nobody.would, &nobody.outputs["pid"]), (Would::ChangeNothing, &Value::Null));
+    let pid = place.by_hand("").await;
+    let stops = preview(&place, "fake_service").await;
+    assert_eq!((stops.would, &stops.outputs["pid"]), (Would::Run, &pid.into()));
+    let told = stops.told[0].to_json();
+    assert_eq!((&told["what"], &told["pid"]), (&"stops".into(), &pid.to_string().into()));
+    assert!(told["age"].as_f64().unwrap() < 60.0, "{told}");
+    let stranger = preview(&place, "somebody else").await;
+    assert!(matches!(&stranger.would, Would::Fail(why) if why.contains("does not match `expect`")), "{stranger:?}");
+    assert!(place.is_served_by(pid));
 }
 
 #[tokio::test]
