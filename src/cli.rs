@@ -80,6 +80,8 @@ pub enum ColorWhen {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Action {
+    /// Write a plan for your own web application, made of what is found in its folder
+    Init(InitArgs),
     /// Validate a plan: every mistake at once, each with its place and a hint
     Check(CheckArgs),
     /// What `apply` would do here and now; changes nothing
@@ -122,6 +124,7 @@ impl Action {
     /// As it is typed.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Init(_) => "init",
             Self::Check(_) => "check",
             Self::Preview(_) => "preview",
             Self::Apply(_) => "apply",
@@ -142,6 +145,111 @@ impl Action {
             Self::Completions(_) => "completions",
         }
     }
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The folder of the application [default: the current one]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+    /// Name of the deployment [default: that of the folder]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Folder that serves [default: the one that serves now, else one beside DIR]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub production: Option<PathBuf>,
+    /// Port that serves [default: the one that serves now, else what is usual]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// What starts it [default: as found in DIR]
+    #[arg(long, value_enum, value_name = "TEMPLATE")]
+    pub template: Option<InitTemplate>,
+    /// Path that must answer 200 [default: /]
+    #[arg(long, value_name = "PATH", value_parser = url_path)]
+    pub health: Option<String>,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+}
+
+/// `init --template`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InitTemplate {
+    /// Flask under Waitress
+    FlaskWaitress,
+    /// Flask under gunicorn, which is not for Windows
+    Gunicorn,
+    /// FastAPI under uvicorn
+    Uvicorn,
+    /// Django under Waitress
+    Django,
+    /// A program for Node
+    Node,
+    /// A folder of files, served by Python
+    Static,
+}
+
+impl InitTemplate {
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FlaskWaitress => "flask-waitress",
+            Self::Gunicorn => "gunicorn",
+            Self::Uvicorn => "uvicorn",
+            Self::Django => "django",
+            Self::Node => "node",
+            Self::Static => "static",
+        }
+    }
+
+    /// The message that says what it is.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::FlaskWaitress | Self::Gunicorn => "init-flask",
+            Self::Uvicorn => "init-fastapi",
+            Self::Django => "init-django",
+            Self::Node => "init-node",
+            Self::Static => "init-static",
+        }
+    }
+
+    /// The packages without which it does not start, as lists of packages name them.
+    pub fn packages(self) -> &'static [&'static str] {
+        match self {
+            Self::FlaskWaitress => &["flask", "waitress"],
+            Self::Gunicorn => &["flask", "gunicorn"],
+            Self::Uvicorn => &["fastapi", "uvicorn"],
+            Self::Django => &["django", "waitress"],
+            Self::Node | Self::Static => &[],
+        }
+    }
+
+    /// Whether it has a Python environment of its own.
+    pub fn is_python(self) -> bool {
+        !self.packages().is_empty()
+    }
+
+    /// The port on which such a service usually is.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::FlaskWaitress | Self::Gunicorn => 5000,
+            Self::Uvicorn | Self::Django => 8000,
+            Self::Node => 3000,
+            Self::Static => 8080,
+        }
+    }
+}
+
+impl std::fmt::Display for InitTemplate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The path of an address.
+fn url_path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("it begins with `/`".to_owned()) }
 }
 
 /// `check`.

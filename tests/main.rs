@@ -21,6 +21,8 @@ mod faults;
 mod flood;
 #[cfg(unix)] // limits memory with `ulimit`
 mod hostile_plans;
+#[cfg(unix)] // runs Python, and sends signals
+mod init;
 mod journal;
 #[cfg(unix)] // measures memory as the system counts it
 mod large_plans;

@@ -9,6 +9,7 @@ pub mod confirm;
 mod execute;
 pub mod explain;
 pub mod graph;
+pub mod init;
 pub mod logs;
 pub mod preview;
 pub mod prune;
@@ -54,6 +55,7 @@ pub fn dispatch(action: &Action, state_dir: Option<&Path>, terminal: &Terminal) 
         machine::runs(state_dir)
     };
     match action {
+        Action::Init(args) => init::run(args, terminal),
         Action::Check(args) => check::run(args, terminal),
         Action::Preview(args) => preview::run(args, &runs(), terminal),
         Action::Apply(args) => apply::run(args, &runs(), terminal),

@@ -87,6 +87,24 @@ pub enum Refusal {
     /// There is no such code.
     #[error("there is no code `{0}`")]
     UnknownCode(String),
+    /// A file is in the way of one that would be written.
+    #[error("{} is there already", .file.display())]
+    AlreadyThere {
+        /// The file.
+        file: PathBuf,
+    },
+    /// No application that there is a template for.
+    #[error("no application was recognized in {}", .folder.display())]
+    NoApplication {
+        /// Where.
+        folder: PathBuf,
+    },
+    /// A plan cannot have this path.
+    #[error("the path {} is no text", .path.display())]
+    PathNoText {
+        /// The path.
+        path: PathBuf,
+    },
     /// What was asked for could not be written there.
     #[error("could not write {}", .file.display())]
     FileUnwritable {
@@ -234,11 +252,17 @@ pub enum Reason {
     StateOnNetwork,
     /// `file`, `error`: what was asked for could not be written there.
     FileUnwritable,
+    /// `file`: it is in the way of one that would be written.
+    AlreadyThere,
+    /// `folder`: no application that there is a template for.
+    NoApplication,
+    /// `file`: a path that no plan can have.
+    PathNoText,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 40] = [
         Self::Internal,
         Self::Usage,
         Self::PlanUnreadable,
@@ -276,6 +300,9 @@ impl Reason {
         Self::DiskFull,
         Self::StateOnNetwork,
         Self::FileUnwritable,
+        Self::AlreadyThere,
+        Self::NoApplication,
+        Self::PathNoText,
     ];
 
     /// As programs see it.
@@ -318,6 +345,9 @@ impl Reason {
             Self::DiskFull => "disk-full",
             Self::StateOnNetwork => "state-on-network",
             Self::FileUnwritable => "file-unwritable",
+            Self::AlreadyThere => "already-there",
+            Self::NoApplication => "no-application",
+            Self::PathNoText => "path-no-text",
         }
     }
 
@@ -351,7 +381,10 @@ impl Reason {
             | Self::UnknownCode
             | Self::NotOurs
             | Self::StateOnNetwork
-            | Self::FileUnwritable => Exit::Usage,
+            | Self::FileUnwritable
+            | Self::AlreadyThere
+            | Self::NoApplication
+            | Self::PathNoText => Exit::Usage,
         }
     }
 }
@@ -438,6 +471,9 @@ impl Refusal {
                 (Reason::DiskFull, vec![path("folder", file), text("error", source)])
             }
             Self::FileUnwritable { file, source } => (Reason::FileUnwritable, vec![path("file", file), ("error", Arg::File(source))]),
+            Self::AlreadyThere { file } => (Reason::AlreadyThere, vec![path("file", file)]),
+            Self::NoApplication { folder } => (Reason::NoApplication, vec![path("folder", folder)]),
+            Self::PathNoText { path: file } => (Reason::PathNoText, vec![path("file", file)]),
             Self::LogsUnreadable { source, .. } => (Reason::Internal, vec![text("error", format!("{self} ({source})"))]),
             Self::System(source) => (Reason::Internal, vec![text("error", chain(source))]),
         }

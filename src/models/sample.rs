@@ -31,7 +31,7 @@ pub(crate) fn plan() -> Plan {
         [steps.stop]
         uses = "command"
         with = { program = "x" }
-        compensate = { uses = "http-check", with = { base = "http://127.0.0.1:5000", checks = [] } }
+        compensate = { uses = "http-check", with = { base = "http://127.0.0.1:5000", paths = ["/"] } }
         [steps.update]
         uses = "command"
         needs = ["stop"]

@@ -20,6 +20,24 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_in(&folder, &name, bytes)
 }
 
+/// Writes a file where nothing is, whole or not at all: nothing that is there is replaced, and no link at `path` is followed. Durable when it
+/// returns.
+///
+/// # Errors
+/// `AlreadyExists`: something is there, and is untouched. Or the folder is missing or cannot be written.
+pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (root, name) = Root::above(path)?;
+    let beside = unfinished()?;
+    let mut file = root.create_file(&beside, 0o666)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    drop(file);
+    // A further name is refused where one is there; renaming would replace it.
+    let written = written.and_then(|()| root.link(&beside, &root, &name));
+    let _ = root.remove_file(&beside);
+    written?;
+    root.sync_folder("")
+}
+
 /// As [`write_atomically`], of the file `name` in the open folder `root`.
 ///
 /// # Errors
@@ -108,6 +126,16 @@ pub(crate) fn unforeseeable() -> io::Result<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_new_file_replaces_nothing_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new");
+        write_new(&path, b"first").unwrap();
+        assert_eq!(write_new(&path, b"second").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_link_replaces_what_was_there_and_may_be_made_again() {

@@ -36,7 +36,7 @@ pub(crate) mod platform;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-pub use self::atomic::write_atomically;
+pub use self::atomic::{write_atomically, write_new};
 pub use self::swap::{SwapError, fit_for_swap, writable};
 pub use self::walk::tree_size;
 

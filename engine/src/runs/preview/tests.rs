@@ -101,7 +101,7 @@ async fn steps_are_told_in_order_with_what_is_known_of_those_before() {
         "[steps.a]\nuses = \"make\"\nwith = { name = \"x\" }\nkept\n\
          [steps.b]\nuses = \"make\"\nwith = { name = \"{{ steps.a.name }}y\", there = true }\nkept\n\
          [steps.c]\nuses = \"make\"\nwhen = \"not vars.on\"\nkept\n\
-         [steps.d]\nuses = \"make\"\nwhen = \"steps.c.size is none and steps.a.size is not none\"\nwith = { name = \"{{ steps.a.size }}\" }\nkept\n\
+         [steps.d]\nuses = \"make\"\nwhen = \"steps.c.size is none and steps.a.size is not none\"\nwith = { name = \"n{{ steps.a.size }}\" }\nkept\n\
          [steps.e]\nuses = \"make\"\nwhen = \"vars.on and steps.a.size > 3\"\nkept\n\
          [steps.f]\nuses = \"make\"\nwhen = \"steps.e.size is not none\"\nkept\n",
     )
