@@ -161,7 +161,7 @@ impl Told {
 
     /// The same, with the value `name`.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl Into<Amount>) -> Self {
+    pub fn field(mut self, name: &'static str, value: impl Into<Amount>) -> Self {
         self.values.push((name, value.into()));
         self
     }
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn what_is_told_is_masked_and_keeps_its_numbers() {
-        let told = Told::new("files").with("added", 3).with("path", Path::new("/a/secret")).with("names", vec!["secret".to_owned()]);
+        let told = Told::new("files").field("added", 3).field("path", Path::new("/a/secret")).field("names", vec!["secret".to_owned()]);
         let told = told.masked(&|text| text.replace("secret", "***"));
         assert_eq!(told.to_json(), serde_json::json!({ "what": "files", "added": 3, "path": "/a/***", "names": ["***"] }));
     }

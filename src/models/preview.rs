@@ -404,8 +404,8 @@ mod tests {
 
     fn view() -> PreviewView {
         let bytes = Amount::Bytes;
-        let files = Told::new("files").with("added", 1).with("changed", 2).with("deleted", 0).with("bytes", bytes(7_000));
-        let stops = Told::new("stops").with("pid", "4711".to_owned()).with("command", "python serve.py".to_owned());
+        let files = Told::new("files").field("added", 1).field("changed", 2).field("deleted", 0).field("bytes", bytes(7_000));
+        let stops = Told::new("stops").field("pid", "4711".to_owned()).field("command", "python serve.py".to_owned());
         let start = step("start", "Início da versão nova", "start-service", StepVerdict::Runs, vec![]);
         let copied = step(
             "stage",
@@ -414,9 +414,9 @@ mod tests {
             StepVerdict::Runs,
             vec![
                 files,
-                Told::new("files-added").with("names", names(&["a.py"])).with("more", 0),
-                Told::new("files-changed").with("names", names(&["VERSION", "app.py"])).with("more", 4),
-                Told::new("files-not-counted").with("steps", names(&["freeze"])),
+                Told::new("files-added").field("names", names(&["a.py"])).field("more", 0),
+                Told::new("files-changed").field("names", names(&["VERSION", "app.py"])).field("more", 4),
+                Told::new("files-not-counted").field("steps", names(&["freeze"])),
             ],
         );
         let steps = vec![
@@ -433,8 +433,8 @@ mod tests {
                 "backup",
                 StepVerdict::Runs,
                 vec![
-                    Told::new("saves").with("files", 318).with("bytes", bytes(12_400_000)),
-                    Told::new("free").with("folder", "/backups".to_owned()).with("bytes", bytes(64_200_000_000)),
+                    Told::new("saves").field("files", 318).field("bytes", bytes(12_400_000)),
+                    Told::new("free").field("folder", "/backups".to_owned()).field("bytes", bytes(64_200_000_000)),
                 ],
             ),
             PreviewStep { after: Some(titled("freeze", "Lista de pacotes")), ..copied },
@@ -443,7 +443,7 @@ mod tests {
                 "Ambiente Python",
                 "python-env",
                 StepVerdict::UpToDate,
-                vec![Told::new("environment-there").with("folder", "/envs/17".to_owned())],
+                vec![Told::new("environment-there").field("folder", "/envs/17".to_owned())],
             ),
             step("trial", "Ensaio", "start-service", StepVerdict::Skipped("vars.trial_port > 0".to_owned()), vec![]),
             step(
@@ -451,7 +451,7 @@ mod tests {
                 "Parada",
                 "stop-service",
                 StepVerdict::CannotTell(names(&["steps.stage.changed"])),
-                vec![stops.with("age", Amount::Seconds(7_320.4)), Told::new("comes-back")],
+                vec![stops.field("age", Amount::Seconds(7_320.4)), Told::new("comes-back")],
             ),
             PreviewStep { missing: names(&["steps.environment.python"]), pivot: true, ..start },
         ];
@@ -507,7 +507,7 @@ mod tests {
     #[test]
     fn what_others_wrote_cannot_touch_the_terminal() {
         let evil = "\u{1b}[2Jgone";
-        let told = vec![Told::new("runs").with("command", evil.to_owned())];
+        let told = vec![Told::new("runs").field("command", evil.to_owned())];
         let steps = vec![
             step("a", evil, "command", StepVerdict::Fails(evil.to_owned()), told),
             step("b", evil, "command", StepVerdict::Skipped(evil.to_owned()), vec![]),

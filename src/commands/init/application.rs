@@ -143,7 +143,7 @@ fn read(folder: &Path, name: &str) -> String {
     if !is_file(folder, name) {
         return String::new();
     }
-    encoding::read(&folder.join(name)).unwrap_or_default()
+    encoding::read(folder.join(name)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn an_application_is_known_by_its_files() {
-        let cases: [(&[(&str, &str)], InitTemplate, &str); 9] = [
+        type Case = (&'static [(&'static str, &'static str)], InitTemplate, &'static str);
+        let cases: [Case; 9] = [
             (&[("requirements.txt", "Flask==3\nwaitress"), ("app.py", "app = Flask(__name__)\n")], InitTemplate::FlaskWaitress, "app:app"),
             (
                 &[("requirements.txt", "flask\ngunicorn>=21"), ("web.py", "shop = flask.Flask(__name__)")],

@@ -11,13 +11,13 @@ const MOST: usize = 8;
 
 /// Where the content is that `path` will have once the steps `before` have run; a preview that says after which step it can be told where
 /// that cannot be now.
-pub(crate) fn as_it_is_now(before: &Before, path: &Path) -> Result<PathBuf, Preview> {
+pub(crate) fn as_it_is_now(before: &Before, path: &Path) -> Result<PathBuf, Box<Preview>> {
     let mut at = path.to_owned();
     for _ in 0..MOST {
         match before.find(&at) {
             Found::Here => return Ok(at),
-            Found::After(step) => return Err(Preview::after(step)),
-            Found::Made(_) => return Err(Preview::default()),
+            Found::After(step) => return Err(Preview::after(step).into()),
+            Found::Made(_) => return Err(Preview::default().into()),
             Found::Copied { from, rest, exclude } => {
                 let name = rest.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
                 let copied = from.join(&rest);
@@ -29,7 +29,7 @@ pub(crate) fn as_it_is_now(before: &Before, path: &Path) -> Result<PathBuf, Prev
             }
         }
     }
-    Err(Preview::default())
+    Err(Preview::default().into())
 }
 
 #[cfg(test)]
@@ -59,6 +59,6 @@ mod tests {
         let mut before = Before::default();
         before.add(&freeze, [Change { path: from.join("list"), becomes: Becomes::Unknown }]);
         before.add(&copy, [copied]);
-        assert_eq!(as_it_is_now(&before, &to.join("list")), Err(Preview::after(&freeze)));
+        assert_eq!(as_it_is_now(&before, &to.join("list")), Err(Preview::after(&freeze).into()));
     }
 }

@@ -125,8 +125,8 @@ impl Kind for Backup {
             Ok(looked) => looked,
             Err(failure) => return Preview::failure(failure.message),
         };
-        let saves = Told::new("saves").with("files", files).with("bytes", Amount::Bytes(bytes));
-        let room = Told::new("free").with("folder", folder.as_path()).with("bytes", Amount::Bytes(free));
+        let saves = Told::new("saves").field("files", files).field("bytes", Amount::Bytes(bytes));
+        let room = Told::new("free").field("folder", folder.as_path()).field("bytes", Amount::Bytes(free));
         let told = Preview::default().tell(saves).tell(room);
         told.output("archive", work.archive.display().to_string()).output("source", work.source.display().to_string())
     }

@@ -112,12 +112,12 @@ impl Kind for Command {
                 Err(failure) => Preview::failure(failure.message),
                 Ok(CommandOutput { code, stdout, stderr }) => {
                     let first = stdout.lines().next().unwrap_or_default().to_owned();
-                    let told = Preview::default().tell(Told::new("printed").with("line", first));
+                    let told = Preview::default().tell(Told::new("printed").field("line", first));
                     told.output("code", code).output("stdout", stdout).output("stderr", stderr)
                 }
             };
         }
-        let told = Preview::default().tell(Told::new("runs").with("command", command_line(&self.program.0, &texts(&self.args))));
+        let told = Preview::default().tell(Told::new("runs").field("command", command_line(&self.program.0, &texts(&self.args))));
         self.stdout.iter().fold(told, |preview, file| preview.change(cx.path(file), Becomes::Unknown))
     }
 

@@ -129,7 +129,7 @@ impl Kind for PythonEnv {
     async fn preview(&self, cx: &Context, before: &Before) -> Preview {
         let requirements = match as_it_is_now(before, &cx.path(&self.requirements)) {
             Ok(requirements) => requirements,
-            Err(unclear) => return unclear,
+            Err(unclear) => return *unclear,
         };
         match self.there(cx, &requirements).await {
             Err(failure) => Preview::failure(failure.message),
@@ -139,7 +139,7 @@ impl Kind for PythonEnv {
             }
             Ok(Some((env, python))) => {
                 let key = env.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let told = Preview::nothing().tell(Told::new("environment-there").with("folder", env.as_path()));
+                let told = Preview::nothing().tell(Told::new("environment-there").field("folder", env.as_path()));
                 told.output("python", python.program().display().to_string()).output("key", key).output("created", false)
             }
         }
@@ -369,7 +369,7 @@ fn package_changes(dir: &Path, requirements: &Path) -> Vec<Told> {
         }
     }
     let told = [("packages-new", new), ("packages-changed", changed)].into_iter().filter(|(_, names)| !names.is_empty());
-    told.map(|(what, names)| Told::new(what).with("names", names)).collect()
+    told.map(|(what, names)| Told::new(what).field("names", names)).collect()
 }
 
 /// The packages of the environment in `dir` that was wanted last, with their versions.

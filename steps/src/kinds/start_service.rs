@@ -131,8 +131,8 @@ impl Kind for StartService {
     }
 
     async fn preview(&self, cx: &Context, _: &Before) -> Preview {
-        let told = Told::new("starts").with("command", command_line(&self.program.0, &texts(&self.args)));
-        let told = Preview::default().tell(told.with("port", self.port.to_string()));
+        let told = Told::new("starts").field("command", command_line(&self.program.0, &texts(&self.args)));
+        let told = Preview::default().tell(told.field("port", self.port.to_string()));
         told.output("log", cx.path(&self.log).display().to_string())
     }
 

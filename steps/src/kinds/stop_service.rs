@@ -142,7 +142,7 @@ struct Target {
 impl StopService {
     /// What is left where there is nobody to stop.
     fn nobody(&self) -> Preview {
-        let told = Preview::nothing().tell(Told::new("nobody").with("port", self.port.to_string()));
+        let told = Preview::nothing().tell(Told::new("nobody").field("port", self.port.to_string()));
         let outputs = ["pid", "process", "program", "args", "cwd"].into_iter();
         outputs.fold(told, |preview, name| preview.output(name, serde_json::Value::Null)).output("forced", false)
     }
@@ -224,9 +224,9 @@ impl Target {
     }
 
     fn told(&self) -> Told {
-        let told = Told::new("stops").with("pid", self.process.pid.to_string()).with("command", self.process.command_line());
+        let told = Told::new("stops").field("pid", self.process.pid.to_string()).field("command", self.process.command_line());
         match process::age(&self.root) {
-            Some(age) => told.with("age", Amount::Seconds(age.as_secs_f64())),
+            Some(age) => told.field("age", Amount::Seconds(age.as_secs_f64())),
             None => told,
         }
     }

@@ -80,7 +80,7 @@ impl Kind for Sync {
         let preview = match &work.origin {
             Origin::Staged(staged) => return staged_preview(before.find(staged)).change(to, Becomes::Unknown),
             Origin::From(from) => match Source::of(from, before) {
-                Err(preview) => preview,
+                Err(preview) => *preview,
                 Ok(source) => {
                     let (at, exclude, checksum) = (to.clone(), exclude.clone(), work.checksum);
                     let found = blocking(cx, move |task| {
@@ -120,7 +120,7 @@ fn staged_preview(staged: Found<'_>) -> Preview {
     if added + changed + deleted == 0 {
         return Preview::nothing();
     }
-    Preview::default().tell(Told::new("files-moved").with("moved", added + changed).with("deleted", deleted))
+    Preview::default().tell(Told::new("files-moved").field("moved", added + changed).field("deleted", deleted))
 }
 
 enum Origin {

@@ -45,7 +45,7 @@ pub(crate) struct Difference {
 
 impl Source {
     /// What `folder` will be once the steps `before` have run; a preview that says after which step it can be told where it cannot be now.
-    pub fn of(folder: &Path, before: &Before) -> Result<Self, Preview> {
+    pub fn of(folder: &Path, before: &Before) -> Result<Self, Box<Preview>> {
         /// Copies of copies that are followed.
         const MOST: usize = 8;
         let part = |folder: &Path, exclude: &[String], only_data| Part { folder: folder.to_owned(), exclude: exclude.to_vec(), only_data };
@@ -63,11 +63,11 @@ impl Source {
                     left_out.extend_from_slice(exclude);
                     at = from.to_owned();
                 }
-                FoundAt::After(step) => return Err(Preview::after(step)),
-                FoundAt::Copied { .. } | FoundAt::Made(_) => return Err(Preview::default()),
+                FoundAt::After(step) => return Err(Preview::after(step).into()),
+                FoundAt::Copied { .. } | FoundAt::Made(_) => return Err(Preview::default().into()),
             }
         }
-        Err(Preview::default())
+        Err(Preview::default().into())
     }
 
     /// The folder that most of it comes from.
@@ -146,16 +146,17 @@ impl Difference {
     /// As it is told, with what of `source` is not counted.
     pub fn told(&self, source: &Source) -> Vec<Told> {
         let count = |names: &[String]| names.len() as u64;
-        let not_counted = (!source.also.is_empty()).then(|| Told::new("files-not-counted").with("steps", source.also.clone()));
+        let not_counted = (!source.also.is_empty()).then(|| Told::new("files-not-counted").field("steps", source.also.clone()));
         if self.is_none() {
             return [Told::new("files-same")].into_iter().chain(not_counted).collect();
         }
-        let files = Told::new("files").with("added", count(&self.added)).with("changed", count(&self.changed));
-        let mut told = vec![files.with("deleted", count(&self.deleted)).with("bytes", almaplan_engine::preview::Amount::Bytes(self.bytes))];
+        let files = Told::new("files").field("added", count(&self.added)).field("changed", count(&self.changed));
+        let mut told =
+            vec![files.field("deleted", count(&self.deleted)).field("bytes", almaplan_engine::preview::Amount::Bytes(self.bytes))];
         for (what, names) in [("files-added", &self.added), ("files-changed", &self.changed), ("files-deleted", &self.deleted)] {
             if !names.is_empty() {
                 let first = names.iter().take(NAMED).cloned().collect::<Vec<_>>();
-                told.push(Told::new(what).with("names", first).with("more", count(names).saturating_sub(NAMED as u64)));
+                told.push(Told::new(what).field("names", first).field("more", count(names).saturating_sub(NAMED as u64)));
             }
         }
         told.extend(not_counted);

@@ -44,7 +44,7 @@ impl Kind for Make {
         assert!(cx.record("name", "kept").await.is_err(), "a preview keeps something");
         let Some(name) = &self.name else { return Preview::default() };
         let preview = if self.there == Some(true) { Preview::nothing() } else { Preview::default() };
-        preview.tell(Told::new("runs").with("command", name.clone())).output("name", name.as_str())
+        preview.tell(Told::new("runs").field("command", name.clone())).output("name", name.as_str())
     }
 }
 
