@@ -120,10 +120,7 @@ fn one(fmt: &Formatter, code: Code) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::collections::BTreeSet;
-    use std::path::Path;
     use std::sync::Arc;
-
-    use almaplan_engine::plan::{self, Given};
 
     use super::*;
     use crate::lang::Language;
@@ -157,9 +154,11 @@ mod tests {
     #[cfg(unix)] // one of them is about a value for another system
     #[test]
     fn every_example_has_the_mistake_that_it_is_of_and_no_other() {
+        use almaplan_engine::plan::{self, Given};
+
         for (code, example) in MISTAKES {
             let given = Given { overrides: &[], env: &|_| Some("x".to_owned()), is_final: true };
-            let loaded = plan::load_given(example.unwrap(), Path::new("/plans/loja.toml"), &almaplan_steps::registry(), given);
+            let loaded = plan::load_given(example.unwrap(), std::path::Path::new("/plans/loja.toml"), &almaplan_steps::registry(), given);
             let found: BTreeSet<&str> = loaded.mistakes.iter().map(plan::Mistake::code).collect();
             assert_eq!(found, BTreeSet::from([code]), "{:?}", loaded.mistakes);
         }
