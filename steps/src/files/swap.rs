@@ -178,8 +178,9 @@ mod tests {
         assert!(matches!(fit_for_swap(Path::new("/"), &[]), Err(SwapError::Mount(_))));
         if Path::new("/proc/self").exists() {
             assert!(matches!(fit_for_swap(Path::new("/proc"), &[]), Err(SwapError::Mount(_))));
+            // Under Wine the folder is there too, and is no mount of Windows.
             let inside = platform::mounts_below(Path::new("/")).unwrap();
-            assert!(inside.contains(&PathBuf::from("/proc")));
+            assert!(cfg!(windows) || inside.contains(&PathBuf::from("/proc")));
         }
     }
 }
