@@ -38,7 +38,8 @@ impl Kind for Act {
     }
 }
 
-struct Machine;
+/// A machine on which everything lives and nothing is measured.
+pub(super) struct Machine;
 
 impl Host for Machine {
     fn boot(&self) -> String {

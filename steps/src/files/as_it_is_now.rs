@@ -7,13 +7,13 @@ use almaplan_engine::preview::{Before, Found, Preview};
 use super::Patterns;
 
 /// Copies of copies that are followed.
-const MOST: usize = 8;
+pub(crate) const MOST_COPIES: usize = 8;
 
 /// Where the content is that `path` will have once the steps `before` have run; a preview that says after which step it can be told where
 /// that cannot be now.
 pub(crate) fn as_it_is_now(before: &Before, path: &Path) -> Result<PathBuf, Box<Preview>> {
     let mut at = path.to_owned();
-    for _ in 0..MOST {
+    for _ in 0..MOST_COPIES {
         match before.find(&at) {
             Found::Here => return Ok(at),
             Found::After(step) => return Err(Preview::after(step).into()),

@@ -40,7 +40,7 @@ pub use self::atomic::{write_atomically, write_new};
 pub use self::swap::{SwapError, fit_for_swap, writable};
 pub use self::walk::tree_size;
 
-pub(crate) use self::as_it_is_now::as_it_is_now;
+pub(crate) use self::as_it_is_now::{MOST_COPIES, as_it_is_now};
 pub(crate) use self::atomic::{link_in, sweep, sync_folder, unfinished_in, unforeseeable, write_in};
 pub(crate) use self::attributes::unkept;
 pub(crate) use self::blocking_task::{BlockingTask, blocking};

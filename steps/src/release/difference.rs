@@ -9,7 +9,7 @@ use super::compare::{Comparison, Folders};
 use super::owners::Owners;
 use super::stage::scan;
 use super::{HashCache, HashDatabase, Links, MANIFEST, Manifest, ReleaseError, check_source};
-use crate::files::{BlockingTask, FileKind, Found, Patterns, inside, present, root};
+use crate::files::{BlockingTask, FileKind, Found, MOST_COPIES, Patterns, inside, present, root};
 
 /// Names that are told of each kind of change.
 const NAMED: usize = 5;
@@ -46,12 +46,10 @@ pub(crate) struct Difference {
 impl Source {
     /// What `folder` will be once the steps `before` have run; a preview that says after which step it can be told where it cannot be now.
     pub fn of(folder: &Path, before: &Before) -> Result<Self, Box<Preview>> {
-        /// Copies of copies that are followed.
-        const MOST: usize = 8;
         let part = |folder: &Path, exclude: &[String], only_data| Part { folder: folder.to_owned(), exclude: exclude.to_vec(), only_data };
         let (mut at, mut left_out) = (folder.to_owned(), Vec::new());
         let mut stays = Vec::new();
-        for _ in 0..MOST {
+        for _ in 0..MOST_COPIES {
             match before.find(&at) {
                 FoundAt::Here => {
                     let also = before.within(&at).map(ToString::to_string).collect::<BTreeSet<_>>().into_iter().collect();

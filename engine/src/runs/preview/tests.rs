@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::super::tests::Machine;
 use super::*;
-use crate::event::{Effect, ProcessIdentity, WrongAnswer};
-use crate::host::{BoxFuture, Host, ServiceCheck};
+use crate::event::Effect;
 use crate::kind::{Kind, Traits};
 use crate::plan;
 
@@ -45,26 +45,6 @@ impl Kind for Make {
         let Some(name) = &self.name else { return Preview::default() };
         let preview = if self.there == Some(true) { Preview::nothing() } else { Preview::default() };
         preview.tell(Told::new("runs").field("command", name.clone())).output("name", name.as_str())
-    }
-}
-
-struct Machine;
-
-impl Host for Machine {
-    fn boot(&self) -> String {
-        "boot".to_owned()
-    }
-
-    fn end<'a>(&'a self, _: &'a ProcessIdentity) -> BoxFuture<'a, Result<(), Failure>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn wrong_answer<'a>(&'a self, _: &'a [ServiceCheck]) -> BoxFuture<'a, Option<WrongAnswer>> {
-        Box::pin(async { None })
-    }
-
-    fn is_alive(&self, _: u32) -> bool {
-        true
     }
 }
 
