@@ -6,6 +6,7 @@ pub mod mistakes;
 mod places;
 pub mod problem;
 mod refusal;
+mod state;
 
 use std::path::Path;
 
@@ -18,8 +19,8 @@ use crate::view::format::{Formatter, Style, sanitize};
 use crate::view::json;
 use crate::view::recap::next_lines;
 
-pub(crate) use refusal::chain;
 pub use refusal::{GivenBy, Reason, Refusal, VarsError};
+pub(crate) use state::chain;
 
 /// The arguments of a message, in the words of its language.
 type Args = Vec<(&'static str, Value<'static>)>;

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use almaplan_engine::event::Outcome;
 use almaplan_engine::journal::JournalError;
 use almaplan_engine::lock::{LockError, LockHolder};
-use almaplan_engine::plan::{Mistake, TemplateError, VarError};
-use almaplan_engine::runs::{NextCommand, RunError};
+use almaplan_engine::plan::{Mistake, SecretSource, TemplateError, VarError};
+use almaplan_engine::runs::{NextCommand, RunError, SecretError};
 use almaplan_engine::trust::Distrust;
 
 use super::places::Places;
 use super::problem;
+use super::state::{self, chain};
 use crate::exit::Exit;
 use crate::lang::{Lang, Value};
 use crate::models::report::ReportError;
@@ -404,6 +405,18 @@ pub(super) enum Arg<'a> {
     Variables(&'a [VarError], &'a [GivenBy]),
     /// Why a template gave nothing.
     Template(&'a TemplateError),
+    /// Why a secret cannot be had from where the plan says.
+    Secret(&'a SecretError, &'a SecretSource),
+    /// Why something is not believed.
+    Distrust(&'a Distrust),
+    /// What is wrong with a journal.
+    Damage(&'a JournalError),
+    /// Why the state cannot be used.
+    State(&'a JournalError),
+    /// Why the machine's folder cannot be used.
+    Lock(&'a LockError),
+    /// What became of a run, where it is settled.
+    Outcome(Option<Outcome>),
 }
 
 impl Arg<'_> {
@@ -411,13 +424,21 @@ impl Arg<'_> {
     pub(super) fn in_words(&self, lang: &Lang) -> Value<'static> {
         match self {
             Self::Plain(value) => value.clone(),
-            Self::File(error) => of_file(lang, error).into(),
+            Self::File(error) => state::file(lang, error).into(),
             Self::Values(file, error) => of_values(lang, file, error).into(),
             Self::Variables(errors, given) => {
                 let all: Vec<_> = errors.iter().map(|error| of_variable(lang, error, given)).collect();
                 all.join("\n").into()
             }
             Self::Template(error) => problem::template(lang, error).into(),
+            Self::Secret(error, from) => state::secret(lang, error, from).into(),
+            Self::Distrust(distrust) => state::distrust(lang, distrust).into(),
+            Self::Damage(error) => state::damage(lang, error).into(),
+            Self::State(error) => state::journal(lang, error).into(),
+            Self::Lock(error) => state::lock(lang, error).into(),
+            Self::Outcome(outcome) => {
+                outcome.map_or_else(|| "-".into(), |outcome| lang.text(&format!("outcome-{}", outcome.as_str())).into())
+            }
         }
     }
 }
@@ -429,21 +450,11 @@ fn of_variable(lang: &Lang, error: &VarError, given: &[GivenBy]) -> String {
     source.map_or(text.clone(), |given| lang.with("var-given", &[("error", text.into()), ("source", given.source.clone().into())]))
 }
 
-/// What the system says of a file: the commonest in our words, as it speaks English only.
-fn of_file(lang: &Lang, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => lang.text("file-not-found"),
-        io::ErrorKind::PermissionDenied => lang.text("file-denied"),
-        io::ErrorKind::IsADirectory => lang.text("file-is-folder"),
-        _ => lang.with("file-other", &[("detail", error.to_string().into())]),
-    }
-}
-
 fn of_values(lang: &Lang, file: &Path, error: &VarsError) -> String {
     let file = file.display().to_string();
     let unreadable = |detail: String| lang.with("values-unreadable", &[("file", file.clone().into()), ("detail", detail.into())]);
     match error {
-        VarsError::Read(error) => unreadable(of_file(lang, error)),
+        VarsError::Read(error) => unreadable(state::file(lang, error)),
         VarsError::Value(error) => unreadable(lang.with("file-other", &[("detail", error.to_string().into())])),
         VarsError::Toml { line, column, detail } => {
             let place = [("line", line.to_string().into()), ("column", column.to_string().into())];
@@ -468,7 +479,7 @@ impl Refusal {
             Self::TooFewFiles { needed, source } => (Reason::TooFewFiles, vec![text("count", needed.to_string()), text("error", source)]),
             Self::UnknownCode(code) => (Reason::UnknownCode, vec![text("code", code)]),
             Self::FileUnwritable { file, source } if source.kind() == io::ErrorKind::StorageFull => {
-                (Reason::DiskFull, vec![path("folder", file), text("error", source)])
+                (Reason::DiskFull, vec![path("folder", file), ("error", Arg::File(source))])
             }
             Self::FileUnwritable { file, source } => (Reason::FileUnwritable, vec![path("file", file), ("error", Arg::File(source))]),
             Self::AlreadyThere { file } => (Reason::AlreadyThere, vec![path("file", file)]),
@@ -502,7 +513,9 @@ fn of_run(error: &RunError) -> (Reason, Args<'_>) {
         RunError::PlanInvalid { path: file, .. } => (Reason::PlanInvalid, vec![path("file", file)]),
         RunError::Variables(errors) => (Reason::BadVariable, vec![("error", Arg::Variables(errors, &[]))]),
         RunError::LockTemplate(error) => (Reason::BadVariable, vec![("error", Arg::Template(error))]),
-        RunError::SecretMissing { secret, source } => (Reason::SecretMissing, vec![text("secret", secret), text("error", chain(source))]),
+        RunError::SecretMissing { secret, from, source } => {
+            (Reason::SecretMissing, vec![text("secret", secret), ("error", Arg::Secret(source, from))])
+        }
         RunError::Held { holder, .. } => (Reason::Held, held(holder.as_deref())),
         RunError::Unsettled { holder, next } => {
             let state = path("state", &holder.state_dir);
@@ -529,7 +542,7 @@ fn of_run(error: &RunError) -> (Reason, Args<'_>) {
         RunError::Journal { source: JournalError::Distrusted(distrust), .. } => not_ours(distrust),
         RunError::Lock { source: LockError::Distrusted(distrust), .. } => not_ours(distrust),
         RunError::Journal { folder, source } => of_journal(folder, source),
-        RunError::Lock { folder, source } => unusable(folder, source.is_full(), source),
+        RunError::Lock { folder, source } => unusable(folder, source.is_full(), Arg::Lock(source)),
         RunError::NoRun => (Reason::NoRun, Vec::new()),
         RunError::UnknownRun(run) => (Reason::UnknownRun, vec![text("run", run)]),
         RunError::ManyRuns(runs) => {
@@ -537,12 +550,14 @@ fn of_run(error: &RunError) -> (Reason, Args<'_>) {
             (Reason::ManyRuns, vec![text("runs", runs.join(", "))])
         }
         RunError::OtherPlan { run, plan } => (Reason::OtherPlan, vec![text("run", run), text("plan", plan)]),
-        RunError::AlreadySettled { run, outcome } => (Reason::AlreadySettled, vec![text("run", run), settled(*outcome)]),
+        RunError::AlreadySettled { run, outcome } => (Reason::AlreadySettled, vec![text("run", run), ("outcome", Arg::Outcome(*outcome))]),
         RunError::Irreversible { run, step } => {
             let step = step.as_ref().map(ToString::to_string).unwrap_or_default();
             (Reason::Irreversible, vec![text("run", run), text("step", step)])
         }
-        RunError::NothingToRollBack { run, outcome } => (Reason::NothingToRollBack, vec![text("run", run), settled(*outcome)]),
+        RunError::NothingToRollBack { run, outcome } => {
+            (Reason::NothingToRollBack, vec![text("run", run), ("outcome", Arg::Outcome(*outcome))])
+        }
         RunError::NewerRun { run, newer } => (Reason::NewerRun, vec![text("run", run), text("newer", newer)]),
         RunError::UnknownStep { run, step } => (Reason::UnknownStep, vec![text("run", run), text("step", step)]),
         RunError::NotAsked { run, step } => (Reason::NotAsked, vec![text("run", run), text("step", step)]),
@@ -552,31 +567,31 @@ fn of_run(error: &RunError) -> (Reason, Args<'_>) {
     }
 }
 
-fn of_journal(folder: &Path, error: &JournalError) -> (Reason, Args<'static>) {
+fn of_journal<'a>(folder: &Path, error: &'a JournalError) -> (Reason, Args<'a>) {
     match error {
         JournalError::Damaged { .. } | JournalError::NotOurs(_) => {
-            (Reason::JournalDamaged, vec![path("file", folder), text("error", chain(error))])
+            (Reason::JournalDamaged, vec![path("file", folder), ("error", Arg::Damage(error))])
         }
         JournalError::NewerFormat { found, known } => {
             (Reason::JournalNewer, vec![path("file", folder), text("version", found), text("known", known)])
         }
         JournalError::NetworkShare { .. } => (Reason::StateOnNetwork, vec![path("folder", folder)]),
-        error => unusable(folder, error.is_full(), error),
+        error => unusable(folder, error.is_full(), Arg::State(error)),
     }
 }
 
 /// What is not believed (rule 23). Nothing in it is named: its owner chose that.
-fn not_ours(distrust: &Distrust) -> (Reason, Args<'static>) {
+fn not_ours(distrust: &Distrust) -> (Reason, Args<'_>) {
     match distrust {
-        Distrust::Io { path: folder, source } => unusable(folder, false, source),
-        distrust => (Reason::NotOurs, vec![text("error", distrust)]),
+        Distrust::Io { path: folder, source } => unusable(folder, false, Arg::File(source)),
+        distrust => (Reason::NotOurs, vec![("error", Arg::Distrust(distrust))]),
     }
 }
 
 /// A folder that the system does not let us use.
-fn unusable(folder: &Path, full: bool, error: &dyn std::error::Error) -> (Reason, Args<'static>) {
+fn unusable<'a>(folder: &Path, full: bool, error: Arg<'a>) -> (Reason, Args<'a>) {
     let reason = if full { Reason::DiskFull } else { Reason::StateUnusable };
-    (reason, vec![path("folder", folder), text("error", chain(error))])
+    (reason, vec![path("folder", folder), ("error", error)])
 }
 
 fn held(holder: Option<&LockHolder>) -> Args<'static> {
@@ -586,26 +601,10 @@ fn held(holder: Option<&LockHolder>) -> Args<'static> {
     }
 }
 
-fn settled(outcome: Option<Outcome>) -> (&'static str, Arg<'static>) {
-    text("outcome", outcome.map_or("-", Outcome::as_str))
-}
-
 fn path(name: &'static str, path: &Path) -> (&'static str, Arg<'static>) {
     text(name, path.display())
 }
 
 fn text(name: &'static str, value: impl std::fmt::Display) -> (&'static str, Arg<'static>) {
     (name, Arg::Plain(value.to_string().into()))
-}
-
-/// An error with its sources, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

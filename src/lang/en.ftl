@@ -541,6 +541,26 @@ file-not-found = there is no such file or folder
 file-denied = you may not do that with it
 file-is-folder = it is a folder
 file-other = { $detail }
+file-at = { $path }: { $error }
+
+## Why a secret, the state or the machine's folder cannot be used
+secret-of-env = environment variable { $name }: { $reason }
+secret-of-file = file { $file }: { $reason }
+secret-not-set = no value
+secret-too-short = fewer than { $least } characters, which could not be hidden in what is shown
+distrust-foreign = { $path } belongs to { $owner }
+distrust-writable = { $path } can be changed by others (chmod go-w { $path })
+distrust-not-a = { $path } is no { $wanted ->
+        [folder] folder
+       *[other] regular file
+    }
+distrust-io = { $path } could not be looked at: { $error }
+damage = { $what }
+damage-of-run = run { $run }: { $what }
+damage-of-event = event { $seq } of run { $run }: { $what }
+damage-not-ours = it is no state of almaplan
+lock-on-share = it is on a network share, whose locks cannot be trusted
+lock-record-damaged = the record { $file } of an unsettled run is damaged: { $what }
 
 ## Kinds
 kind-inputs = Inputs (with)

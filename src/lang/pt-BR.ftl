@@ -559,6 +559,26 @@ file-not-found = não existe esse arquivo ou pasta
 file-denied = falta permissão para isso
 file-is-folder = é uma pasta
 file-other = detalhe: { $detail }
+file-at = { $path }: { $error }
+
+## Why a secret, the state or the machine's folder cannot be used
+secret-of-env = variável de ambiente { $name }: { $reason }
+secret-of-file = arquivo { $file }: { $reason }
+secret-not-set = sem valor
+secret-too-short = menos de { $least } caracteres, que não poderiam ser ocultados no que é mostrado
+distrust-foreign = { $path } pertence a { $owner }
+distrust-writable = { $path } pode ser alterado por outros (chmod go-w { $path })
+distrust-not-a = { $path } não é { $wanted ->
+        [folder] uma pasta
+       *[other] um arquivo comum
+    }
+distrust-io = não foi possível examinar { $path }: { $error }
+damage = { $what }
+damage-of-run = execução { $run }: { $what }
+damage-of-event = evento { $seq } da execução { $run }: { $what }
+damage-not-ours = não é um estado do almaplan
+lock-on-share = fica em um compartilhamento de rede, cujas travas não são confiáveis
+lock-record-damaged = o registro { $file } de uma execução não encerrada está danificado: { $what }
 
 ## Tipos de etapa
 kind-inputs = Entradas (with)

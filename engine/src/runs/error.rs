@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::event::{Outcome, RunId, StepId};
 use crate::journal::JournalError;
 use crate::lock::{LockError, LockHolder};
-use crate::plan::{Mistake, TemplateError, VarError};
+use crate::plan::{Mistake, SecretSource, TemplateError, VarError};
 use crate::saga::IllegalEvent;
 use crate::trust::Distrust;
 
@@ -36,6 +36,8 @@ pub enum RunError {
     SecretMissing {
         /// Its name in the plan.
         secret: String,
+        /// Where it was looked for.
+        from: SecretSource,
         /// Why not.
         source: SecretError,
     },

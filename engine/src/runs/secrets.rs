@@ -34,7 +34,9 @@ impl Runs {
             };
             match value {
                 Ok(value) => secrets.insert(name.clone(), value),
-                Err(source) if must_fit => return Err(RunError::SecretMissing { secret: name.clone(), source }),
+                Err(source) if must_fit => {
+                    return Err(RunError::SecretMissing { secret: name.clone(), from: secret.from.clone(), source });
+                }
                 Err(_) => secrets.insert(name.clone(), None),
             };
         }
