@@ -8,12 +8,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use almaplan_engine::event::{RunId, StepId};
-use almaplan_engine::plan::MOST_DURATION;
 use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::lang::Lang;
+
+mod value;
+
+pub use value::{Assignment, BadValue};
+use value::{assignment, duration, new_run_id, run_id, step_id, url_path};
 
 /// Deployments as a declarative, crash-safe plan
 #[derive(Debug, Parser)]
@@ -248,10 +252,6 @@ impl std::fmt::Display for InitTemplate {
 }
 
 /// The path of an address.
-fn url_path(text: &str) -> Result<String, String> {
-    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("it begins with `/`".to_owned()) }
-}
-
 /// `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -477,45 +477,6 @@ pub struct CompletionsArgs {
     pub shell: clap_complete::Shell,
 }
 
-/// `NAME=VALUE`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Assignment {
-    /// What is before the first `=`.
-    pub name: String,
-    /// What is behind it, as written.
-    pub value: String,
-}
-
-fn assignment(text: &str) -> Result<Assignment, String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.trim().is_empty() => Ok(Assignment { name: name.trim().to_owned(), value: value.to_owned() }),
-        _ => Err("write it as NAME=VALUE".to_owned()),
-    }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    // Clocks end somewhere; whoever asks for longer waits until then.
-    humantime::parse_duration(text).map(|duration| duration.min(MOST_DURATION)).map_err(|error| format!("{error}; write it like 30s or 5m"))
-}
-
-// Ids become names of files below the state folder, so nothing that could lead out of it gets further than this.
-fn run_id(text: &str) -> Result<RunId, String> {
-    plain_name(text).map(RunId::new)
-}
-
-fn new_run_id(text: &str) -> Result<RunId, String> {
-    almaplan_engine::runs::chosen_id(text).map_err(|error| error.to_string())
-}
-
-fn step_id(text: &str) -> Result<StepId, String> {
-    plain_name(text).map(StepId::new)
-}
-
-fn plain_name(text: &str) -> Result<&str, String> {
-    let plain = !text.is_empty() && !text.starts_with('.') && !text.chars().any(|c| c.is_control() || "/\\:".contains(c));
-    if plain { Ok(text) } else { Err("no such name can exist: it holds a path separator, a colon or a leading dot".to_owned()) }
-}
-
 /// The command line as clap knows it, its help in `lang`.
 pub fn command(lang: &Lang) -> Command {
     let command = Cli::command();
@@ -592,7 +553,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, lang: &Lang) -> Result<Cl
         && resolve.answer != Became::Done
         && !resolve.output.is_empty()
     {
-        return Err(command.error(ErrorKind::ArgumentConflict, "--output is for a step that was done: what was not done left nothing"));
+        return Err(command.error(ErrorKind::ArgumentConflict, lang.text("usage-output-not-done")));
     }
     Ok(cli)
 }

@@ -21,6 +21,7 @@ pub mod terminal;
 pub mod view;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::diagnose::Refusal;
@@ -72,16 +73,18 @@ fn log_to_stderr() {
 
 /// Help and the version go to standard output and are no failure; anything else is wrong usage.
 fn misunderstood(error: &clap::Error, args: &[OsString], lang: &lang::Lang) -> ExitCode {
-    let _ = error.print();
     if !error.use_stderr() {
+        let _ = error.print();
         return Exit::Ok.into();
     }
+    if lang.is_source() {
+        let _ = error.print();
+    } else {
+        let _ = std::io::stderr().write_all(diagnose::usage::text(error, lang).as_bytes());
+    }
     if cli::peek(args, "progress").as_deref() == Some("json") {
-        let text = error.to_string();
-        // Its first paragraph: what is missing may be listed below the first line.
-        let said: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-        let said = said.join(" ").trim_start_matches("error: ").to_owned();
-        terminal::print(&format!("{}\n", Refusal::Usage(said).json(jiff::Timestamp::now(), lang)));
+        let refusal = Refusal::Usage(diagnose::usage::said(error));
+        terminal::print(&format!("{}\n", refusal.json(jiff::Timestamp::now(), lang)));
     }
     Exit::Usage.into()
 }

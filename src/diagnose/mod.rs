@@ -7,6 +7,7 @@ mod places;
 pub mod problem;
 mod refusal;
 mod state;
+pub mod usage;
 
 use std::path::Path;
 

@@ -543,6 +543,28 @@ file-is-folder = it is a folder
 file-other = { $detail }
 file-at = { $path }: { $error }
 
+## A command line that cannot be understood. English comes from clap, but for what is not clap's.
+usage-unknown-command = there is no command { $name }
+usage-unknown-argument = { $arg } is not expected here
+usage-missing = missing: { $arg }
+usage-conflict = { $arg } and { $prior } do not go together
+usage-no-value = { $arg } needs a value
+usage-not-one-of = { $arg } does not take { $value }; it takes: { $taken }
+usage-bad-value = { $arg } does not take { $value }: { $reason }
+usage-too-many = { $arg } has another number of values than it takes
+usage-no-assignment = write it as NAME=VALUE
+usage-no-duration = write it like 30s or 5m
+usage-no-name = no such name can exist, as it holds a path separator, a colon or a leading dot
+usage-no-url-path = it begins with /
+usage-no-number = it is no number that fits
+usage-id-characters = an id has letters, digits, - and _, and begins with a letter or a digit
+usage-id-long = an id is not that long
+usage-id-reserved = this name means something else already
+usage-output-not-done = --output is for a step that was done: what was not done left nothing
+usage-meant = was { $names } meant?
+usage-options = [OPTIONS]
+usage-more = almaplan --help tells more
+
 ## Why a secret, the state or the machine's folder cannot be used
 secret-of-env = environment variable { $name }: { $reason }
 secret-of-file = file { $file }: { $reason }

@@ -561,6 +561,28 @@ file-is-folder = é uma pasta
 file-other = detalhe: { $detail }
 file-at = { $path }: { $error }
 
+## Uma linha de comando que não se entende. O inglês vem do clap, exceto o que não é dele.
+usage-unknown-command = não existe o comando { $name }
+usage-unknown-argument = { $arg } não é esperado aqui
+usage-missing = falta: { $arg }
+usage-conflict = { $arg } e { $prior } não combinam
+usage-no-value = { $arg } precisa de um valor
+usage-not-one-of = { $arg } não aceita { $value }; aceita: { $taken }
+usage-bad-value = { $arg } não aceita { $value }: { $reason }
+usage-too-many = { $arg } tem outro número de valores do que aceita
+usage-no-assignment = escreva como NOME=VALOR
+usage-no-duration = escreva como 30s ou 5m
+usage-no-name = não pode existir tal nome, pois contém um separador de caminho, dois-pontos ou um ponto no início
+usage-no-url-path = começa com /
+usage-no-number = não é um número que caiba
+usage-id-characters = um identificador tem letras, algarismos, - e _, e começa com letra ou algarismo
+usage-id-long = um identificador não é tão longo
+usage-id-reserved = esse nome já significa outra coisa
+usage-output-not-done = --output é para uma etapa que foi feita: o que não foi feito não deixou nada
+usage-meant = você quis dizer { $names }?
+usage-options = [OPÇÕES]
+usage-more = almaplan --help mostra mais
+
 ## Why a secret, the state or the machine's folder cannot be used
 secret-of-env = variável de ambiente { $name }: { $reason }
 secret-of-file = arquivo { $file }: { $reason }
