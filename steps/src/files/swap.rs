@@ -188,7 +188,7 @@ mod tests {
         fit_for_swap(&target, &[(folder.path().join("app-backups"), Outside::Given)]).unwrap();
         let error = fit_for_swap(&target, &[(target.join("x/.almaplan"), Outside::State)]).unwrap_err();
         assert!(matches!(error, SwapError::Inside { .. }));
-        assert!(error.to_string().contains("/.almaplan (the state) is inside"), "{error}");
+        assert!(error.to_string().contains("/.almaplan (where this run keeps its state) is inside"), "{error}");
         fit_for_swap(&folder.path().join("not/yet/there"), &[]).unwrap();
     }
 

@@ -141,9 +141,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let run = TestRun::default();
         run.answer.send_replace(Some(Answer::NotDone { by: "joão".to_owned(), because: None }));
-        assert_eq!(step(None).run(&run.context(folder.path())).await.unwrap_err(), Failure::clean("refused by joão"));
+        assert_eq!(
+            step(None).run(&run.context(folder.path())).await.unwrap_err(),
+            Failure::clean(ApprovalError::Refused("joão".to_owned()))
+        );
         let failure = step(Some("10ms")).run(&TestRun::default().context(folder.path())).await.unwrap_err();
-        assert_eq!(failure, Failure::clean("nobody answered within 10ms"));
+        assert_eq!(failure, Failure::clean(ApprovalError::Unanswered("10ms".to_owned())));
         let run = TestRun::default();
         run.stop.cancel();
         assert!(!step(None).run(&run.context(folder.path())).await.unwrap_err().clean);

@@ -1,4 +1,5 @@
-//! What the kinds write for people to keep, in the language of the run. Errors are not here: they are for whoever operates.
+//! What the kinds write for people to keep, in the language of the run; and what they say while they work, in that of whoever reads. Its
+//! English is beside the types that say it.
 //!
 //! The one loader of catalogues, [`catalogue`] and [`message`], also reads those of the command line.
 //!
@@ -21,8 +22,8 @@ use crate::human::size;
 /// The languages by their BCP 47 tags, each with its catalogue; the first where a run asks for none of them.
 const CATALOGUES: [(&str, &str); 2] = [("en", include_str!("en.ftl")), ("pt-BR", include_str!("pt-BR.ftl"))];
 
-/// What kinds say to people while they work, whose English is beside its types, and where else it can be read.
-const SAID: (&str, &str) = ("pt-BR", include_str!("said.pt-BR.ftl"));
+/// What is said in other languages than English, which is beside the types: by the tag of each.
+const SAID: [(&str, &str); 1] = [("pt-BR", include_str!("said.pt-BR.ftl"))];
 
 /// The messages of one language.
 pub type Catalogue = FluentBundle<FluentResource>;
@@ -60,8 +61,10 @@ impl Formatter {
 /// What `words` say in the language of the BCP 47 tag `lang`. `None` where it has no catalogue of them, or that is of a version that does
 /// not know them: their English is beside them.
 pub fn in_words(lang: &str, words: &Words) -> Option<String> {
-    static BUNDLE: OnceLock<Catalogue> = OnceLock::new();
-    (language(lang) == language(SAID.0)).then(|| BUNDLE.get_or_init(said_catalogue)).and_then(|catalogue| said(catalogue, words))
+    static BUNDLES: [OnceLock<Catalogue>; SAID.len()] = [const { OnceLock::new() }; SAID.len()];
+    let found = SAID.iter().position(|(tag, _)| language(tag) == language(lang))?;
+    let (tag, text) = SAID[found];
+    said(BUNDLES[found].get_or_init(|| said_catalogue(tag, text)), words)
 }
 
 /// What is said, in the language of the run: for what is kept of it.
@@ -69,18 +72,16 @@ pub(crate) fn told(cx: &Context, said: &(impl Display + Serialize)) -> String {
     Words::of(said).and_then(|words| in_words(&cx.run().lang, &words)).unwrap_or_else(|| said.to_string())
 }
 
-fn said_catalogue() -> Catalogue {
-    let mut catalogue = catalogue(SAID.0, &[SAID.1]);
-    catalogue.add_function("BYTES", bytes).expect("no catalogue has a function twice");
-    catalogue
-}
-
-/// `{ BYTES($free) }`: a size as people of this language read it.
-fn bytes<'v>(values: &[FluentValue<'v>], _: &FluentArgs<'_>) -> FluentValue<'v> {
-    match values {
-        [FluentValue::Number(bytes)] => size(bytes.value as u64).replace('.', &Formatter::of(SAID.0).say("decimal-separator", &[])).into(),
+/// A catalogue of what is said, with `{ BYTES($free) }` for sizes as people of this language read them.
+fn said_catalogue(tag: &str, text: &str) -> Catalogue {
+    let mut catalogue = catalogue(tag, &[text]);
+    let separator = Formatter::of(tag).say("decimal-separator", &[]);
+    let added = catalogue.add_function("BYTES", move |values, _| match values {
+        [FluentValue::Number(bytes)] => size(bytes.value as u64).replace('.', &separator).into(),
         _ => FluentValue::Error,
-    }
+    });
+    added.expect("it is the only one");
+    catalogue
 }
 
 fn said(catalogue: &Catalogue, words: &Words) -> Option<String> {
@@ -228,8 +229,9 @@ mod tests {
             let text = fs::read_to_string(&file).unwrap();
             said.visit_file(&syn::parse_file(&text).unwrap());
             let doing = Regex::new(r#"(?:io_error\(|patiently\(|doing: )"([^"]+)""#).unwrap();
+            let is_ours = file.starts_with(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
             let operations = doing.captures_iter(&text).map(|found| format!("doing-{}", found[1].replace(' ', "-")));
-            said.keys.extend(operations.map(|key| (key, Some(Vec::new()))));
+            said.keys.extend(operations.filter(|_| is_ours).map(|key| (key, Some(Vec::new()))));
         }
         assert!(said.prose.is_empty(), "these are no enumerations, so no other language has words for them: {:#?}", said.prose);
         said.keys
@@ -324,11 +326,11 @@ mod tests {
     }
 
     /// The keys of what is said, each with the values that its message uses.
-    fn messages() -> BTreeMap<String, Vec<String>> {
+    fn messages(text: &str) -> BTreeMap<String, Vec<String>> {
         let (begin, value) = (Regex::new(r"^([a-z][a-z0-9-]*) = ").unwrap(), Regex::new(r"\$([a-z_0-9]+)").unwrap());
         let mut messages: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut key = String::new();
-        for line in SAID.1.lines().filter(|line| !line.starts_with('#')) {
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
             if let Some(found) = begin.captures(line) {
                 key = found[1].to_owned();
             }
@@ -341,16 +343,19 @@ mod tests {
 
     #[test]
     fn whatever_is_said_has_words_that_need_nothing_else() {
-        let (source, messages) = (said_in_source(), messages());
+        let source = said_in_source();
         let said: Vec<&String> = source.iter().filter(|(_, values)| values.is_some()).map(|(key, _)| key).collect();
-        assert_eq!(said, messages.keys().collect::<Vec<_>>());
-        for (key, used) in messages {
-            let values = source[&key].as_deref().unwrap_or_default();
-            assert!(used.iter().all(|name| values.contains(name)), "{key} needs {used:?} and gets {values:?}");
-            // With a number for each, as that is what a size is.
-            let values = values.iter().map(|name| (name.clone(), Value::from(4711))).collect();
-            let text = in_words("pt-BR", &Words { key: key.clone(), values });
-            assert!(text.is_some_and(|text| !text.contains("{ ")), "{key}");
+        for (lang, text) in SAID {
+            let messages = messages(text);
+            assert_eq!(said, messages.keys().collect::<Vec<_>>(), "{lang}");
+            for (key, used) in messages {
+                let values = source[&key].as_deref().unwrap_or_default();
+                assert!(used.iter().all(|name| values.contains(name)), "{lang}: {key} needs {used:?} and gets {values:?}");
+                // A number for each, as that is what a size is.
+                let values = values.iter().map(|name| (name.clone(), Value::from(4711))).collect();
+                let text = in_words(lang, &Words { key: key.clone(), values });
+                assert!(text.is_some_and(|text| !text.contains("{ ")), "{lang}: {key}");
+            }
         }
     }
 
