@@ -466,7 +466,7 @@ pub struct Failure {
     pub message: String,
     /// The same for catalogues of other languages, where it is more than a text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub words: Option<Words>,
+    pub words: Option<Box<Words>>,
     /// Nothing at all was changed, so nothing is owed (rule 3).
     pub clean: bool,
     /// The last lines that the work printed, where it printed any.
@@ -482,7 +482,7 @@ impl Failure {
 
     /// A failure that may have changed something.
     pub fn dirty(error: impl fmt::Display + Serialize) -> Self {
-        Self { message: error.to_string(), words: Words::of(&error), clean: false, tail: Vec::new() }
+        Self { message: error.to_string(), words: Words::of(&error).map(Box::new), clean: false, tail: Vec::new() }
     }
 
     /// For `serialize_with`: as part of other words, it is what it says.

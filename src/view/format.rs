@@ -114,7 +114,7 @@ impl Formatter {
 
     /// Why something failed, in the language.
     pub fn failure<'f>(&self, failure: &'f Failure) -> Cow<'f, str> {
-        self.said(&failure.message, failure.words.as_ref())
+        self.said(&failure.message, failure.words.as_deref())
     }
 
     /// What was said in English, in the language, as far as there are `words` for it.

@@ -161,7 +161,7 @@ fn step(update: &StepUpdate) -> Value {
 
 fn put_failure(fields: &mut Value, failure: &Failure) {
     fields["error"] = failure.message.as_str().into();
-    put_words(fields, failure.words.as_ref());
+    put_words(fields, failure.words.as_deref());
 }
 
 /// What a message says, for catalogues of other languages.
@@ -193,7 +193,7 @@ enum Event {
     Progress { step: StepId, done: u64, total: Option<u64>, unit: Unit },
     Log { step: StepId, stream: Stream, line: String },
     Note { step: StepId, level: Level, message: String, words: Option<Words> },
-    Unwinding { because: Option<StepId>, owes: bool, changed: Option<bool>, error: Option<String>, words: Option<Words> },
+    Unwinding { because: Option<StepId>, owes: bool, changed: Option<bool>, error: Option<String>, words: Option<Box<Words>> },
     Live { downtime_ms: Option<u64>, approximate: Option<bool>, answers: Option<bool> },
     Reachable { reachable: bool },
     Stopping { grace_s: u64 },
@@ -212,7 +212,7 @@ struct StepEvent {
     seconds: Option<f64>,
     outputs: Option<Value>,
     error: Option<String>,
-    words: Option<Words>,
+    words: Option<Box<Words>>,
     #[serde(default)]
     tail: Vec<String>,
 }

@@ -179,7 +179,7 @@ impl Mask {
         let Failure { message, words, clean, tail } = failure;
         Failure {
             message: self.owned(message),
-            words: words.map(|words| self.words(words)),
+            words: words.map(|words| Box::new(self.words(*words))),
             clean,
             tail: tail.into_iter().map(|line| self.owned(line)).collect(),
         }

@@ -159,9 +159,9 @@ enum CheckError {
     #[error("`capture.{name}` of the check of `{path}`: {reason}")]
     Capture { path: String, name: String, reason: String },
     #[error("{head}, but `capture.{name}` finds nothing in it: {body}")]
-    NothingCaptured { head: Head, name: String, body: Body },
+    NothingCaptured { head: Box<Head>, name: String, body: Body },
     #[error("{head}, a redirect to {to}: another origin is no answer of this service; if it is meant, give `status = {status}`")]
-    Elsewhere { head: Head, to: String, status: u16 },
+    Elsewhere { head: Box<Head>, to: String, status: u16 },
     #[error(transparent)]
     Http(#[from] HttpError),
     #[error("`{path}`: {reason}")]
@@ -169,15 +169,15 @@ enum CheckError {
     #[error("`{path}` was sent, but no whole answer came ({reason}); whether it took effect is not known, so it is not sent again")]
     Lost { path: String, reason: HttpError },
     #[error("{head}, expected {}: {body}", or(expected))]
-    Status { head: Head, expected: Vec<u16>, body: Body },
+    Status { head: Box<Head>, expected: Vec<u16>, body: Body },
     #[error("{head}, but without `{expected}`: {body}")]
-    Contains { head: Head, expected: String, body: Body },
+    Contains { head: Box<Head>, expected: String, body: Body },
     #[error("{head}, but no JSON: {body}")]
-    NoJson { head: Head, body: Body },
+    NoJson { head: Box<Head>, body: Body },
     #[error("{head}, but `{pointer}` is {found}, expected {expected}: {body}")]
-    Json { head: Head, pointer: String, found: String, expected: String, body: Body },
+    Json { head: Box<Head>, pointer: String, found: String, expected: String, body: Body },
     #[error("{head}, but `{pointer}` is missing, expected {expected}: {body}")]
-    JsonMissing { head: Head, pointer: String, expected: String, body: Body },
+    JsonMissing { head: Box<Head>, pointer: String, expected: String, body: Body },
     #[error("{error} (still so after {waited})")]
     StillSo { error: Box<CheckError>, waited: String },
     #[error("process {0} has ended; its log says why")]
@@ -384,14 +384,14 @@ impl Check {
         std::iter::once(self.path.clone()).chain(form).chain(headers).chain(body).collect()
     }
 
-    fn head(&self, answer: &Answered) -> Head {
+    fn head(&self, answer: &Answered) -> Box<Head> {
         let asked = self.path.split(['?', '#']).next().unwrap_or_default();
         let (path, status, to) = (self.path.clone(), answer.status, answer.url.path());
-        if to.ends_with(asked) || asked.contains("${") {
+        Box::new(if to.ends_with(asked) || asked.contains("${") {
             Head::Direct { path, status }
         } else {
             Head::Redirected { path, status, to: to.to_owned() }
-        }
+        })
     }
 }
 

@@ -225,10 +225,10 @@ mod tests {
     /// What the source says to people: each key with the names of its values; `None` where it only hands on another.
     fn said_in_source() -> BTreeMap<String, Option<Vec<String>>> {
         let mut said = Said::default();
+        let doing = Regex::new(r#"(?:io_error\(|patiently\(|doing: )"([^"]+)""#).unwrap();
         for file in sources() {
             let text = fs::read_to_string(&file).unwrap();
             said.visit_file(&syn::parse_file(&text).unwrap());
-            let doing = Regex::new(r#"(?:io_error\(|patiently\(|doing: )"([^"]+)""#).unwrap();
             let is_ours = file.starts_with(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
             let operations = doing.captures_iter(&text).map(|found| format!("doing-{}", found[1].replace(' ', "-")));
             said.keys.extend(operations.filter(|_| is_ours).map(|key| (key, Some(Vec::new()))));
