@@ -11,12 +11,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::context::Summary;
 use crate::event::{Effect, Fact, Failure, HostId, Leftover, Part, StepId};
-use crate::plan::{Action, Plan, PlannedStep, Scope, Templates};
-use crate::registry::{Prepared, RegisteredKind, Registry};
+use crate::plan::{Action, Plan, PlannedStep, Scope, TemplateError, Templates};
+use crate::registry::{InputError, Prepared, RegisteredKind, Registry};
 use crate::saga::{Index, Saga, Task};
 
 /// What assignments are made from.
@@ -65,6 +66,15 @@ pub fn target(saga: &Saga, task: Task) -> (Index, Part) {
         Task::Probe(i) => (i, Part::Probe),
         Task::Undo(i) => (i, Part::Compensation(saga.undo_part(i))),
     }
+}
+
+/// Why work cannot begin.
+#[derive(Debug, Serialize, thiserror::Error)]
+pub(crate) enum BeginError {
+    #[error("the inputs of `{kind}` do not fit: {error}")]
+    Inputs { kind: String, error: InputError },
+    #[error("`when` cannot be decided: {error}")]
+    When { error: TemplateError },
 }
 
 impl Assignment {
@@ -154,14 +164,14 @@ impl Assigner<'_> {
         let outputs = |id: &str| outputs(saga, id, part);
         let scope = Scope { outputs: &outputs, outcome: saga.outcome() };
         let with = self.templates.render(&action.with, &scope).map_err(Failure::clean)?;
-        self.kind(action).prepare(&with).map_err(|error| Failure::clean(format!("the inputs of `{}` do not fit: {error}", action.uses)))
+        self.kind(action).prepare(&with).map_err(|error| Failure::clean(BeginError::Inputs { kind: action.uses.clone(), error }))
     }
 
     fn holds(&self, saga: &Saga, when: Option<&str>, part: Part) -> Result<bool, Failure> {
         let Some(when) = when else { return Ok(true) };
         let outputs = |id: &str| outputs(saga, id, part);
         let scope = Scope { outputs: &outputs, outcome: saga.outcome() };
-        self.templates.truth(when, &scope).map_err(|error| Failure::clean(format!("`when` cannot be decided: {error}")))
+        self.templates.truth(when, &scope).map_err(|error| Failure::clean(BeginError::When { error }))
     }
 
     /// What earlier attempts of a step left running, and nobody adopts (rule 18).

@@ -4,6 +4,7 @@
 //! [`Context::spawned`], which return only once it is durable.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::{Answer, Direction, Downtime, Failure, Outcome, Part, ProcessIdentity, Release, RunId, Standing, StepId};
 use crate::redact::Mask;
 use crate::update::{Level, Stream, Unit, Update, Updates};
+use crate::words::verbatim;
 
 /// What a kind may know of the run it is part of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +39,24 @@ pub struct RunInfo {
     pub timestamp: String,
     /// Language of what is written for people to keep: `pt-BR` or `en`.
     pub lang: String,
+}
+
+/// The work ends early, as somebody asked.
+#[derive(Debug, Serialize, thiserror::Error)]
+#[error("stopped as asked")]
+pub struct Stopped;
+
+/// Why something is not durable.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum RecordError {
+    #[error("could not record `{name}`: {source}")]
+    NoJson {
+        name: String,
+        #[serde(serialize_with = "verbatim")]
+        source: serde_json::Error,
+    },
+    #[error("the journal could not be written, so nothing more is done")]
+    Unwritten,
 }
 
 /// Where the run stands, for kinds that tell people.
@@ -284,7 +304,7 @@ impl Context {
     /// # Errors
     /// The journal cannot be written: the caller must not go on to the effect.
     pub async fn record(&self, name: &str, value: impl Serialize) -> Result<Value, Failure> {
-        let value = serde_json::to_value(value).map_err(|error| Failure::clean(format!("could not record `{name}`: {error}")))?;
+        let value = serde_json::to_value(value).map_err(|source| Failure::clean(RecordError::NoJson { name: name.to_owned(), source }))?;
         self.record_all([(name, value.clone())]).await?;
         Ok(self.recorded(name).unwrap_or(value))
     }
@@ -370,18 +390,18 @@ impl Context {
     }
 
     /// Tells people something that is worth knowing.
-    pub fn info(&self, message: impl Into<String>) {
-        self.show(Update::Note { step: self.step().clone(), level: Level::Info, message: message.into() });
+    pub fn info(&self, said: impl Display + Serialize) {
+        self.show(Update::note(self.step().clone(), Level::Info, said));
     }
 
     /// Tells people something that they should look at, although the step goes on.
-    pub fn warn(&self, message: impl Into<String>) {
-        self.show(Update::Note { step: self.step().clone(), level: Level::Warning, message: message.into() });
+    pub fn warn(&self, said: impl Display + Serialize) {
+        self.show(Update::note(self.step().clone(), Level::Warning, said));
     }
 
     /// Raises the alarm where the operator looks: a banner on the console.
-    pub fn alert(&self, message: impl Into<String>) {
-        self.show(Update::Note { step: self.step().clone(), level: Level::Alert, message: message.into() });
+    pub fn alert(&self, said: impl Display + Serialize) {
+        self.show(Update::note(self.step().clone(), Level::Alert, said));
     }
 
     fn show(&self, update: Update) {
@@ -389,7 +409,7 @@ impl Context {
     }
 
     async fn keep(&self, keep: Keep) -> Result<(), Failure> {
-        let lost = || Failure::dirty("the journal could not be written, so nothing more is done");
+        let lost = || Failure::dirty(RecordError::Unwritten);
         let (done, durable) = oneshot::channel();
         let attempt = &self.inner.attempt;
         let request = Request { step: attempt.step.clone(), part: attempt.part, keep, done };

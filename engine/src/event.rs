@@ -1,14 +1,16 @@
 //! What can happen to a run: the facts that the journal keeps and the saga folds.
 //!
 //! Everything here is plain data with a stable serialized form: journals outlive versions of this program. This is the vocabulary of
-//! the whole engine, so it imports nothing of it.
+//! the whole engine, so it imports nothing of it but [`crate::words`].
 
 use std::fmt;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
+
+use crate::words::Words;
 
 /// The name of a step in its plan.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -460,8 +462,11 @@ pub enum OnInterrupt {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// What was wrong, where, and what to do next; lower case, no full stop.
+    /// What was wrong, where, and what to do next, in English; lower case, no full stop.
     pub message: String,
+    /// The same for catalogues of other languages, where it is more than a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<Box<Words>>,
     /// Nothing at all was changed, so nothing is owed (rule 3).
     pub clean: bool,
     /// The last lines that the work printed, where it printed any.
@@ -471,13 +476,24 @@ pub struct Failure {
 
 impl Failure {
     /// A failure that changed nothing.
-    pub fn clean(error: impl std::fmt::Display) -> Self {
-        Self { message: error.to_string(), clean: true, tail: Vec::new() }
+    pub fn clean(error: impl fmt::Display + Serialize) -> Self {
+        Self { clean: true, ..Self::dirty(error) }
     }
 
     /// A failure that may have changed something.
-    pub fn dirty(error: impl std::fmt::Display) -> Self {
-        Self { message: error.to_string(), clean: false, tail: Vec::new() }
+    pub fn dirty(error: impl fmt::Display + Serialize) -> Self {
+        Self { message: error.to_string(), words: Words::of(&error).map(Box::new), clean: false, tail: Vec::new() }
+    }
+
+    /// For `serialize_with`: as part of other words, it is what it says.
+    ///
+    /// # Errors
+    /// Those of `serializer`.
+    pub fn said<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.words {
+            Some(words) => words.serialize(serializer),
+            None => serializer.serialize_str(&self.message),
+        }
     }
 
     /// The same, with the last lines that were printed.

@@ -39,7 +39,7 @@ use crate::plan::{Plan, Retry, Templates};
 use crate::registry::Registry;
 use crate::saga::{IllegalEvent, Index, Saga, Shape, StepPhase, Task};
 use crate::update::{self, Ending, State, Update, Updates};
-use attempt::Verdict;
+use attempt::{AttemptError, Verdict};
 pub use meter::service_checks;
 
 /// How often the journal is asked for what other processes want of this run.
@@ -352,8 +352,7 @@ impl<J: Journal> Executor<J> {
                     biased;
                     ended = &mut ended => {
                         if let Err(failure) = ended {
-                            let message = format!("what an earlier attempt left running could not be ended: {failure}");
-                            self.show(Update::Note { step: self.id(i), level: update::Level::Warning, message });
+                            self.show(Update::note(self.id(i), update::Level::Warning, AttemptError::LeftRunning { failure }));
                         }
                         break;
                     }
@@ -424,8 +423,7 @@ impl<J: Journal> Executor<J> {
         match (part, verdict) {
             (_, Verdict::Hung) => {
                 self.halted = true;
-                let message = "it did not stop when asked, so the run is left as it is".to_owned();
-                self.show(Update::Note { step: self.id(i), level: update::Level::Warning, message });
+                self.show(Update::note(self.id(i), update::Level::Warning, AttemptError::DidNotStop));
             }
             (Part::Action | Part::Finally, Verdict::Ended(Ok(outputs))) => {
                 remember_paths(&self.needed, &outputs);
@@ -632,7 +630,7 @@ fn panicked(error: JoinError) -> Failure {
     let panic = error.try_into_panic().ok();
     let text =
         panic.as_ref().and_then(|panic| panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied()));
-    Failure::dirty(format!("almaplan has a bug: the work panicked ({})", text.unwrap_or("without a word")))
+    Failure::dirty(AttemptError::Panicked { panic: text.map(str::to_owned) })
 }
 
 /// The pause before the next attempt: doubled each time, and spread by up to a quarter so that many steps do not come back at once.

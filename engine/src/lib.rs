@@ -28,5 +28,6 @@ pub mod sqlite;
 pub mod trust;
 pub mod update;
 mod volume;
+pub mod words;
 
 pub use volume::append_private;

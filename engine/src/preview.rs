@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::event::StepId;
+use crate::event::{Failure, StepId};
 
 /// What a step would do. By default it would run, and no more can be said.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -34,8 +34,8 @@ pub enum Would {
     Run,
     /// All is as it should be: it would change nothing.
     ChangeNothing,
-    /// It would fail. The text is that of the failure.
-    Fail(String),
+    /// It would fail, as this says.
+    Fail(Failure),
     /// What it would find is only known once this step ran.
     DependOn(StepId),
 }
@@ -122,8 +122,8 @@ impl Preview {
     }
 
     /// A step that would fail.
-    pub fn failure(message: impl std::fmt::Display) -> Self {
-        Self { would: Would::Fail(message.to_string()), ..Self::default() }
+    pub fn failure(failure: Failure) -> Self {
+        Self { would: Would::Fail(failure), ..Self::default() }
     }
 
     /// A step of which nothing can be told before `step` ran.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::Schema;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::context::Context;
@@ -11,6 +12,7 @@ use crate::event::{Failure, OnInterrupt};
 use crate::host::BoxFuture;
 use crate::kind::{Kind, Traits};
 use crate::preview::{Before, Preview};
+use crate::words::verbatim;
 
 /// The kinds that plans may use.
 #[derive(Default)]
@@ -31,13 +33,23 @@ pub struct RegisteredKind {
     prepare: fn(&Value) -> Result<Box<dyn Prepared>, InputError>,
 }
 
+/// Outputs that are no JSON.
+#[derive(Debug, Serialize, thiserror::Error)]
+#[error("the outputs cannot be kept: {source}")]
+struct OutputError {
+    #[serde(serialize_with = "verbatim")]
+    source: serde_json::Error,
+}
+
 /// An input that its kind does not take.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 #[error("{}{source}", at(path))]
 pub struct InputError {
     /// Which one, as far as that is known: the keys and places that lead to it.
+    #[serde(serialize_with = "serialize_field")]
     pub path: Vec<PathPart>,
     /// Why not.
+    #[serde(serialize_with = "verbatim")]
     pub source: serde_json::Error,
 }
 
@@ -73,6 +85,10 @@ pub(crate) fn field(path: &[PathPart]) -> String {
     })
 }
 
+fn serialize_field<S: Serializer>(path: &[PathPart], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&at(path))
+}
+
 fn at(path: &[PathPart]) -> String {
     if path.is_empty() { String::new() } else { format!("`{}`: ", field(path)) }
 }
@@ -93,7 +109,7 @@ impl<K: Kind> Prepared for K {
     fn run<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Result<Value, Failure>> {
         Box::pin(async move {
             let output = Kind::run(self, cx).await?;
-            serde_json::to_value(output).map_err(|error| Failure::dirty(format!("the outputs cannot be kept: {error}")))
+            serde_json::to_value(output).map_err(|source| Failure::dirty(OutputError { source }))
         })
     }
 

@@ -24,6 +24,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::event::{
@@ -124,6 +125,11 @@ pub enum Task {
     /// Record that a step will not be run.
     Drop(Index),
 }
+
+/// Why a step failed that was interrupted, and is not asked about.
+#[derive(Debug, Serialize, thiserror::Error)]
+#[error("it was interrupted")]
+struct Interrupted;
 
 /// A fact that cannot have happened: the journal belongs to another plan, or the executor has a bug.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -763,7 +769,7 @@ impl Saga {
         self.states[i].phase = StepPhase::Unknown;
         if self.on_interrupt(i) == OnInterrupt::Compensate && !self.shape.steps[i].probe {
             self.states[i].phase = StepPhase::Failed;
-            self.states[i].failure.get_or_insert_with(|| Failure::dirty("it was interrupted"));
+            self.states[i].failure.get_or_insert_with(|| Failure::dirty(Interrupted));
             self.failed(i);
         }
     }

@@ -1,11 +1,13 @@
 //! What a view may show of a run while it goes on. Updates are never journaled; losing one loses nothing.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::event::{Direction, Downtime, Failure, Outcome, RunId, StepId};
+use crate::words::Words;
 
 /// Takes updates, from any thread, in the order of each thread. Secrets are masked before it is called.
 pub type Updates = Arc<dyn Fn(Update) + Send + Sync>;
@@ -53,8 +55,10 @@ pub enum Update {
         step: StepId,
         /// How loud.
         level: Level,
-        /// What.
+        /// What, in English.
         message: String,
+        /// The same for catalogues of other languages, where it is more than a text.
+        words: Option<Words>,
     },
     /// From here on the run undoes what it did: the alarm, at once (rule 11).
     Unwinding {
@@ -92,6 +96,13 @@ pub enum Update {
         /// The measured downtime.
         downtime: Option<Downtime>,
     },
+}
+
+impl Update {
+    /// Something that `step` says to people.
+    pub fn note(step: StepId, level: Level, said: impl Display + Serialize) -> Self {
+        Self::Note { step, level, message: said.to_string(), words: Words::of(&said) }
+    }
 }
 
 /// A step is somewhere new.
@@ -216,7 +227,7 @@ mod tests {
             }),
             Update::Progress { step: step.clone(), done: 1, total: None, unit: Unit::Bytes },
             Update::Log { step: step.clone(), stream: Stream::Stderr, line: "é".to_owned() },
-            Update::Note { step: step.clone(), level: Level::Alert, message: "m".to_owned() },
+            Update::note(step.clone(), Level::Alert, "m"),
             Update::Unwinding { because: Some(step), failure: None, owes: true, changed: true },
             Update::Live { downtime: None, answers: Some(true) },
             Update::Reachable(false),

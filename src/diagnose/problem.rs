@@ -320,9 +320,9 @@ fn template_fault(lang: &Lang, fault: &TemplateFault) -> String {
         TemplateFault::Braces => return lang.text("fault-braces"),
         TemplateFault::NamesAValue => return lang.text("fault-names-a-value"),
         TemplateFault::Vague(name) => ("fault-vague", text("name", name)),
-        TemplateFault::UnknownTool(Tool::Filter, name) => ("fault-no-filter", text("name", name)),
-        TemplateFault::UnknownTool(Tool::Test, name) => ("fault-no-test", text("name", name)),
-        TemplateFault::UnknownTool(Tool::Function, name) => ("fault-no-function", text("name", name)),
+        TemplateFault::UnknownTool { tool: Tool::Filter, name } => ("fault-no-filter", text("name", name)),
+        TemplateFault::UnknownTool { tool: Tool::Test, name } => ("fault-no-test", text("name", name)),
+        TemplateFault::UnknownTool { tool: Tool::Function, name } => ("fault-no-function", text("name", name)),
         TemplateFault::Parser(detail) => ("fault-parser", text("detail", detail)),
     };
     lang.with(key, &[arg])

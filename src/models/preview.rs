@@ -228,7 +228,7 @@ impl PreviewStep {
             StepVerdict::Runs | StepVerdict::UpToDate => None,
             StepVerdict::Skipped(when) => Some(one_line(when)),
             StepVerdict::CannotTell(outputs) => Some(outputs.join(", ")),
-            StepVerdict::Fails(message) => Some(message.clone()),
+            StepVerdict::Fails(failure) => Some(failure.message.clone()),
         }
     }
 
@@ -242,8 +242,8 @@ impl PreviewStep {
         let line = lang.with("preview-step", &[("step", self.title.as_str().into()), ("verdict", said.into())]);
         let mut lines = fmt.wrap(&format!("  {} ", fmt.paint(style, sign)), "    ", &line);
         let mut more = |text: String| lines.extend(fmt.wrap(indent, indent, &text).into_iter().map(|line| fmt.paint(Style::Faint, line)));
-        if let StepVerdict::Fails(message) = &self.verdict {
-            message.lines().for_each(|line| more(sanitize(line).into_owned()));
+        if let StepVerdict::Fails(failure) = &self.verdict {
+            fmt.failure(failure).lines().for_each(|line| more(sanitize(line).into_owned()));
         }
         self.told.iter().for_each(|told| more(told_text(fmt, told)));
         if !self.missing.is_empty() {
@@ -385,6 +385,8 @@ fn clipped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use almaplan_engine::event::Failure;
+
     use super::*;
     use crate::lang::Language;
     use crate::view::sample;
@@ -424,7 +426,7 @@ mod tests {
                 "preflight",
                 "Pastas e permissões",
                 "preflight",
-                StepVerdict::Fails("/srv does not exist\nport 5000 is held".to_owned()),
+                StepVerdict::Fails(Failure::clean("/srv does not exist\nport 5000 is held")),
                 vec![],
             ),
             step(
@@ -509,7 +511,7 @@ mod tests {
         let evil = "\u{1b}[2Jgone";
         let told = vec![Told::new("runs").field("command", evil.to_owned())];
         let steps = vec![
-            step("a", evil, "command", StepVerdict::Fails(evil.to_owned()), told),
+            step("a", evil, "command", StepVerdict::Fails(Failure::clean(evil)), told),
             step("b", evil, "command", StepVerdict::Skipped(evil.to_owned()), vec![]),
         ];
         let view = PreviewView { steps, ..view() };

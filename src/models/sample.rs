@@ -143,7 +143,7 @@ fn view_of(plan_name: &str, printed: &str, user: &str, history: History) -> Repo
     let states = [State::Undone, State::Undone, State::Succeeded, State::NotRun, State::Succeeded];
     let ids = plan.steps.iter().chain(&plan.finally).map(|step| step.id.clone());
     let step = |(id, state): (StepId, State)| {
-        let error = (id.as_str() == "update").then(|| "exit code 1".to_owned());
+        let error = (id.as_str() == "update").then(|| Failure::dirty("exit code 1"));
         StatusStep { id, state: Some(state), attempts: u32::from(state != State::NotRun), error, owes: false }
     };
     let status = StatusView {

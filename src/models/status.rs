@@ -1,6 +1,6 @@
 //! Where a run stands, what is owed, and the exact next command.
 
-use almaplan_engine::event::{Downtime, Outcome, RunId, Standing, StepId, WrongAnswer};
+use almaplan_engine::event::{Downtime, Failure, Outcome, RunId, Standing, StepId, WrongAnswer};
 use almaplan_engine::runs::{ClosedDebt, NextAction, NextCommand, Replay, closed_debts, next_commands, owed, running_commands};
 use almaplan_engine::saga::StepPhase;
 use almaplan_engine::sqlite::RunRow;
@@ -98,7 +98,7 @@ pub struct StatusStep {
     /// How often it was tried.
     pub attempts: u32,
     /// Why its last attempt failed.
-    pub error: Option<String>,
+    pub error: Option<Failure>,
     /// Whether it owes a compensation.
     pub owes: bool,
 }
@@ -127,7 +127,7 @@ impl StatusView {
                     phase => phase,
                 }),
                 attempts: known.attempt,
-                error: failure.map(|failure| failure.message.clone()),
+                error: failure.cloned(),
                 owes: owed.contains(&id(i)),
             }
         };
@@ -250,7 +250,8 @@ impl StatusView {
             .iter()
             .map(|step| {
                 let state = step.state.map_or(json!("pending"), |state| json!(state));
-                json!({ "step": step.id, "state": state, "attempts": step.attempts, "error": step.error, "owes": step.owes })
+                let error = step.error.as_ref().map(|failure| &failure.message);
+                json!({ "step": step.id, "state": state, "attempts": step.attempts, "error": error, "owes": step.owes })
             })
             .collect();
         let closed = |by_hand| -> Vec<Value> {
@@ -306,7 +307,7 @@ impl StatusStep {
         if self.owes {
             line.push_str(&format!("  {}", fmt.paint(Style::Bad, lang.text("status-owes"))));
         }
-        let error = self.error.as_deref().map(sanitize).unwrap_or_default().into_owned();
+        let error = self.error.as_ref().map(|failure| sanitize(&fmt.failure(failure)).into_owned()).unwrap_or_default();
         let indent = " ".repeat(name_width + 6);
         [line].into_iter().chain(error.lines().map(|text| format!("{indent}{text}"))).collect()
     }
@@ -362,7 +363,7 @@ mod tests {
             id: StepId::new(id),
             state,
             attempts,
-            error: error.map(str::to_owned),
+            error: error.map(Failure::clean),
             owes,
         };
         StatusView {

@@ -6,6 +6,7 @@
 mod text;
 mod timeline;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use almaplan_engine::event::{Direction, StepId};
@@ -113,7 +114,7 @@ struct StepRow<'a> {
 #[derive(Serialize)]
 struct FailedAttempt<'a> {
     about: String,
-    message: &'a str,
+    message: Cow<'a, str>,
     tail_head: String,
     tail: String,
 }
@@ -265,7 +266,7 @@ impl<'a> FailedAttempt<'a> {
         }
         Some(Self {
             about: about.join(" · "),
-            message: &failure.message,
+            message: fmt.failure(failure),
             tail_head: fmt.lang.with("last-lines", &[("n", failure.tail.len().into())]),
             tail: failure.tail.join("\n"),
         })

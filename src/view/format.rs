@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use almaplan_engine::event::Failure;
 use almaplan_engine::update::{State, Unit};
+use almaplan_engine::words::Words;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -108,6 +110,17 @@ impl Formatter {
             Some(total) => self.lang.with("progress-of", &[("done", done.into()), ("total", total.into())]),
             None => done,
         }
+    }
+
+    /// Why something failed, in the language.
+    pub fn failure<'f>(&self, failure: &'f Failure) -> Cow<'f, str> {
+        self.said(&failure.message, failure.words.as_deref())
+    }
+
+    /// What was said in English, in the language, as far as there are `words` for it.
+    pub fn said<'t>(&self, english: &'t str, words: Option<&Words>) -> Cow<'t, str> {
+        let said = words.and_then(|words| almaplan_steps::lang::in_words(self.lang.language().tag(), words));
+        said.map_or(Cow::Borrowed(english), Cow::Owned)
     }
 
     /// `14:15:02`, on the reader's clock.

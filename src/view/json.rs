@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use almaplan_engine::event::{Direction, Downtime, Failure, Outcome, RunId, StepId};
 use almaplan_engine::update::{Ending, Level, State, StepUpdate, Stream, Unit, Update};
+use almaplan_engine::words::Words;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -102,11 +103,15 @@ fn object(at: Timestamp, update: &Update, intent: Intent) -> String {
             line("progress", at, json!({ "step": step, "done": done, "total": total, "unit": unit }))
         }
         Update::Log { step, stream, line: text } => line("log", at, json!({ "step": step, "stream": stream, "line": text })),
-        Update::Note { step, level, message } => line("note", at, json!({ "step": step, "level": level, "message": message })),
+        Update::Note { step, level, message, words } => {
+            let mut fields = json!({ "step": step, "level": level, "message": message });
+            put_words(&mut fields, words.as_ref());
+            line("note", at, fields)
+        }
         Update::Unwinding { because, failure, owes, changed } => {
             let mut fields = json!({ "because": because, "owes": owes, "changed": changed });
             if let Some(failure) = failure {
-                fields["error"] = failure.message.as_str().into();
+                put_failure(&mut fields, failure);
             }
             line("unwinding", at, fields)
         }
@@ -146,12 +151,24 @@ fn step(update: &StepUpdate) -> Value {
         fields["outputs"] = outputs.clone();
     }
     if let Some(failure) = &update.failure {
-        fields["error"] = failure.message.as_str().into();
+        put_failure(&mut fields, failure);
         if !failure.tail.is_empty() {
             fields["tail"] = failure.tail.clone().into();
         }
     }
     fields
+}
+
+fn put_failure(fields: &mut Value, failure: &Failure) {
+    fields["error"] = failure.message.as_str().into();
+    put_words(fields, failure.words.as_deref());
+}
+
+/// What a message says, for catalogues of other languages.
+fn put_words(fields: &mut Value, words: Option<&Words>) {
+    if let Some(words) = words {
+        fields["words"] = json!(words);
+    }
 }
 
 /// A line, read back: what [`Lines::of`] made of an update, and `None` where it is nothing that an update says.
@@ -175,8 +192,8 @@ enum Event {
     Step(StepEvent),
     Progress { step: StepId, done: u64, total: Option<u64>, unit: Unit },
     Log { step: StepId, stream: Stream, line: String },
-    Note { step: StepId, level: Level, message: String },
-    Unwinding { because: Option<StepId>, owes: bool, changed: Option<bool>, error: Option<String> },
+    Note { step: StepId, level: Level, message: String, words: Option<Words> },
+    Unwinding { because: Option<StepId>, owes: bool, changed: Option<bool>, error: Option<String>, words: Option<Box<Words>> },
     Live { downtime_ms: Option<u64>, approximate: Option<bool>, answers: Option<bool> },
     Reachable { reachable: bool },
     Stopping { grace_s: u64 },
@@ -195,6 +212,7 @@ struct StepEvent {
     seconds: Option<f64>,
     outputs: Option<Value>,
     error: Option<String>,
+    words: Option<Box<Words>>,
     #[serde(default)]
     tail: Vec<String>,
 }
@@ -202,10 +220,10 @@ struct StepEvent {
 impl Event {
     fn update(self) -> Option<Update> {
         // Whether anything was changed is not on the line, and not for showing.
-        let failure = |message: String, tail: Vec<String>| Failure::dirty(message).with_tail(tail);
+        let failure = |message, words, tail| Failure { message, words, clean: false, tail };
         Some(match self {
             Self::Run { run, plan, resumed, steps } => Update::Run { run, plan, resumed, steps },
-            Self::Step(StepEvent { step, description, uses, phase, state, attempt, seconds, outputs, error, tail }) => {
+            Self::Step(StepEvent { step, description, uses, phase, state, attempt, seconds, outputs, error, words, tail }) => {
                 Update::Step(StepUpdate {
                     step,
                     description,
@@ -215,14 +233,14 @@ impl Event {
                     attempt: attempt.unwrap_or(0),
                     seconds,
                     outputs,
-                    failure: error.map(|error| failure(error, tail)),
+                    failure: error.map(|error| failure(error, words, tail)),
                 })
             }
             Self::Progress { step, done, total, unit } => Update::Progress { step, done, total, unit },
             Self::Log { step, stream, line } => Update::Log { step, stream, line },
-            Self::Note { step, level, message } => Update::Note { step, level, message },
-            Self::Unwinding { because, owes, changed, error } => {
-                let failure = error.map(|error| failure(error, Vec::new()));
+            Self::Note { step, level, message, words } => Update::Note { step, level, message, words },
+            Self::Unwinding { because, owes, changed, error, words } => {
+                let failure = error.map(|error| failure(error, words, Vec::new()));
                 Update::Unwinding { because, failure, owes, changed: changed.unwrap_or(true) }
             }
             Self::Live { downtime_ms, approximate, answers } => {

@@ -52,10 +52,12 @@ pub(super) fn of(fmt: &Formatter, titles: &Titles, at: Timestamp, update: &Updat
         Update::Log { step, line: text, .. } => {
             line(("│", Style::Faint), format!("{} {}", fmt.paint(Style::Faint, titles.of(step)), sanitize(text)))
         }
-        Update::Note { step, level: Level::Alert, message } => banner(fmt, &format!("{}: {message}", titles.of(step)), None),
-        Update::Note { step, level, message } => {
+        Update::Note { step, level: Level::Alert, message, words } => {
+            banner(fmt, &format!("{}: {}", titles.of(step), fmt.said(message, words.as_ref())), None)
+        }
+        Update::Note { step, level, message, words } => {
             let sign = if *level == Level::Warning { ("!", Style::Warning) } else { ("i", Style::Faint) };
-            said(fmt, at, sign, &fmt.paint(Style::Strong, titles.of(step)), message)
+            said(fmt, at, sign, &fmt.paint(Style::Strong, titles.of(step)), &fmt.said(message, words.as_ref()))
         }
         Update::Unwinding { because, failure, owes, changed } => {
             banner(fmt, &unwinding(fmt, titles, because.as_ref(), *owes, *changed), failure.as_ref())
@@ -115,7 +117,7 @@ fn of_step(fmt: &Formatter, title: &str, at: Timestamp, step: &StepUpdate) -> Ve
     match &step.failure {
         None => said(fmt, at, sign, &name, &[Some(text), summary].into_iter().flatten().collect::<Vec<_>>().join(" · ")),
         Some(failure) => {
-            let mut lines = said(fmt, at, sign, &name, &format!("{text}: {}", failure.message));
+            let mut lines = said(fmt, at, sign, &name, &format!("{text}: {}", fmt.failure(failure)));
             // Another attempt follows: its last lines would bury what happens.
             if !matches!(step.state, State::Retrying | State::UndoRetrying) {
                 lines.extend(tail(fmt, failure));
@@ -168,7 +170,7 @@ pub(super) fn banner(fmt: &Formatter, text: &str, failure: Option<&Failure>) -> 
     let mut lines = vec![alarm(&rule), alarm(&fmt.lang.text("alert"))];
     lines.extend(sanitize(text).lines().map(alarm));
     if let Some(failure) = failure {
-        lines.extend(sanitize(&failure.message).lines().map(|line| alarm(&format!("  {line}"))));
+        lines.extend(sanitize(&fmt.failure(failure)).lines().map(|line| alarm(&format!("  {line}"))));
     }
     lines.push(alarm(&rule));
     lines

@@ -155,7 +155,7 @@ impl Canvas {
 
     /// Folds one update; returns what belongs above the running steps, `width` columns wide.
     pub(super) fn show(&mut self, at: Timestamp, update: &Update, width: usize) -> Vec<String> {
-        self.running.fold(at, update);
+        self.running.fold(&self.fmt, at, update);
         self.titles.fold(update);
         let above = self.above(at, update, &self.wide(width));
         match update {
@@ -192,13 +192,13 @@ impl Canvas {
                 [vec![String::new()], fmt.wrap("", "  ", &head), vec![" ".to_owned()]].concat()
             }
             Update::Step(step) => self.step_lines(step, fmt),
-            Update::Note { step, level, message } => {
+            Update::Note { step, level, message, words } => {
                 let sign = match level {
                     Level::Info => fmt.paint(Style::Faint, "i"),
                     Level::Warning => fmt.paint(Style::Warning, "!"),
                     Level::Alert => fmt.paint(Style::Alarm, "!"),
                 };
-                told(fmt, &sign, &format!("{}: {message}", self.titles.of(step)))
+                told(fmt, &sign, &format!("{}: {}", self.titles.of(step), fmt.said(message, words.as_ref())))
             }
             Update::Unwinding { because, owes, changed, .. } => {
                 band(fmt, Style::Alarm, &lines::unwinding(fmt, &self.titles, because.as_ref(), *owes, *changed))
@@ -237,7 +237,7 @@ impl Canvas {
             (State::Undone, None) => row(fmt, &sign, title, &fmt.lang.text("state-undone"), &took),
             (_, None) => told(fmt, &sign, &format!("{title}: {}", lines::state_text(fmt, step))),
             (state, Some(failure)) => {
-                let mut all = told(fmt, &sign, &format!("{title}: {}: {}", lines::state_text(fmt, step), failure.message));
+                let mut all = told(fmt, &sign, &format!("{title}: {}: {}", lines::state_text(fmt, step), fmt.failure(failure)));
                 // Another attempt follows: its last lines would bury what happens.
                 if !matches!(state, State::Retrying | State::UndoRetrying) {
                     let tail = failure.tail.iter().map(|line| sanitize(line));

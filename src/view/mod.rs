@@ -114,8 +114,7 @@ impl Output {
         {
             // Once: a full disk would otherwise double every line.
             inner.logs = None;
-            let message = error.to_string();
-            self.screen.give(Task::Show(at, Box::new(Update::Note { step: step.clone(), level: Level::Warning, message })));
+            self.screen.give(Task::Show(at, Box::new(Update::note(step.clone(), Level::Warning, error.to_string()))));
         }
         if let Some(record) = &mut inner.record
             && let Err(error) = record.keep(at, &update)
@@ -205,6 +204,6 @@ fn write_lines<S: AsRef<str>>(sink: &mut dyn Write, lines: impl IntoIterator<Ite
 }
 
 /// The first line of why something failed.
-fn first_line(failure: &Failure) -> String {
-    format::sanitize(&failure.message).lines().next().unwrap_or_default().to_owned()
+fn first_line(fmt: &format::Formatter, failure: &Failure) -> String {
+    format::sanitize(&fmt.failure(failure)).lines().next().unwrap_or_default().to_owned()
 }

@@ -30,7 +30,7 @@ impl Plain {
 
 impl View for Plain {
     fn show(&mut self, at: Timestamp, update: &Update) {
-        self.running.fold(at, update);
+        self.running.fold(&self.fmt, at, update);
         self.titles.fold(update);
         write_lines(&mut *self.out, lines::of(&self.fmt, &self.titles, at, update));
     }

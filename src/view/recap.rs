@@ -174,7 +174,7 @@ impl Recap {
     fn rows(&self, fmt: &Formatter) -> Vec<Row> {
         let failed = |tolerated| self.steps.iter().filter(move |step| step.failure.is_some() && step.tolerated == tolerated);
         let because = |step: &RecapStep, why: Option<&Failure>| match why {
-            Some(why) => format!("{}: {}", step.title, first_line(why)),
+            Some(why) => format!("{}: {}", step.title, first_line(fmt, why)),
             None => step.title.clone(),
         };
         // Its next command names it.
@@ -284,7 +284,7 @@ pub fn shown_state(phase: StepPhase) -> Option<State> {
 
 /// Who did a compensation by hand or wrote it off, and why; of what the plan wrote off, why it failed.
 pub fn why_closed(fmt: &Formatter, debt: &ClosedDebt) -> Option<String> {
-    let failure = debt.failure.as_ref().map(first_line);
+    let failure = debt.failure.as_ref().map(|failure| first_line(fmt, failure));
     let Some(by) = &debt.by else { return failure };
     let because = debt.because.as_ref().map(|because| format!(": {}", sanitize(because))).unwrap_or_default();
     let failure = failure.map(|failure| format!(" ({failure})")).unwrap_or_default();

@@ -39,7 +39,7 @@ const SAMPLE_S: f64 = 0.25;
 
 impl RunningSteps {
     /// Folds one update.
-    pub(super) fn fold(&mut self, at: Timestamp, update: &Update) {
+    pub(super) fn fold(&mut self, fmt: &Formatter, at: Timestamp, update: &Update) {
         match update {
             Update::Step(step) => match step.state {
                 State::Started | State::UndoStarted => {
@@ -50,7 +50,7 @@ impl RunningSteps {
                         running.waiting = true;
                         running.last_said = at;
                         running.progress = None;
-                        running.last_line = step.failure.as_ref().map(first_line);
+                        running.last_line = step.failure.as_ref().map(|failure| first_line(fmt, failure));
                     }
                 }
                 State::Succeeded | State::Failed | State::Skipped | State::NotRun | State::Unknown | State::Undone | State::UndoFailed => {

@@ -59,14 +59,16 @@ pub(crate) fn step(step: &str, direction: Direction, state: State, seconds: Opti
 
 pub(crate) fn broken() -> Failure {
     let tail = ["Traceback (most recent call last):", "  File \"app.py\", line 3", "\u{1b}[31mKeyError: 'região'\u{1b}[0m"];
-    Failure::dirty("http://127.0.0.1:5000/ answered 500 instead of 200\nlast answer: Internal Server Error")
-        .with_tail(tail.map(str::to_owned))
+    let (head, body) = (json!({ "key": "head-direct", "path": "/", "status": 500 }), json!({ "key": "body-empty" }));
+    let failure = Failure::dirty("http://127.0.0.1:5000/ answered 500 instead of 200\nlast answer: Internal Server Error");
+    let words = serde_json::from_value(json!({ "key": "check-status", "head": head, "expected": [200], "body": body })).ok();
+    Failure { words, ..failure }.with_tail(tail.map(str::to_owned))
 }
 
 /// A run that fails and is compensated, with every sort of update in it.
 pub(crate) fn failing() -> Vec<(Timestamp, Update)> {
     use Direction::{Finally, Forward, Undo};
-    let note = |step: &str, level, message: &str| Update::Note { step: id(step), level, message: message.to_owned() };
+    let note = |step: &str, level, message: &str| Update::note(id(step), level, message);
     let log = |step: &str, stream, line: &str| Update::Log { step: id(step), stream, line: line.to_owned() };
     let progress = |step: &str, done, total, unit| Update::Progress { step: id(step), done, total, unit };
     let outputs = |update: Update| match update {

@@ -12,12 +12,28 @@
 use std::path::PathBuf;
 
 use almaplan_engine::context::Context;
-use almaplan_engine::event::Failure;
-
 use almaplan_engine::encoding;
+use almaplan_engine::event::Failure;
+use almaplan_engine::words::verbatim;
+use serde::Serialize;
 
 /// Shorter values are in every other text: masking them would hide nothing and spoil everything.
 const SHORTEST: usize = 4;
+
+/// Why a file of variables cannot be used.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum EnvFileError {
+    #[error("`env_file` {} cannot be used: {source}", file.display())]
+    Unreadable {
+        file: PathBuf,
+        #[serde(serialize_with = "verbatim")]
+        source: std::io::Error,
+    },
+    #[error("`env_file` {} cannot be used: it is neither UTF-8 nor UTF-16; save it as UTF-8", file.display())]
+    NoText { file: PathBuf },
+    #[error("`env_file` {} cannot be used: line {line} is not NAME=value", file.display())]
+    NoVariable { file: PathBuf, line: usize },
+}
 
 /// The variables of `files`, those of later files last. Their values are masked from now on.
 ///
@@ -26,15 +42,14 @@ const SHORTEST: usize = 4;
 pub fn variables(cx: &Context, files: &[PathBuf]) -> Result<Vec<(String, Option<String>)>, Failure> {
     let mut found = Vec::new();
     for file in files.iter().map(|file| cx.path(file)) {
-        let refused = |why: String| Failure::clean(format!("`env_file` {} cannot be used: {why}", file.display()));
-        let bytes = std::fs::read(&file).map_err(|error| refused(error.to_string()))?;
-        let text = encoding::decode(&bytes).map_err(|error| refused(error.to_string()))?;
+        let bytes = std::fs::read(&file).map_err(|source| Failure::clean(EnvFileError::Unreadable { file: file.clone(), source }))?;
+        let text = encoding::decode(&bytes).map_err(|_| Failure::clean(EnvFileError::NoText { file: file.clone() }))?;
         let known = found.clone();
         let lookup = |name: &str| {
             let earlier = known.iter().rfind(|(known, _)| known == name).map(|(_, value): &(String, String)| value.clone());
             earlier.or_else(|| std::env::var(name).ok())
         };
-        let read = parse(&text, lookup).map_err(|line| refused(format!("line {line} is not NAME=value")))?;
+        let read = parse(&text, lookup).map_err(|line| Failure::clean(EnvFileError::NoVariable { file: file.clone(), line }))?;
         cx.mask(read.iter().map(|(_, value)| value.as_str()).filter(|value| is_secret(value)));
         found.extend(read);
     }

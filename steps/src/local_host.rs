@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use almaplan_engine::event::{Failure, ProcessIdentity, WrongAnswer};
 use almaplan_engine::host::{BoxFuture, Host, ServiceCheck};
+use almaplan_engine::words::verbatim;
 use jiff::tz::TimeZone;
+use serde::Serialize;
 
 use crate::http::Prober;
 use crate::process::{self, Gentle, Tree};
@@ -13,6 +15,16 @@ use crate::process::{self, Gentle, Tree};
 const GRACE: Duration = Duration::from_secs(5);
 /// A service that takes longer than this counts as not answering.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why this machine does not do what it is asked for.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum HostError {
+    #[error("{source}")]
+    NotSupported {
+        #[serde(serialize_with = "verbatim")]
+        source: std::io::Error,
+    },
+}
 
 /// This machine.
 #[derive(Debug, Clone)]
@@ -42,7 +54,7 @@ impl Host for LocalHost {
 
     fn end<'a>(&'a self, process: &'a ProcessIdentity) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
-            process::supported().map_err(Failure::dirty)?;
+            process::supported().map_err(|source| Failure::dirty(HostError::NotSupported { source }))?;
             // Its root may be gone and what it started may not: the tree finds both.
             let mut tree = Tree::of(process);
             process::stop(&mut tree, Gentle::Term, GRACE).await.map(drop).map_err(Failure::dirty)

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration as Time;
 
-use almaplan_engine::context::Context;
+use almaplan_engine::context::{Context, Stopped};
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
 use schemars::JsonSchema;
@@ -39,7 +39,7 @@ impl Kind for WaitForFile {
         while !file.exists() {
             tokio::select! {
                 () = tokio::time::sleep(self.interval.0) => {}
-                () = cx.cancelled() => return Err(Failure::clean("stopped as asked")),
+                () = cx.cancelled() => return Err(Failure::clean(Stopped)),
             }
         }
         Ok(WaitForFileOutput { file })

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,27 @@ pub(super) enum Verdict {
     Hung,
     /// It is gone, and nobody can say how it ended.
     Lost,
+}
+
+/// What goes wrong with an attempt, whatever its kind.
+#[derive(Debug, Serialize, thiserror::Error)]
+pub(super) enum AttemptError {
+    #[error("what an earlier attempt left running could not be ended: {failure}")]
+    LeftRunning {
+        #[serde(serialize_with = "Failure::said")]
+        failure: Failure,
+    },
+    #[error("it took longer than its timeout of {timeout}")]
+    TimedOut { timeout: String },
+    #[error("it did not stop when asked, so the run is left as it is")]
+    DidNotStop,
+    #[error("its probe cannot be asked: {failure}")]
+    ProbeCannotBeAsked {
+        #[serde(serialize_with = "Failure::said")]
+        failure: Failure,
+    },
+    #[error("almaplan has a bug: the work panicked ({})", panic.as_deref().unwrap_or("without a word"))]
+    Panicked { panic: Option<String> },
 }
 
 impl Verdict {
@@ -84,8 +106,7 @@ pub(super) async fn run(
 async fn begun(work: Box<dyn Prepared>, cx: &Context, limits: Limits, leftovers: &[Leftover], host: &dyn Host, orders: &Orders) -> Verdict {
     for left in leftovers {
         if let Err(failure) = host.end(&left.process).await {
-            let message = format!("what an earlier attempt left running could not be ended: {failure}");
-            return Verdict::Broken(Failure::dirty(message));
+            return Verdict::Broken(Failure::dirty(AttemptError::LeftRunning { failure }));
         }
     }
     // It may have been asked to stop before it began (rule 14).
@@ -116,8 +137,8 @@ async fn stoppable(work: Box<dyn Prepared>, cx: &Context, limits: Limits, stop: 
         (Ok(Ok(outputs)), _) => Verdict::Ended(Ok(outputs)),
         (Ok(Err(_)), None) => Verdict::Cancelled,
         (Ok(Err(failure)), Some(timeout)) => {
-            let message = format!("it took longer than its timeout of {}", humantime::format_duration(timeout));
-            Verdict::Broken(Failure { message, clean: false, tail: failure.tail })
+            let timeout = humantime::format_duration(timeout).to_string();
+            Verdict::Broken(Failure::dirty(AttemptError::TimedOut { timeout }).with_tail(failure.tail))
         }
         (Err(_), _) => Verdict::Hung,
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::attempt::{self, Limits, Orders};
+use super::attempt::{self, AttemptError, Limits, Orders};
 use super::{Executor, Launch, Live};
 use crate::assignment::{self, Assigner, Assignment, Start};
 use crate::context::{Attempt, Context, Handles};
@@ -83,8 +83,7 @@ impl<J: Journal> Executor<J> {
 
     pub(super) fn cannot_ask(&mut self, i: Index, failure: &Failure) {
         self.unprobeable.insert(i);
-        let message = format!("its probe cannot be asked: {failure}");
-        self.show(Update::Note { step: self.id(i), level: update::Level::Warning, message });
+        self.show(Update::note(self.id(i), update::Level::Warning, AttemptError::ProbeCannotBeAsked { failure: failure.clone() }));
     }
 
     fn line_up(&mut self, i: Index, part: Part, start: Start) {

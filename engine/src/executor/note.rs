@@ -1,5 +1,6 @@
 //! What happened is noted: folded into the saga, made durable with everything that belongs together, and only then shown.
 
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::Executor;
@@ -7,6 +8,11 @@ use crate::event::{Answer, Direction, Event, Fact, Failure, Part, RunFact};
 use crate::journal::Journal;
 use crate::saga::{IllegalEvent, Index, StepPhase};
 use crate::update::{State, StepUpdate, Update};
+
+/// What is shown of a compensation that was written off without having failed.
+#[derive(Debug, Serialize, thiserror::Error)]
+#[error("it was written off")]
+struct WrittenOff;
 
 impl<J: Journal> Executor<J> {
     /// Folds an event that this executor caused: one that cannot happen is a bug of ours.
@@ -115,9 +121,7 @@ impl<J: Journal> Executor<J> {
         let failure = match state {
             State::Failed | State::Retrying => known.failure.clone(),
             State::UndoRetrying | State::UndoFailed => known.undo_failure.clone(),
-            State::Undone => {
-                known.written_off.last().map(|off| off.failure.clone().unwrap_or_else(|| Failure::dirty("it was written off")))
-            }
+            State::Undone => known.written_off.last().map(|off| off.failure.clone().unwrap_or_else(|| Failure::dirty(WrittenOff))),
             _ => None,
         };
         let planned = self.spec.plan.step(i);

@@ -1,9 +1,9 @@
 //! What can be wrong with a template: by itself, or with the values that it gets.
 
-use std::fmt;
+use serde::Serialize;
 
 /// Why a template or an expression cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 pub enum TemplateFault {
     /// There can be no template at this place.
     #[error("it must be plain text here")]
@@ -18,36 +18,34 @@ pub enum TemplateFault {
     #[error("`{0}` must be followed by the name of what is meant")]
     Vague(String),
     /// A filter, test or function that does not exist.
-    #[error("there is no {0} `{1}`")]
-    UnknownTool(Tool, String),
+    #[error("there is no {tool} `{name}`")]
+    UnknownTool {
+        /// Which of them.
+        tool: Tool,
+        /// As it is written.
+        name: String,
+    },
     /// What the parser says, in English.
     #[error("{0}")]
     Parser(String),
 }
 
 /// What templates work with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
 pub enum Tool {
     /// `| filter`.
+    #[error("filter")]
     Filter,
     /// `is test`.
+    #[error("test")]
     Test,
     /// `function()`.
+    #[error("function")]
     Function,
 }
 
-impl fmt::Display for Tool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Filter => "filter",
-            Self::Test => "test",
-            Self::Function => "function",
-        })
-    }
-}
-
 /// Why a template gave nothing. Found before the step starts, so nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 pub enum TemplateError {
     /// It does not parse.
     #[error("could not read `{template}`: {fault}")]
@@ -98,7 +96,7 @@ pub enum TemplateError {
 }
 
 /// What a template gives that no input can hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
 pub enum Unfit {
     /// A number beyond 64 bits.
     #[error("the number is too large")]

@@ -293,7 +293,9 @@ fn readable(text: &str, parsed: &Parsed) -> Result<(), TemplateError> {
             Fault::TooLong => TemplateError::TooMuch { template: template() },
             Fault::UnknownName(name) => TemplateError::Undefined { template: template(), name },
             Fault::Vague(name) => TemplateError::Syntax { template: template(), fault: TemplateFault::Vague(name) },
-            Fault::UnknownTool(what, name) => TemplateError::Syntax { template: template(), fault: TemplateFault::UnknownTool(what, name) },
+            Fault::UnknownTool(tool, name) => {
+                TemplateError::Syntax { template: template(), fault: TemplateFault::UnknownTool { tool, name } }
+            }
         })
     })
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::event::{Answer, DebtAnswer, Event, Fact, Failure, RunFact, WrongAnswer};
 use crate::update::{Update, Updates};
+use crate::words::Words;
 
 /// What stands where a secret was.
 pub const MASKED: &str = "***";
@@ -159,7 +160,9 @@ impl Mask {
                 Update::Step(step)
             }
             Update::Log { step, stream, line } => Update::Log { step, stream, line: self.owned(line) },
-            Update::Note { step, level, message } => Update::Note { step, level, message: self.owned(message) },
+            Update::Note { step, level, message, words } => {
+                Update::Note { step, level, message: self.owned(message), words: words.map(|words| self.words(words)) }
+            }
             Update::Unwinding { because, failure, owes, changed } => {
                 Update::Unwinding { because, failure: failure.map(|failure| self.failure(failure)), owes, changed }
             }
@@ -172,9 +175,18 @@ impl Mask {
         }
     }
 
-    fn failure(&self, failure: Failure) -> Failure {
-        let Failure { message, clean, tail } = failure;
-        Failure { message: self.owned(message), clean, tail: tail.into_iter().map(|line| self.owned(line)).collect() }
+    pub(crate) fn failure(&self, failure: Failure) -> Failure {
+        let Failure { message, words, clean, tail } = failure;
+        Failure {
+            message: self.owned(message),
+            words: words.map(|words| Box::new(self.words(*words))),
+            clean,
+            tail: tail.into_iter().map(|line| self.owned(line)).collect(),
+        }
+    }
+
+    fn words(&self, Words { key, values }: Words) -> Words {
+        Words { key, values: values.into_iter().map(|(name, value)| (name, self.value(value))).collect() }
     }
 
     fn value(&self, value: Value) -> Value {

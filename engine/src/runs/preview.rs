@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use crate::assignment::{Assigner, Assignment, outputs};
+use crate::assignment::{Assigner, Assignment, BeginError, outputs};
 use crate::context::{Attempt, Context, Handles, Keep, Request, RunInfo, timestamp};
 use crate::event::{Downtime, Event, Fact, Failure, HostId, OnInterrupt, Part, RunId, Standing, StepId};
 use crate::executor::Retained;
@@ -81,7 +81,7 @@ pub enum StepVerdict {
     /// It depends on these outputs of earlier steps, as they are written.
     CannotTell(Vec<String>),
     /// It would fail.
-    Fails(String),
+    Fails(Failure),
 }
 
 /// What would be undone where a step failed.
@@ -295,7 +295,7 @@ impl Walk {
             _ if !unclear.is_empty() => verdict = StepVerdict::CannotTell(unclear),
             Would::Run => {}
             Would::ChangeNothing => verdict = StepVerdict::UpToDate,
-            Would::Fail(message) => verdict = StepVerdict::Fails(self.masked(message)),
+            Would::Fail(failure) => verdict = StepVerdict::Fails(self.templates.mask().failure(failure.clone())),
             Would::DependOn(step) => after = Some(step.clone()),
         }
         let told = preview.told.iter().map(|told| told.clone().masked(&|text| self.masked(text))).collect();
@@ -303,12 +303,12 @@ impl Walk {
     }
 
     /// Whether the `when` of a step holds; `None` where nobody can tell.
-    fn decided(&self, step: &PlannedStep) -> Result<Option<bool>, String> {
+    fn decided(&self, step: &PlannedStep) -> Result<Option<bool>, Failure> {
         let Some(when) = step.when.as_deref() else { return Ok(Some(true)) };
         let outputs = |id: &str| outputs(&self.saga, id, Part::Action);
         let scope = Scope { outputs: &outputs, outcome: None };
         let decided = decide(&self.templates, when, &scope, &|step, output| self.knowledge(step, output));
-        decided.map_err(|error| self.masked(&format!("`when` cannot be decided: {error}")))
+        decided.map_err(|error| self.templates.mask().failure(Failure::clean(BeginError::When { error })))
     }
 
     /// What the kind of a step says, whose inputs are all known.
@@ -316,7 +316,7 @@ impl Walk {
         let assigner = Assigner { plan: &self.plan, templates: &self.templates, registry: &self.registry, host: &self.host };
         match assigner.assign_decided(&self.saga, i) {
             Assignment::Start(start) => start.work.preview(&self.context(i), &self.before).await,
-            Assignment::CannotBegin(failure) => Preview::failure(failure.message),
+            Assignment::CannotBegin(failure) => Preview::failure(failure),
             Assignment::Drop | Assignment::Skip => unreachable!("the condition of a step that is asked holds"),
         }
     }

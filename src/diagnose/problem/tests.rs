@@ -233,7 +233,7 @@ fn variables_are_told_in_both_languages() {
     let name = || "port".to_owned();
     let short = || "{{ vars.a }}".to_owned();
     let fault = |fault| TemplateError::Syntax { template: short(), fault };
-    let tool = |tool| fault(TemplateFault::UnknownTool(tool, "uper".to_owned()));
+    let tool = |tool| fault(TemplateFault::UnknownTool { tool, name: "uper".to_owned() });
     let units = [Unfit::Number, Unfit::List, Unfit::Table, Unfit::Name, Unfit::Undefined, Unfit::Value];
     let templates = [
         fault(TemplateFault::NamesAValue),

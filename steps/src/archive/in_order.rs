@@ -140,14 +140,14 @@ mod tests {
         let packed = AtomicU64::new(0);
         let pack = |found: &Found, _: &AtomicBool| {
             packed.fetch_add(1, Ordering::SeqCst);
-            if found.name == "0003" { Err(FileError::Journal("third".to_owned())) } else { Ok(()) }
+            if found.name == "0003" { Err(FileError::Changing { path: "third".into() }) } else { Ok(()) }
         };
         let mut written = 0;
         let ended = in_order(&found, pack, |_, ()| {
             written += 1;
             Ok(())
         });
-        assert!(matches!(ended, Err(FileError::Journal(text)) if text == "third"));
+        assert!(matches!(ended, Err(FileError::Changing { path }) if path.as_os_str() == "third"));
         assert!(written == 3 && packed.into_inner() < 3000, "{written}");
     }
 }

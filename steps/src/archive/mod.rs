@@ -14,7 +14,11 @@ mod writer;
 
 use std::path::PathBuf;
 
+use almaplan_engine::words::verbatim;
 use flate2::Crc;
+use serde::Serialize;
+
+use crate::files::as_key;
 
 pub(crate) use self::details::{Details, link_bytes};
 pub(crate) use self::in_order::{held_len, in_order};
@@ -55,7 +59,7 @@ pub fn read_all(path: &std::path::Path) -> Result<(), ArchiveError> {
 }
 
 /// Why an archive is refused.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 pub enum ArchiveError {
     /// There is none.
     #[error("the archive {} is missing; put it back, then `almaplan resume`", .0.display())]
@@ -74,10 +78,12 @@ pub enum ArchiveError {
     #[error("could not {doing} the archive {}", path.display())]
     Io {
         /// What was tried.
+        #[serde(serialize_with = "as_key")]
         doing: &'static str,
         /// The archive.
         path: PathBuf,
         /// What the system said.
+        #[serde(serialize_with = "verbatim")]
         source: std::io::Error,
     },
     /// It is no archive, or a damaged one.

@@ -10,14 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use almaplan_engine::context::Context;
+use almaplan_engine::context::{Context, Stopped};
 use almaplan_engine::event::Failure;
 use almaplan_engine::update::Unit;
+use almaplan_engine::words::verbatim;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
+use tokio::task::JoinError;
 
-use super::error::first_of;
+use super::error::{FileNote, FirstOf};
 use super::{FileError, platform};
 
 /// How long one step waits in all for files that other processes hold.
@@ -55,7 +57,7 @@ struct Bytes {
 pub(crate) async fn blocking<T, E, F>(cx: &Context, work: F) -> Result<T, Failure>
 where
     T: Send + 'static,
-    E: std::error::Error + Send + 'static,
+    E: std::error::Error + Serialize + Send + 'static,
     F: FnOnce(&BlockingTask) -> Result<T, E> + Send + 'static,
 {
     let task = Arc::new(BlockingTask::new(cx.clone()));
@@ -64,21 +66,46 @@ where
     let span = tracing::Span::current();
     let result = tokio::task::spawn_blocking(move || span.in_scope(|| work(&worker))).await;
     task.tell_not_kept();
-    match result.map_err(|panic| Failure::dirty(format!("a bug in this kind ended it: {panic}")))? {
+    match result.map_err(|panic| Failure::dirty(PanicError { panic }))? {
         Ok(output) => Ok(output),
-        Err(_) if cx.is_cancelled() => Err(Failure::dirty(FileError::Stopped)),
-        Err(error) if task.touched() => Err(Failure::dirty(whole(&error))),
-        Err(error) => Err(Failure::clean(whole(&error))),
+        Err(_) if cx.is_cancelled() => Err(Failure::dirty(Stopped)),
+        Err(error) => {
+            let error = if fills_a_disk(&error) { BlockingError::DiskFull(error) } else { BlockingError::Failed(error) };
+            Err(if task.touched() { Failure::dirty(error) } else { Failure::clean(error) })
+        }
     }
 }
 
-/// An error with all that caused it, on one line; and what to do where a disk is full.
-fn whole(error: &dyn std::error::Error) -> String {
-    let causes = || std::iter::successors(error.source(), |cause| cause.source());
-    let text = causes().fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-    let kinds = causes().filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
-    let full = kinds.into_iter().any(|kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
-    if full { format!("{text}; make room on that disk, then try again") } else { text }
+/// Why blocking work did not do what it should.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum BlockingError<E: std::error::Error + 'static> {
+    #[error("{}", whole(.0))]
+    Failed(E),
+    #[error("{}; make room on that disk, then try again", whole(.0))]
+    DiskFull(E),
+}
+
+/// A panic in a thread that blocks.
+#[derive(Debug, Serialize, thiserror::Error)]
+#[error("a bug in this kind ended it: {panic}")]
+pub(crate) struct PanicError {
+    /// What the thread said of it.
+    #[serde(serialize_with = "verbatim")]
+    pub panic: JoinError,
+}
+
+fn causes<'e>(error: &'e (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |cause| cause.source())
+}
+
+/// An error with all that caused it, on one line.
+pub(crate) fn whole(error: &(dyn std::error::Error + 'static)) -> String {
+    causes(error).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn fills_a_disk(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut kinds = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    kinds.any(|kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
 }
 
 impl BlockingTask {
@@ -131,8 +158,7 @@ impl BlockingTask {
     fn tell_not_kept(&self) {
         let all = self.not_kept.lock().unwrap_or_else(PoisonError::into_inner);
         if all.count > 0 {
-            let paths = first_of(&all.paths, all.count);
-            self.cx.warn(format!("the system did not let these keep their owner or their attributes: {paths}"));
+            self.cx.warn(FileNote::NotKept { paths: FirstOf::new(&all.paths, all.count) });
         }
     }
 
@@ -170,7 +196,7 @@ impl BlockingTask {
     /// # Errors
     /// The journal cannot be written.
     pub fn record<T: Serialize + DeserializeOwned>(&self, name: &str, value: &T) -> Result<T, FileError> {
-        let stands = self.handle.block_on(self.cx.record(name, value)).map_err(|failure| FileError::Journal(failure.message))?;
+        let stands = self.handle.block_on(self.cx.record(name, value)).map_err(FileError::Journal)?;
         serde_json::from_value(stands).map_err(|source| FileError::Record { name: name.to_owned(), source })
     }
 

@@ -236,7 +236,7 @@ pub(crate) fn copy_files(task: &BlockingTask, found: &[Found], to: &Root) -> Res
             FileKind::Folder | FileKind::Other | FileKind::Mount => Ok(true),
         };
         if !copied? {
-            task.cx.warn(format!("{} disappeared before it could be copied", found.path().display()));
+            task.cx.warn(super::FileNote::Disappeared { path: found.path() });
         }
         Ok(())
     };

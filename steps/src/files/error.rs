@@ -3,23 +3,31 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use almaplan_engine::event::Failure;
+use almaplan_engine::words::{Words, verbatim};
+use serde::{Serialize, Serializer};
+use serde_json::Map;
+
 /// What can go wrong with files.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 pub enum FileError {
     /// The system refused.
     #[error("could not {doing} {}", path.display())]
     Io {
         /// What was tried, fit after "could not".
+        #[serde(serialize_with = "as_key")]
         doing: &'static str,
         /// With what, absolute.
         path: PathBuf,
         /// What the system said.
+        #[serde(serialize_with = "verbatim")]
         source: io::Error,
     },
     /// Another process kept the file for longer than this step waits.
     #[error("could not {doing} {}: another process holds it{}; end it and try again", path.display(), by(holders))]
     Held {
         /// What was tried.
+        #[serde(serialize_with = "as_key")]
         doing: &'static str,
         /// The file, absolute.
         path: PathBuf,
@@ -31,19 +39,21 @@ pub enum FileError {
     Stopped,
     /// A record could not be made durable.
     #[error("{0}")]
-    Journal(String),
+    Journal(#[serde(serialize_with = "Failure::said")] Failure),
     /// A record of an earlier attempt is not what this one would record.
     #[error("the record `{name}` cannot be understood")]
     Record {
         /// Its name.
         name: String,
         /// What is wrong with it.
+        #[serde(serialize_with = "verbatim")]
         source: serde_json::Error,
     },
     /// A name that is not Unicode: no archive or manifest could name it the same way on every system.
     #[error("the name of {} is not valid UTF-8; rename it or exclude it", path.display())]
     NotUtf8 {
         /// The file, its name as far as it can be shown.
+        #[serde(serialize_with = "shown")]
         path: PathBuf,
     },
     /// A link that is not followed.
@@ -52,6 +62,7 @@ pub enum FileError {
         /// The path with the link.
         path: PathBuf,
         /// Why not.
+        #[serde(serialize_with = "verbatim")]
         reason: io::Error,
     },
     /// A copy did not read back as what was written.
@@ -94,6 +105,15 @@ pub enum FileError {
     },
 }
 
+/// What was tried, as a key of the catalogues: there are as many words for it as there are operations.
+pub(crate) fn as_key<S: Serializer>(doing: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    Words { key: format!("doing-{}", doing.replace(' ', "-")), values: Map::new() }.serialize(serializer)
+}
+
+fn shown<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    verbatim(&path.display(), serializer)
+}
+
 fn by(holders: &[String]) -> String {
     if holders.is_empty() { String::new() } else { format!(" ({})", holders.join(", ")) }
 }
@@ -103,8 +123,31 @@ pub(crate) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Erro
     move |source| FileError::Io { doing, path: path.to_owned(), source }
 }
 
-/// The first of `total` names, and how many more there are: `a, b and 3 more`.
-pub(crate) fn first_of(shown: &[impl AsRef<str>], total: usize) -> String {
-    let names = shown.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-    if total > shown.len() { format!("{names} and {} more", total - shown.len()) } else { names }
+/// Names, of which not all are shown.
+#[derive(Debug, Serialize, thiserror::Error)]
+pub(crate) enum FirstOf {
+    #[error("{}", names.join(", "))]
+    All { names: Vec<String> },
+    #[error("{} and {more} more", names.join(", "))]
+    Some { names: Vec<String>, more: usize },
+}
+
+impl FirstOf {
+    /// The names that are `shown`, of `total`.
+    pub(crate) fn new(shown: &[impl AsRef<str>], total: usize) -> Self {
+        let names: Vec<String> = shown.iter().map(|name| name.as_ref().to_owned()).collect();
+        match total - names.len() {
+            0 => Self::All { names },
+            more => Self::Some { names, more },
+        }
+    }
+}
+
+/// What is worth telling of files although the work goes on.
+#[derive(Debug, Serialize, thiserror::Error)]
+pub(crate) enum FileNote {
+    #[error("the system did not let these keep their owner or their attributes: {paths}")]
+    NotKept { paths: FirstOf },
+    #[error("{} disappeared before it could be copied", path.display())]
+    Disappeared { path: PathBuf },
 }

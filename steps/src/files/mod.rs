@@ -37,20 +37,20 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use self::atomic::{write_atomically, write_new};
-pub use self::swap::{SwapError, fit_for_swap, writable};
+pub use self::swap::{Outside, SwapError, fit_for_swap, writable};
 pub use self::walk::tree_size;
 
 pub(crate) use self::as_it_is_now::{MOST_COPIES, as_it_is_now};
 pub(crate) use self::atomic::{link_in, sweep, sync_folder, unfinished_in, unforeseeable, write_in};
 pub(crate) use self::attributes::unkept;
-pub(crate) use self::blocking_task::{BlockingTask, blocking};
+pub(crate) use self::blocking_task::{BlockingTask, PanicError, blocking, whole};
 pub(crate) use self::copy::{
     CHUNK, Copied, GROUP, Output, apply_attributes, apply_to_folder, apply_to_folders, attributes_of, copy_file, copy_files, copy_link,
     copy_opened, copy_tree, extended, folder_attributes, folders, hash_file, hash_found, make_folders, make_link, needed, root_attributes,
     size,
 };
 pub use self::error::FileError;
-pub(crate) use self::error::{first_of, io_error};
+pub(crate) use self::error::{FileNote, FirstOf, as_key, io_error};
 pub(crate) use self::meta::{Attributes, Extended, FileKind, FileStat, Meta, Owner, SET_ID, time_ns};
 pub(crate) use self::names::{check_name, complaint, folder_of, link_complaint, odd_complaint};
 pub(crate) use self::parallel::{each, map_each, pool, threads};

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use serde::Serialize;
+
 use super::swap::overlap;
 use super::{BlockingTask, FileError, Patterns, check_no_mount, discard, io_error, platform};
 
@@ -27,7 +29,7 @@ pub(crate) fn prune(task: &BlockingTask, dir: &Path, pattern: &str, keep: usize,
             continue;
         }
         if let Some(why) = in_use(&candidate.path, &links) {
-            task.cx.info(format!("{} stays: {why}", candidate.path.display()));
+            task.cx.info(PruneNote::Stays { path: candidate.path, why });
             continue;
         }
         task.touch();
@@ -37,21 +39,39 @@ pub(crate) fn prune(task: &BlockingTask, dir: &Path, pattern: &str, keep: usize,
     Ok(removed)
 }
 
+/// What is told although it goes on.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum PruneNote {
+    #[error("{} stays: {why}", path.display())]
+    Stays { path: PathBuf, why: InUse },
+}
+
+/// Why something must stay although nothing of ours needs it.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum InUse {
+    #[error("the link {} leads to it", link.display())]
+    Link { link: PathBuf },
+    #[error(transparent)]
+    Mounted(FileError),
+    #[error("in use by {}", users.join(", "))]
+    By { users: Vec<String> },
+}
+
 /// Why `path` must stay although nothing of ours needs it.
-fn in_use(path: &Path, links: &[(PathBuf, PathBuf)]) -> Option<String> {
+fn in_use(path: &Path, links: &[(PathBuf, PathBuf)]) -> Option<InUse> {
     // A link in its place is all that would be removed.
     if path.is_symlink() {
         return None;
     }
     let real = path.canonicalize().ok()?;
     if let Some((link, _)) = links.iter().find(|(link, target)| target.starts_with(&real) && !link.starts_with(&real)) {
-        return Some(format!("the link {} leads to it", link.display()));
+        return Some(InUse::Link { link: link.clone() });
     }
     if let Err(error @ FileError::Mounted { .. }) = check_no_mount(&real) {
-        return Some(error.to_string());
+        return Some(InUse::Mounted(error));
     }
     let users = platform::users(&real);
-    (!users.is_empty()).then(|| format!("in use by {}", users.join(", ")))
+    (!users.is_empty()).then_some(InUse::By { users })
 }
 
 /// The links by which people and services name one of several folders, and where they lead: those in `dir`, beside what is in it, in

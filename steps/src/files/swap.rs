@@ -5,10 +5,27 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use almaplan_engine::words::verbatim;
+use serde::Serialize;
+
 use super::{FileError, platform};
 
+/// What must stay outside of a folder that will be swapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
+pub enum Outside {
+    /// What the plan names.
+    #[error("")]
+    Given,
+    /// The folder of the run.
+    #[error(" (where this run keeps its state)")]
+    State,
+    /// Where this process is.
+    #[error(" (the current folder: start almaplan elsewhere)")]
+    CurrentFolder,
+}
+
 /// Why a folder cannot be swapped.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 pub enum SwapError {
     /// Nothing can be beside it.
     #[error("{} is the root of a drive or a mount: nothing can be built beside it; deploy to a folder inside it", .0.display())]
@@ -21,6 +38,7 @@ pub enum SwapError {
         /// The folder that would be swapped.
         target: PathBuf,
         /// What the system said.
+        #[serde(serialize_with = "verbatim")]
         source: io::Error,
     },
     /// Something that must stay would be swapped away.
@@ -28,8 +46,8 @@ pub enum SwapError {
     Inside {
         /// What must stay.
         inner: PathBuf,
-        /// What that is, in parentheses after a space; or nothing.
-        what: String,
+        /// What that is.
+        what: Outside,
         /// The folder that would be swapped.
         target: PathBuf,
     },
@@ -53,6 +71,7 @@ pub enum SwapError {
         /// What was looked at.
         path: PathBuf,
         /// What the system said.
+        #[serde(serialize_with = "verbatim")]
         source: io::Error,
     },
 }
@@ -62,7 +81,7 @@ pub enum SwapError {
 ///
 /// # Errors
 /// It cannot; the error says why and what to do.
-pub fn fit_for_swap(target: &Path, outside: &[(PathBuf, &str)]) -> Result<(), SwapError> {
+pub fn fit_for_swap(target: &Path, outside: &[(PathBuf, Outside)]) -> Result<(), SwapError> {
     let target = real_target(target)?;
     let Some(parent) = target.parent() else { return Err(SwapError::Mount(target)) };
     if target.exists() {
@@ -79,7 +98,7 @@ pub fn fit_for_swap(target: &Path, outside: &[(PathBuf, &str)]) -> Result<(), Sw
     }
     writable(parent).map_err(|source| SwapError::Parent { parent: parent.to_owned(), target: target.clone(), source })?;
     match outside.iter().find(|(path, _)| contains(&target, path)) {
-        Some((inner, what)) => Err(SwapError::Inside { inner: inner.clone(), what: (*what).to_owned(), target }),
+        Some((inner, what)) => Err(SwapError::Inside { inner: inner.clone(), what: *what, target }),
         None => Ok(()),
     }
 }
@@ -166,10 +185,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("app");
         std::fs::create_dir(&target).unwrap();
-        fit_for_swap(&target, &[(folder.path().join("app-backups"), "")]).unwrap();
-        let error = fit_for_swap(&target, &[(target.join("x/.almaplan"), " (the state)")]).unwrap_err();
+        fit_for_swap(&target, &[(folder.path().join("app-backups"), Outside::Given)]).unwrap();
+        let error = fit_for_swap(&target, &[(target.join("x/.almaplan"), Outside::State)]).unwrap_err();
         assert!(matches!(error, SwapError::Inside { .. }));
-        assert!(error.to_string().contains("/.almaplan (the state) is inside"), "{error}");
+        assert!(error.to_string().contains("/.almaplan (where this run keeps its state) is inside"), "{error}");
         fit_for_swap(&folder.path().join("not/yet/there"), &[]).unwrap();
     }
 

@@ -21,7 +21,7 @@ use reqwest::{Client, ClientBuilder, RequestBuilder, Response, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::checked::{Texts, each};
 
@@ -35,7 +35,7 @@ const LEAST_BODY: usize = 1 << 20;
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// What can go wrong on the way to an answer. None of these names the address.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 pub enum HttpError {
     /// The address is none.
     #[error("`{text}` is no http address ({reason}); write it like http://127.0.0.1:5000")]

@@ -2,7 +2,7 @@
 //!
 //! The answer is kept before the step ends: one that was given is never asked for again, whatever crashes in between.
 
-use almaplan_engine::context::Context;
+use almaplan_engine::context::{Context, Stopped};
 use almaplan_engine::event::{Answer, Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{HEARD_FROM, Kind, Traits};
 use jiff::Timestamp;
@@ -35,12 +35,12 @@ pub struct ApprovalOutput {
 }
 
 /// Why it is no yes.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 enum ApprovalError {
     #[error("refused by {0}")]
     Refused(String),
     #[error("nobody answered within {0}")]
-    Unanswered(humantime::FormattedDuration),
+    Unanswered(String),
 }
 
 impl Kind for Approval {
@@ -62,7 +62,8 @@ impl Approval {
     /// Who says yes.
     async fn ask(&self, cx: &Context) -> Result<String, Failure> {
         let how = Formatter::of(&cx.run().lang).say("approval-how", &[("run", cx.run().id.as_str()), ("step", cx.step().as_str())]);
-        cx.alert(format!("{}\n{how}", self.message));
+        let asked = format!("{}\n{how}", self.message);
+        cx.alert(asked);
         tokio::select! {
             answer = cx.answer() => match answer {
                 Answer::Done { by, .. } => Ok(by),
@@ -71,15 +72,15 @@ impl Approval {
                 Answer::Undone(said) | Answer::GivenUp(said) => Err(Failure::clean(ApprovalError::Refused(said.by))),
             },
             limit = self.too_long() => Err(Failure::clean(ApprovalError::Unanswered(limit))),
-            () = cx.cancelled() => Err(Failure::dirty("stopped as asked")),
+            () = cx.cancelled() => Err(Failure::dirty(Stopped)),
         }
     }
 
-    async fn too_long(&self) -> humantime::FormattedDuration {
+    async fn too_long(&self) -> String {
         match self.timeout {
             Some(Duration(limit)) => {
                 tokio::time::sleep(limit).await;
-                humantime::format_duration(limit)
+                humantime::format_duration(limit).to_string()
             }
             None => std::future::pending().await,
         }
@@ -140,9 +141,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let run = TestRun::default();
         run.answer.send_replace(Some(Answer::NotDone { by: "joão".to_owned(), because: None }));
-        assert_eq!(step(None).run(&run.context(folder.path())).await.unwrap_err(), Failure::clean("refused by joão"));
+        assert_eq!(
+            step(None).run(&run.context(folder.path())).await.unwrap_err(),
+            Failure::clean(ApprovalError::Refused("joão".to_owned()))
+        );
         let failure = step(Some("10ms")).run(&TestRun::default().context(folder.path())).await.unwrap_err();
-        assert_eq!(failure, Failure::clean("nobody answered within 10ms"));
+        assert_eq!(failure, Failure::clean(ApprovalError::Unanswered("10ms".to_owned())));
         let run = TestRun::default();
         run.stop.cancel();
         assert!(!step(None).run(&run.context(folder.path())).await.unwrap_err().clean);

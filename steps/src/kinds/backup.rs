@@ -26,7 +26,7 @@ use crate::archive::{
 };
 use crate::checked;
 use crate::files::{
-    BlockingTask, CHUNK, Extended, FileError, FileKind, Found, Meta, Patterns, Root, blocking, each, extended, first_of, free_space,
+    BlockingTask, CHUNK, Extended, FileError, FileKind, FirstOf, Found, Meta, Patterns, Root, blocking, each, extended, free_space,
     io_error, make_way, overlap, platform, present, prune, real_target, remove_tree, same_shape, size, tree_size, unforeseeable, unkept,
     walk,
 };
@@ -112,7 +112,7 @@ impl Kind for Backup {
     async fn preview(&self, cx: &Context, _: &Before) -> Preview {
         let work = match Work::new(self, cx) {
             Ok(work) => work,
-            Err(error) => return Preview::failure(error),
+            Err(error) => return Preview::failure(Failure::clean(error)),
         };
         let exclude = self.exclude.clone().unwrap_or_default();
         let looked = blocking(cx, move |_| {
@@ -123,7 +123,7 @@ impl Kind for Backup {
         });
         let (work, (files, bytes), folder, free) = match looked.await {
             Ok(looked) => looked,
-            Err(failure) => return Preview::failure(failure.message),
+            Err(failure) => return Preview::failure(failure),
         };
         let saves = Told::new("saves").field("files", files).field("bytes", Amount::Bytes(bytes));
         let room = Told::new("free").field("folder", folder.as_path()).field("bytes", Amount::Bytes(free));
@@ -194,7 +194,7 @@ impl Work {
             let needed: Vec<PathBuf> = task.cx.needed().iter().chain([&self.archive]).cloned().collect();
             // The backup itself is whole: that old ones stay is no reason to say otherwise.
             if let Err(error) = prune(task, folder, &same_shape(&name), keep, &needed) {
-                task.cx.warn(format!("older backups were not all removed: {error}"));
+                task.cx.warn(BackupNote::NotPruned { error });
             }
         }
         Ok(output)
@@ -233,14 +233,12 @@ impl Work {
         /// As many as a person reads.
         const SHOWN: usize = 10;
         if let Some(asked) = &self.instead_of {
-            let (asked, archive) = (asked.display(), self.archive.display());
-            task.cx.warn(format!("{asked} is needed to undo another run and stays; the backup is {archive}. Put `{{{{ run.timestamp }}}}` into the name of `archive`"));
+            task.cx.warn(BackupNote::OtherName { asked: asked.clone(), archive: self.archive.clone() });
         }
         let mut unkept = std::mem::take(&mut *self.unkept.lock().expect("no code panics while it holds this lock"));
         if !unkept.is_empty() {
             unkept.sort();
-            let names = first_of(&unkept[..unkept.len().min(SHOWN)], unkept.len());
-            task.cx.warn(format!("a restore would not bring back all that these have beside their content: {names}"));
+            task.cx.warn(BackupNote::NotKept { names: FirstOf::new(&unkept[..unkept.len().min(SHOWN)], unkept.len()) });
         }
     }
 
@@ -303,8 +301,7 @@ impl Work {
         let unsteady = live.unsteady();
         if !unsteady.is_empty() {
             let names = unsteady.join(", ");
-            task.cx
-                .warn(format!("changed or disappeared while the backup read them; the archive has them as they were last read: {names}"));
+            task.cx.warn(BackupNote::Unsteady { names });
         }
         Ok(written)
     }
@@ -384,7 +381,7 @@ impl Work {
 }
 
 /// Why a folder is not saved.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 enum BackupError {
     #[error(transparent)]
     Files(#[from] FileError),
@@ -404,6 +401,27 @@ enum BackupError {
     NoFolder(PathBuf),
     #[error("the archive {} would be inside {}, the folder that it saves; put it elsewhere", archive.display(), folder.display())]
     Inside { archive: PathBuf, folder: PathBuf },
+}
+
+/// What is told although the folder is saved.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum BackupNote {
+    #[error("older backups were not all removed: {error}")]
+    NotPruned { error: FileError },
+    #[error(
+        "{} is needed to undo another run and stays; the backup is {}. Put `{{{{ run.timestamp }}}}` into the name of `archive`",
+        asked.display(),
+        archive.display()
+    )]
+    OtherName { asked: PathBuf, archive: PathBuf },
+    #[error("a restore would not bring back all that these have beside their content: {names}")]
+    NotKept { names: FirstOf },
+    #[error("changed or disappeared while the backup read them; the archive has them as they were last read: {names}")]
+    Unsteady { names: String },
+    #[error("{} is neither a file nor a folder: it is left out of the backup", path.display())]
+    NoFile { path: PathBuf },
+    #[error("{} is where a volume is mounted, which is not changed either: it is left out of the backup", path.display())]
+    Mount { path: PathBuf },
 }
 
 /// What one thing is read with.
@@ -508,12 +526,11 @@ fn leave_out(task: &BlockingTask, found: &mut Vec<Found>) -> Result<(), FileErro
         link.link = link.link_text()?;
     }
     found.retain(|found| {
-        let complaint = match found.meta.kind {
-            FileKind::Other => "is neither a file nor a folder",
-            FileKind::Mount => "is where a volume is mounted, which is not changed either",
+        task.cx.warn(match found.meta.kind {
+            FileKind::Other => BackupNote::NoFile { path: found.path() },
+            FileKind::Mount => BackupNote::Mount { path: found.path() },
             FileKind::Folder | FileKind::File | FileKind::Link => return true,
-        };
-        task.cx.warn(format!("{} {complaint}: it is left out of the backup", found.path().display()));
+        });
         false
     });
     Ok(())

@@ -12,6 +12,7 @@ use almaplan_engine::context::Context;
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
 use almaplan_engine::preview::{Becomes, Before, Preview, Told};
+use almaplan_engine::words::verbatim;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,7 @@ use crate::env_file;
 use crate::files::{Attributes, Place, unfinished_in};
 use crate::human::DurationOr;
 use crate::input::{Environment, OneOrMany, OrDefault, Word, environment, texts};
-use crate::process::{self, Finished, Launch, RunOptions};
+use crate::process::{self, Ending, Finished, Launch, RunOptions};
 
 /// How much of the end of each stream is an output, in bytes.
 const TAIL: usize = 64 << 10;
@@ -85,6 +86,27 @@ pub struct CommandOutput {
     pub stderr: String,
 }
 
+/// Why a program did not do what it should, or did not begin.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum CommandError {
+    #[error("`{program}` {how}")]
+    Ended { program: String, how: Ending },
+    #[error("`stdout` must name a file, but {} does not", path.display())]
+    NoName { path: PathBuf },
+    #[error("{} cannot be written: {source}", path.display())]
+    Unwritable {
+        path: PathBuf,
+        #[serde(serialize_with = "verbatim")]
+        source: io::Error,
+    },
+    #[error("{} cannot be replaced: {source}", path.display())]
+    NotReplaced {
+        path: PathBuf,
+        #[serde(serialize_with = "verbatim")]
+        source: io::Error,
+    },
+}
+
 impl Kind for Command {
     const KIND: &'static str = "command";
     const TRAITS: Traits = Traits::new(Effect::Changes, OnInterrupt::Ask).timeout(Time::from_secs(3600));
@@ -95,11 +117,11 @@ impl Kind for Command {
         let launch = self.launch(cx, capture.as_ref())?;
         let options = RunOptions { name: &self.program.0, grace: self.grace.0, shown: true, keep: TAIL };
         let Finished { ending, stdout, stderr, last } = process::run(cx, launch, options).await?;
-        let failed = |message: String| Failure::dirty(message).with_tail(last.clone());
-        let code = ending.map_err(|how| failed(format!("`{}` {how}", self.program.0)))?;
-        if !self.success_codes.clone().unwrap_or_else(success).contains(&code) {
-            return Err(failed(format!("`{}` ended with exit code {code}", self.program.0)));
-        }
+        let failed = |error| Failure::dirty(error).with_tail(last.clone());
+        let code = match ending {
+            Ending::Code { code } if self.success_codes.clone().unwrap_or_else(success).contains(&code) => code,
+            how => return Err(failed(CommandError::Ended { program: self.program.to_string(), how })),
+        };
         if let Some(capture) = capture {
             capture.keep().map_err(failed)?;
         }
@@ -109,7 +131,7 @@ impl Kind for Command {
     async fn preview(&self, cx: &Context, _: &Before) -> Preview {
         if *self.read_only && self.stdout.is_none() {
             return match self.run(cx).await {
-                Err(failure) => Preview::failure(failure.message),
+                Err(failure) => Preview::failure(failure),
                 Ok(CommandOutput { code, stdout, stderr }) => {
                     let first = stdout.lines().next().unwrap_or_default().to_owned();
                     let told = Preview::default().tell(Told::new("printed").field("line", first));
@@ -157,9 +179,9 @@ struct Capture {
 impl Capture {
     fn begin(path: &Path) -> Result<Self, Failure> {
         if path.file_name().is_none() {
-            return Err(Failure::clean(format!("`stdout` must name a file, but {} does not", path.display())));
+            return Err(Failure::clean(CommandError::NoName { path: path.to_owned() }));
         }
-        let failed = |error| Failure::clean(format!("{} cannot be written: {error}", path.display()));
+        let failed = |source| Failure::clean(CommandError::Unwritable { path: path.to_owned(), source });
         // What a link leads to is written, wherever that is: renamed over, the link itself would be gone.
         let place = Place::of(path).map_err(failed)?;
         let partial = unfinished_in("").map_err(failed)?;
@@ -171,10 +193,10 @@ impl Capture {
         self.file
             .try_clone()
             .map(Stdio::from)
-            .map_err(|error| Failure::clean(format!("{} cannot be written: {error}", self.path.display())))
+            .map_err(|source| Failure::clean(CommandError::Unwritable { path: self.path.clone(), source }))
     }
 
-    fn keep(self) -> Result<(), String> {
+    fn keep(self) -> Result<(), CommandError> {
         let kept = || {
             let Place { folder, name } = &self.place;
             if let Ok((before, meta)) = folder.open_file(name) {
@@ -184,7 +206,7 @@ impl Capture {
             folder.rename(&self.partial, folder, name)?;
             folder.sync_folder("")
         };
-        kept().map_err(|error: io::Error| format!("{} cannot be replaced: {error}", self.path.display()))
+        kept().map_err(|source| CommandError::NotReplaced { path: self.path.clone(), source })
     }
 }
 

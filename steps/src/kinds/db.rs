@@ -10,8 +10,9 @@ use almaplan_engine::context::Context;
 use almaplan_engine::event::Failure;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
+use serde::Serialize;
 
-use crate::process::{self, Finished, Launch, RunOptions};
+use crate::process::{self, Ending, Finished, Launch, ResolveError, RunOptions};
 
 /// What a tool that is stopped gets to end by itself.
 const GRACE: Duration = Duration::from_secs(5);
@@ -39,12 +40,36 @@ pub(super) struct Database {
 }
 
 /// Why an address means no database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
 pub(super) enum AddressError {
     #[error("`url` is no address of a database; write postgresql://user:password@host:port/database, or mysql://…")]
     NotOne,
     #[error("`url` names no database; write its name after the host, like …/database")]
     NoName,
+}
+
+/// What a tool of a database is run for.
+#[derive(Debug, Clone, Copy, Serialize, thiserror::Error)]
+pub(super) enum DatabaseAim {
+    #[error("dump the database")]
+    Dump,
+    #[error("read the dump back")]
+    ReadBack,
+    #[error("read the dump")]
+    Read,
+    #[error("bring the database back")]
+    BringBack,
+}
+
+/// Why a tool of a database did not do what it should.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum DatabaseError {
+    #[error("{missing}; install the client programs of the database, or say where they are with `tool`")]
+    NoTool { missing: ResolveError },
+    #[error("could not {aim}: `{tool}` {how}: {said}")]
+    FailedSaying { aim: DatabaseAim, tool: String, how: Ending, said: String },
+    #[error("could not {aim}: `{tool}` {how}")]
+    Failed { aim: DatabaseAim, tool: String, how: Ending },
 }
 
 impl Database {
@@ -99,8 +124,8 @@ impl Database {
                 Err(error) => drop(first.get_or_insert(error)),
             }
         }
-        let why = first.map_or_else(String::new, |error| error.to_string());
-        Err(Failure::clean(format!("{why}; install the client programs of the database, or say where they are with `tool`")))
+        let missing = first.expect("there is a name to look for");
+        Err(Failure::clean(DatabaseError::NoTool { missing }))
     }
 
     /// How a tool is told which server and which user are meant, but for the password.
@@ -152,8 +177,8 @@ impl Database {
         env.into_iter().filter(said).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// Runs one of its tools: what it prints. Says `what` could not be done where that fails, in the tool's own words.
-    pub(super) async fn run(&self, cx: &Context, what: &str, program: PathBuf, args: Vec<String>) -> Result<String, Failure> {
+    /// Runs one of its tools: what it prints. Where that fails, it is said in the tool's own words.
+    pub(super) async fn run(&self, cx: &Context, aim: DatabaseAim, program: PathBuf, args: Vec<String>) -> Result<String, Failure> {
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let launch = Launch {
             program,
@@ -168,15 +193,17 @@ impl Database {
         };
         let options = RunOptions { name: &name, grace: GRACE, shown: false, keep: PRINTED };
         let Finished { ending, stdout, stderr, last } = process::run(cx, launch, options).await?;
-        let how = match ending {
-            Ok(0) => return Ok(stdout),
-            Ok(code) => format!("`{name}` ended with exit code {code}"),
-            Err(how) => format!("`{name}` {how}"),
-        };
+        if ending == Ending::WELL {
+            return Ok(stdout);
+        }
         let said = stderr.lines().map(str::trim).find(|line| line.to_lowercase().contains("error") || line.contains("FATAL"));
         let said = said.or_else(|| stderr.lines().rfind(|line| !line.trim().is_empty()));
-        let said = said.map_or_else(String::new, |said| format!(": {said}"));
-        Err(Failure::dirty(format!("could not {what}: {how}{said}")).with_tail(last))
+        let (tool, how) = (name.clone(), ending);
+        let error = match said {
+            Some(said) => DatabaseError::FailedSaying { aim, tool, how, said: said.to_owned() },
+            None => DatabaseError::Failed { aim, tool, how },
+        };
+        Err(Failure::dirty(error).with_tail(last))
     }
 }
 

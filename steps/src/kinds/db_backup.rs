@@ -10,13 +10,14 @@ use std::time::Duration as Time;
 use almaplan_engine::context::Context;
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
+use almaplan_engine::words::verbatim;
 use data_encoding::HEXLOWER;
 use ring::digest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::db::{Database, System};
-use crate::files::sync_folder;
+use super::db::{Database, DatabaseAim, System};
+use crate::files::{PanicError, sync_folder};
 
 /// What the last line of a dump of MySQL begins with; without it the dump was cut off.
 const MYSQL_END: &str = "-- Dump completed";
@@ -50,6 +51,25 @@ pub struct DbBackupOutput {
     pub bytes: u64,
 }
 
+/// Why there is no dump.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum DumpError {
+    #[error("{} cannot be written: {source}", file.display())]
+    Unwritable {
+        file: PathBuf,
+        #[serde(serialize_with = "verbatim")]
+        source: std::io::Error,
+    },
+    #[error("{} cannot be read: {source}", file.display())]
+    Unreadable {
+        file: PathBuf,
+        #[serde(serialize_with = "verbatim")]
+        source: std::io::Error,
+    },
+    #[error("the dump is cut off: its last line is not `{MYSQL_END} …`")]
+    CutOff,
+}
+
 impl Kind for DbBackup {
     const KIND: &'static str = "db-backup";
     const TRAITS: Traits = Traits::new(Effect::Changes, OnInterrupt::Rerun).timeout(Time::from_secs(60 * 60));
@@ -58,13 +78,15 @@ impl Kind for DbBackup {
     async fn run(&self, cx: &Context) -> Result<DbBackupOutput, Failure> {
         let database = Database::of(cx, &self.url)?;
         let file = cx.path(&self.file);
-        let partial = begin(&file).map_err(|error| Failure::clean(format!("{} cannot be written: {error}", file.display())))?;
+        let partial = begin(&file).map_err(|source| Failure::clean(DumpError::Unwritable { file: file.clone(), source }))?;
         let dumped = self.dump(cx, &database, &partial).await;
         let kept = match dumped {
             Ok(()) => {
                 let (partial, file) = (partial.clone(), file.clone());
-                let kept = tokio::task::spawn_blocking(move || keep(&partial, &file)).await.map_err(Failure::dirty)?;
-                kept.map_err(|error| Failure::dirty(format!("{} cannot be written: {error}", self.file.display())))
+                let kept = tokio::task::spawn_blocking(move || keep(&partial, &file))
+                    .await
+                    .map_err(|panic| Failure::dirty(PanicError { panic }))?;
+                kept.map_err(|source| Failure::dirty(DumpError::Unwritable { file: self.file.clone(), source }))
             }
             Err(failure) => Err(failure),
         };
@@ -85,10 +107,10 @@ impl DbBackup {
             System::Postgres => {
                 let args = vec!["--no-password".to_owned(), "--format=custom".to_owned(), format!("--file={path}")];
                 let (dump, read) = (database.tool(cx, tool, &["pg_dump"])?, database.tool(cx, tool, &["pg_restore"])?);
-                database.run(cx, "dump the database", dump, args).await?;
+                database.run(cx, DatabaseAim::Dump, dump, args).await?;
                 // Everything in it is unpacked and thrown away.
                 let nowhere = if cfg!(windows) { "NUL" } else { "/dev/null" };
-                database.run(cx, "read the dump back", read, vec![format!("--file={nowhere}"), path.into_owned()]).await.map(drop)
+                database.run(cx, DatabaseAim::ReadBack, read, vec![format!("--file={nowhere}"), path.into_owned()]).await.map(drop)
             }
             System::MySql => {
                 let options = ["--single-transaction", "--quick", "--routines", "--triggers", "--events", "--hex-blob", "--no-tablespaces"];
@@ -96,11 +118,11 @@ impl DbBackup {
                 let args = options.iter().map(|option| (*option).to_owned()).chain([format!("--result-file={path}")]);
                 let args = args.chain(target.map(str::to_owned)).collect();
                 let dump = database.tool(cx, tool, &["mysqldump", "mariadb-dump"])?;
-                database.run(cx, "dump the database", dump, args).await?;
-                let end = end_of(to).map_err(Failure::dirty)?;
+                database.run(cx, DatabaseAim::Dump, dump, args).await?;
+                let end = end_of(to).map_err(|source| Failure::dirty(DumpError::Unreadable { file: to.to_owned(), source }))?;
                 match end.lines().rfind(|line| !line.is_empty()).is_some_and(|line| line.starts_with(MYSQL_END)) {
                     true => Ok(()),
-                    false => Err(Failure::dirty(format!("the dump is cut off: its last line is not `{MYSQL_END} …`"))),
+                    false => Err(Failure::dirty(DumpError::CutOff)),
                 }
             }
         }

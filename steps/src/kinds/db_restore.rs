@@ -11,11 +11,13 @@ use std::time::Duration as Time;
 use almaplan_engine::context::Context;
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
+use almaplan_engine::words::verbatim;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::db::{Database, System};
+use super::db::{Database, DatabaseAim, System};
 use super::db_backup::sha256;
+use crate::files::PanicError;
 
 /// Empties a database of PostgreSQL: what a dump does not bring along must not stay, and what it does must not be in its way.
 const EMPTY: &str = include_str!("db_restore.sql");
@@ -48,6 +50,31 @@ pub struct DbRestoreOutput {
     pub bytes: u64,
 }
 
+/// Why a dump is not brought back.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum DumpedError {
+    #[error("{} cannot be read: {source}", file.display())]
+    Unreadable {
+        file: PathBuf,
+        #[serde(serialize_with = "verbatim")]
+        source: std::io::Error,
+    },
+    #[error("{} is not the dump that was made: its SHA-256 is {found}, not {wanted}", file.display())]
+    NotOurs { file: PathBuf, found: String, wanted: String },
+    #[error("no folder can be made beside {}: {source}", file.display())]
+    NoScripts {
+        file: PathBuf,
+        #[serde(serialize_with = "verbatim")]
+        source: std::io::Error,
+    },
+    #[error("{} is no dump of PostgreSQL that `db-backup` made", file.display())]
+    NoPostgres { file: PathBuf },
+    #[error("{} is no dump of MySQL that `db-backup` made", file.display())]
+    NoMySql { file: PathBuf },
+    #[error("{} is the dump of another database, which it would replace", file.display())]
+    OtherDatabase { file: PathBuf },
+}
+
 impl Kind for DbRestore {
     const KIND: &'static str = "db-restore";
     const TRAITS: Traits = Traits::new(Effect::Changes, OnInterrupt::Rerun).timeout(Time::from_secs(60 * 60));
@@ -56,11 +83,14 @@ impl Kind for DbRestore {
     async fn run(&self, cx: &Context) -> Result<DbRestoreOutput, Failure> {
         let database = Database::of(cx, &self.url)?;
         let file = cx.path(&self.file);
-        let unreadable = |error: std::io::Error| Failure::clean(format!("{} cannot be read: {error}", file.display()));
+        let unreadable = |source| Failure::clean(DumpedError::Unreadable { file: file.clone(), source });
         let read = file.clone();
-        let (found, bytes) = tokio::task::spawn_blocking(move || sha256(&read)).await.map_err(Failure::clean)?.map_err(unreadable)?;
+        let (found, bytes) = tokio::task::spawn_blocking(move || sha256(&read))
+            .await
+            .map_err(|panic| Failure::clean(PanicError { panic }))?
+            .map_err(unreadable)?;
         if let Some(wanted) = self.sha256.as_deref().filter(|wanted| !wanted.is_empty() && !wanted.eq_ignore_ascii_case(&found)) {
-            return Err(Failure::clean(format!("{} is not the dump that was made: its SHA-256 is {found}, not {wanted}", file.display())));
+            return Err(Failure::clean(DumpedError::NotOurs { wanted: wanted.to_owned(), file, found }));
         }
         refuse_other(&database, &file).map_err(unreadable)??;
         match database.system {
@@ -77,21 +107,21 @@ impl DbRestore {
         let (read, write) = (database.tool(cx, tool, &["pg_restore"])?, database.tool(cx, tool, &["psql"])?);
         // Gone with this step; only its owner may read it.
         let scripts = tempfile::Builder::new().prefix(".almaplan-restore-").tempdir_in(file.parent().unwrap_or(Path::new("")));
-        let scripts = scripts.map_err(|error| Failure::clean(format!("no folder can be made beside {}: {error}", file.display())))?;
+        let scripts = scripts.map_err(|source| Failure::clean(DumpedError::NoScripts { file: file.to_owned(), source }))?;
         let (empty, content) = (scripts.path().join("empty.sql"), scripts.path().join("content.sql"));
-        fs::write(&empty, EMPTY).map_err(Failure::clean)?;
+        fs::write(&empty, EMPTY).map_err(|source| Failure::clean(DumpedError::NoScripts { file: file.to_owned(), source }))?;
         let args = vec![format!("--file={}", content.display()), file.display().to_string()];
-        database.run(cx, "read the dump", read, args).await.map_err(|failure| Failure { clean: true, ..failure })?;
+        database.run(cx, DatabaseAim::Read, read, args).await.map_err(|failure| Failure { clean: true, ..failure })?;
         let mut args: Vec<String> =
             ["--no-password", "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"].map(str::to_owned).into();
         args.extend([&empty, &content].map(|script| format!("--file={}", script.display())));
-        database.run(cx, "bring the database back", write, args).await.map(drop)
+        database.run(cx, DatabaseAim::BringBack, write, args).await.map(drop)
     }
 
     async fn mysql(&self, cx: &Context, database: &Database, file: &Path) -> Result<(), Failure> {
         let write = database.tool(cx, self.tool.as_deref(), &["mysql", "mariadb"])?;
         let args = vec!["--batch".to_owned(), "--max-allowed-packet=1G".to_owned(), format!("--execute=source {}", file.display())];
-        database.run(cx, "bring the database back", write, args).await.map(drop)
+        database.run(cx, DatabaseAim::BringBack, write, args).await.map(drop)
     }
 }
 
@@ -99,16 +129,16 @@ impl DbRestore {
 fn refuse_other(database: &Database, file: &Path) -> std::io::Result<Result<(), Failure>> {
     let mut head = Vec::new();
     File::open(file)?.take(HEAD).read_to_end(&mut head)?;
-    let refused = |why: &str| Ok(Err(Failure::clean(format!("{} {why}", file.display()))));
+    let (refused, file) = (|error: DumpedError| Ok(Err(Failure::clean(error))), file.to_owned());
     match database.system {
-        System::Postgres if !head.starts_with(POSTGRES_DUMP) => refused("is no dump of PostgreSQL that `db-backup` made"),
+        System::Postgres if !head.starts_with(POSTGRES_DUMP) => refused(DumpedError::NoPostgres { file }),
         System::MySql => {
             let head = String::from_utf8_lossy(&head);
             let made = head.lines().find(|line| line.starts_with("CREATE DATABASE"));
             match made {
-                None => refused("is no dump of MySQL that `db-backup` made"),
+                None => refused(DumpedError::NoMySql { file }),
                 Some(line) if !line.contains(&format!("`{}`", database.name.replace('`', "``"))) => {
-                    refused("is the dump of another database, which it would replace")
+                    refused(DumpedError::OtherDatabase { file })
                 }
                 Some(_) => Ok(Ok(())),
             }
@@ -262,7 +292,7 @@ mod tests {
             };
             let program = database.tool(&self.cx(), None, &[program]).unwrap();
             let args = args.into_iter().map(str::to_owned).collect();
-            database.run(&self.cx(), sql, program, args).await.unwrap().trim().to_owned()
+            database.run(&self.cx(), DatabaseAim::Read, program, args).await.unwrap().trim().to_owned()
         }
 
         async fn backup(&self, name: &str) -> DbBackupOutput {

@@ -19,9 +19,10 @@ use serde_json::{Map, Value};
 
 use crate::files::{Place, make_way};
 use crate::input::{OrDefault, Word};
-use crate::lang::{Formatter, visible};
+use crate::lang::{Formatter, in_words, visible};
 use crate::local_host::local_zone;
 use almaplan_engine::encoding;
+use almaplan_engine::words::verbatim;
 
 /// How much of the end of the file is searched for an entry of this run, in bytes.
 const SEARCHED: u64 = 256 << 10;
@@ -60,11 +61,20 @@ pub struct DeployLogOutput {
 }
 
 /// Why there is no entry.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 #[error("could not write {file}: {reason}", file = file.display())]
-struct LogError {
+struct EntryError {
     file: PathBuf,
+    #[serde(serialize_with = "verbatim")]
     reason: std::io::Error,
+}
+
+/// Where the entry is instead.
+#[derive(Debug, Serialize, thiserror::Error)]
+#[error("{error}; the entry goes to {}", beside.display())]
+struct EntryNote {
+    error: EntryError,
+    beside: PathBuf,
 }
 
 impl Kind for DeployLog {
@@ -85,9 +95,9 @@ impl Kind for DeployLog {
             _ => std::io::Error::other("its folder does not exist"),
         };
         let beside = cx.run().folder.join(FALLBACK);
-        cx.warn(format!("{}; the entry goes to {}", LogError { file, reason }, beside.display()));
+        cx.warn(EntryNote { error: EntryError { file, reason }, beside: beside.clone() });
         let written = make_way(&cx.run().folder).and_then(|()| append(&beside, &entry));
-        let written = written.map_err(|reason| Failure::clean(LogError { file: beside.clone(), reason }))?;
+        let written = written.map_err(|reason| Failure::clean(EntryError { file: beside.clone(), reason }))?;
         Ok(DeployLogOutput { file: beside.display().to_string(), written })
     }
 }
@@ -114,7 +124,8 @@ impl DeployLog {
         lines.extend(why(summary).map(|key| words.say(key, &[])));
         for (step, failure) in &summary.failed {
             lines.push(words.say("entry-failed", &[("step", step.as_str())]));
-            lines.push(words.say("entry-error", &[("error", &failure.message.replace('\n', "\n  "))]));
+            let error = failure.words.as_ref().and_then(|words| in_words(&run.lang, words)).unwrap_or_else(|| failure.message.clone());
+            lines.push(words.say("entry-error", &[("error", &error.replace('\n', "\n  "))]));
         }
         if !summary.owed.is_empty() {
             let key = if summary.outcome == Some(Outcome::Stuck) { "entry-owed" } else { "entry-written-off" };

@@ -13,10 +13,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::time::Duration as Time;
 
-use almaplan_engine::context::Context;
+use almaplan_engine::context::{Context, Stopped};
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
 use almaplan_engine::update::{Stream, Unit};
+use almaplan_engine::words::verbatim;
 use reqwest::{Method, RequestBuilder, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,8 @@ use crate::http::capture::{self, Capture};
 use crate::http::{Answered, HttpError, Session, address, ask, is_loopback};
 use crate::human::DurationOr;
 use crate::input::{OneOrMany, OrDefault, Word};
-use crate::process::{self, Listening, PortError, Tree};
+use crate::lang;
+use crate::process::{self, Description, Listening, PortError, Tree};
 
 /// The first pause between two polls: a service that is nearly up is noticed at once.
 const FIRST_PAUSE: Time = Time::from_millis(10);
@@ -146,7 +148,7 @@ fn successes() -> u32 {
 }
 
 /// What was not as it should be.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 enum CheckError {
     #[error("`paths` and `checks` are empty: give at least one, like `paths = [\"/\"]`")]
     Nothing,
@@ -157,33 +159,67 @@ enum CheckError {
     #[error("`capture.{name}` of the check of `{path}`: {reason}")]
     Capture { path: String, name: String, reason: String },
     #[error("{head}, but `capture.{name}` finds nothing in it: {body}")]
-    NothingCaptured { head: String, name: String, body: String },
+    NothingCaptured { head: Box<Head>, name: String, body: Body },
     #[error("{head}, a redirect to {to}: another origin is no answer of this service; if it is meant, give `status = {status}`")]
-    Elsewhere { head: String, to: String, status: u16 },
+    Elsewhere { head: Box<Head>, to: String, status: u16 },
     #[error(transparent)]
     Http(#[from] HttpError),
     #[error("`{path}`: {reason}")]
     NoAnswer { path: String, reason: HttpError },
     #[error("`{path}` was sent, but no whole answer came ({reason}); whether it took effect is not known, so it is not sent again")]
     Lost { path: String, reason: HttpError },
-    #[error("{head}, expected {expected}: {body}")]
-    Status { head: String, expected: String, body: String },
+    #[error("{head}, expected {}: {body}", or(expected))]
+    Status { head: Box<Head>, expected: Vec<u16>, body: Body },
     #[error("{head}, but without `{expected}`: {body}")]
-    Contains { head: String, expected: String, body: String },
+    Contains { head: Box<Head>, expected: String, body: Body },
     #[error("{head}, but no JSON: {body}")]
-    NoJson { head: String, body: String },
-    #[error("{head}, but `{pointer}` is {found}: {body}")]
-    Json { head: String, pointer: String, found: String, body: String },
+    NoJson { head: Box<Head>, body: Body },
+    #[error("{head}, but `{pointer}` is {found}, expected {expected}: {body}")]
+    Json { head: Box<Head>, pointer: String, found: String, expected: String, body: Body },
+    #[error("{head}, but `{pointer}` is missing, expected {expected}: {body}")]
+    JsonMissing { head: Box<Head>, pointer: String, expected: String, body: Body },
+    #[error("{error} (still so after {waited})")]
+    StillSo { error: Box<CheckError>, waited: String },
     #[error("process {0} has ended; its log says why")]
     Dead(u32),
     #[error("nobody listens on port {0} yet")]
     Silent(u16),
-    #[error("port {port} is held by {holder}, which is neither process {expected} nor started by it")]
-    Foreign { port: u16, holder: String, expected: u32 },
+    #[error("port {port} is held by {}, which is neither process {expected} nor started by it", someone(holder.as_deref()))]
+    Foreign { port: u16, holder: Option<Box<Description>>, expected: u32 },
     #[error(transparent)]
     Port(#[from] PortError),
     #[error("whether process {pid} runs cannot be told: {reason}")]
-    Unseen { pid: u32, reason: std::io::Error },
+    Unseen {
+        pid: u32,
+        #[serde(serialize_with = "verbatim")]
+        reason: std::io::Error,
+    },
+}
+
+/// What was answered, and where the answer came from.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum Head {
+    #[error("`{path}` answered {status}")]
+    Direct { path: String, status: u16 },
+    #[error("`{path}` answered {status} after a redirect to {to}")]
+    Redirected { path: String, status: u16, to: String },
+}
+
+/// The start of a body, on one line.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum Body {
+    #[error("{text}")]
+    Shown { text: String },
+    #[error("(no body)")]
+    Empty,
+}
+
+fn or(statuses: &[u16]) -> String {
+    statuses.iter().map(u16::to_string).collect::<Vec<_>>().join(" or ")
+}
+
+fn someone(holder: Option<&Description>) -> String {
+    holder.map_or_else(|| "someone".to_owned(), Description::to_string)
 }
 
 /// Whether asking again may help.
@@ -201,7 +237,7 @@ impl Kind for HttpCheck {
         let mut poll = self.prepare(cx).map_err(Failure::clean)?;
         tokio::select! {
             outcome = poll.until_well(cx) => outcome,
-            () = cx.cancelled() => Err(Failure::dirty("stopped as asked")),
+            () = cx.cancelled() => Err(Failure::dirty(Stopped)),
         }
     }
 
@@ -294,8 +330,8 @@ impl Check {
         if self.status.is_empty() { status == 200 } else { self.status.contains(&status) }
     }
 
-    fn expected(&self) -> String {
-        if self.status.is_empty() { "200".to_owned() } else { self.status.iter().map(u16::to_string).collect::<Vec<_>>().join(" or ") }
+    fn expected(&self) -> Vec<u16> {
+        if self.status.is_empty() { vec![200] } else { self.status.to_vec() }
     }
 
     /// Whether `answer` is as it should be.
@@ -303,7 +339,7 @@ impl Check {
         if *self.optional && answer.status == 404 {
             return Ok(());
         }
-        let (head, body) = (self.head(answer), shown(&answer.body));
+        let (head, body) = (self.head(answer), Body::of(&answer.body));
         if let Some(to) = answer.redirect.clone().filter(|_| !self.accepts(answer.status)) {
             return Err(CheckError::Elsewhere { head, to, status: answer.status });
         }
@@ -320,8 +356,11 @@ impl Check {
         match self.json.iter().find(|(pointer, expected)| value.pointer(pointer) != Some(expected)) {
             None => Ok(()),
             Some((pointer, expected)) => {
-                let found = value.pointer(pointer).map_or_else(|| "missing".to_owned(), Value::to_string);
-                Err(CheckError::Json { head, pointer: pointer.clone(), found: format!("{found}, expected {expected}"), body })
+                let (found, pointer, expected) = (value.pointer(pointer), pointer.clone(), expected.to_string());
+                Err(match found {
+                    Some(found) => CheckError::Json { head, pointer, found: found.to_string(), expected, body },
+                    None => CheckError::JsonMissing { head, pointer, expected, body },
+                })
             }
         }
     }
@@ -329,7 +368,7 @@ impl Check {
     /// The values that it keeps of `answer`.
     fn captured(&self, answer: &Answered, session: &Session) -> Result<BTreeMap<String, String>, CheckError> {
         let nothing =
-            |name: &String| CheckError::NothingCaptured { head: self.head(answer), name: name.clone(), body: shown(&answer.body) };
+            |name: &String| CheckError::NothingCaptured { head: self.head(answer), name: name.clone(), body: Body::of(&answer.body) };
         let found = |(name, capture): (&String, &Capture)| match capture.find(answer, session) {
             Some(value) => Ok((name.clone(), value)),
             None => Err(nothing(name)),
@@ -345,22 +384,25 @@ impl Check {
         std::iter::once(self.path.clone()).chain(form).chain(headers).chain(body).collect()
     }
 
-    /// "`/login` answered 500", and where the answer came from.
-    fn head(&self, answer: &Answered) -> String {
+    fn head(&self, answer: &Answered) -> Box<Head> {
         let asked = self.path.split(['?', '#']).next().unwrap_or_default();
-        let path = answer.url.path();
-        let redirected = if path.ends_with(asked) || asked.contains("${") { String::new() } else { format!(" after a redirect to {path}") };
-        format!("`{}` answered {}{redirected}", self.path, answer.status)
+        let (path, status, to) = (self.path.clone(), answer.status, answer.url.path());
+        Box::new(if to.ends_with(asked) || asked.contains("${") {
+            Head::Direct { path, status }
+        } else {
+            Head::Redirected { path, status, to: to.to_owned() }
+        })
     }
 }
 
-/// The start of a body, on one line.
-fn shown(body: &str) -> String {
-    let line = body.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(SHOWN_BODY) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None if line.is_empty() => "(no body)".to_owned(),
-        None => line,
+impl Body {
+    fn of(body: &str) -> Self {
+        let line = body.split_whitespace().collect::<Vec<_>>().join(" ");
+        match line.char_indices().nth(SHOWN_BODY) {
+            Some((end, _)) => Self::Shown { text: format!("{}…", &line[..end]) },
+            None if line.is_empty() => Self::Empty,
+            None => Self::Shown { text: line },
+        }
     }
 }
 
@@ -428,7 +470,7 @@ impl Poll<'_> {
     async fn until_well(&mut self, cx: &Context) -> Result<HttpCheckOutput, Failure> {
         let begun = Instant::now();
         let deadline = begun + self.step.deadline.0;
-        let (mut pause, mut streak, mut said) = (FIRST_PAUSE.min(self.step.interval.0), 0, String::new());
+        let (mut pause, mut streak, mut said) = (FIRST_PAUSE.min(self.step.interval.0), 0, None::<CheckError>);
         for attempt in 1.. {
             cx.progress(attempt, None, Unit::Attempts);
             match self.pass(deadline).await {
@@ -443,15 +485,22 @@ impl Poll<'_> {
                     streak = 0;
                     let cut_short = matches!(error, CheckError::NoAnswer { .. }) && Instant::now() >= deadline;
                     // That the deadline came while it was asked once more is not what is wrong.
-                    let line = if cut_short && !said.is_empty() { said.clone() } else { error.to_string() };
+                    let (error, is_new) = match said.take() {
+                        Some(said) if cut_short => (said, false),
+                        Some(said) => {
+                            let is_new = said.to_string() != error.to_string();
+                            (error, is_new)
+                        }
+                        None => (error, true),
+                    };
                     if Instant::now() + pause >= deadline {
-                        let waited = humantime::format_duration(self.step.deadline.0);
-                        return Err(self.failure(format!("{line} (still so after {waited})")));
+                        let waited = humantime::format_duration(self.step.deadline.0).to_string();
+                        return Err(self.failure(CheckError::StillSo { error: Box::new(error), waited }));
                     }
-                    if line != said {
-                        cx.log(Stream::Stderr, line.clone());
-                        said = line;
+                    if is_new {
+                        cx.log(Stream::Stderr, lang::told(cx, &error));
                     }
+                    said = Some(error);
                 }
             }
             tokio::time::sleep(pause).await;
@@ -462,7 +511,7 @@ impl Poll<'_> {
     }
 
     /// A check that only read has changed nothing.
-    fn failure(&self, error: impl std::fmt::Display) -> Failure {
+    fn failure(&self, error: CheckError) -> Failure {
         if self.sent { Failure::dirty(error) } else { Failure::clean(error) }
     }
 
@@ -531,7 +580,7 @@ fn proves_listener(tree: &mut Tree, port: u16) -> Result<(), CheckError> {
             let (ours, pid) = (tree.refresh(), tree.root().pid);
             let mut listeners = process::listeners(port)?.into_iter().map(|listener| listener.pid);
             let foreign = listeners.find(|other| *other != pid && !ours.contains(other));
-            let holder = foreign.and_then(process::describe).map_or_else(|| "someone".to_owned(), |process| process.to_string());
+            let holder = foreign.and_then(process::describe).map(Box::new);
             Err(CheckError::Foreign { port, holder, expected: pid })
         }
     }

@@ -6,17 +6,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration as Time, SystemTime};
 
-use almaplan_engine::context::Context;
+use almaplan_engine::context::{Context, Stopped};
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
+use almaplan_engine::words::verbatim;
 use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::checked;
+use crate::files::PanicError;
 use crate::human::DurationOr;
 use crate::input::OrDefault;
-use crate::logs::{self, Lines, Offset, Stretch, line_number};
+use crate::logs::{self, Lines, Lost, Offset, Stretch, line_number};
 use crate::process;
 
 /// How many of the lines that should not be there are shown.
@@ -67,16 +69,31 @@ fn patterns() -> Vec<String> {
 }
 
 /// Why the logs are not all right, or cannot be read.
-#[derive(Debug, thiserror::Error)]
-enum LogError {
+#[derive(Debug, Serialize, thiserror::Error)]
+enum LogsError {
     #[error("`{pattern}` is no regular expression: {reason}")]
     Pattern { pattern: String, reason: String },
     #[error("could not read {file}: {reason}", file = file.display())]
-    Read { file: PathBuf, reason: std::io::Error },
+    Read {
+        file: PathBuf,
+        #[serde(serialize_with = "verbatim")]
+        reason: std::io::Error,
+    },
     #[error("process {0} has ended although its logs have no errors")]
     Ended(u32),
-    #[error("stopped as asked")]
-    Stopped,
+    #[error("the logs have {found} of {lines} new lines that should not be there:\n{shown}")]
+    Found { found: u64, lines: u64, shown: String },
+    #[error("the logs have {found} of {lines} new lines that should not be there:\n{shown}\n(and {more} more)")]
+    FoundMore { found: u64, lines: u64, shown: String, more: u64 },
+    #[error(transparent)]
+    Stopped(Stopped),
+}
+
+/// What is told although it goes on.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum LogsNote {
+    #[error("{lost}: look there yourself")]
+    Lost { lost: Lost },
 }
 
 impl Kind for LogCheck {
@@ -88,13 +105,13 @@ impl Kind for LogCheck {
         let scan = Scan::new(self, cx).map_err(Failure::clean)?;
         tokio::select! {
             () = tokio::time::sleep(self.settle.0) => {}
-            () = cx.cancelled() => return Err(Failure::dirty(LogError::Stopped)),
+            () = cx.cancelled() => return Err(Failure::dirty(Stopped)),
         }
-        let scanned = tokio::task::spawn_blocking(move || scan.read()).await.map_err(Failure::clean)?;
+        let scanned = tokio::task::spawn_blocking(move || scan.read()).await.map_err(|panic| Failure::clean(PanicError { panic }))?;
         let output = scanned.map_err(Failure::clean)?.verdict()?;
         // What it said is all right, but it is gone: nothing after this would notice in time.
         match self.pid.filter(|pid| process::supported().is_ok() && process::meant(cx, *pid).is_none()) {
-            Some(pid) => Err(Failure::clean(LogError::Ended(pid))),
+            Some(pid) => Err(Failure::clean(LogsError::Ended(pid))),
             None => Ok(output),
         }
     }
@@ -111,7 +128,7 @@ struct Scan {
 }
 
 impl Scan {
-    fn new(step: &LogCheck, cx: &Context) -> Result<Self, LogError> {
+    fn new(step: &LogCheck, cx: &Context) -> Result<Self, LogsError> {
         let known = |file: &Path| step.from.iter().find(|(key, _)| cx.path(key) == file).and_then(|(_, offset)| offset.clone());
         let offset = |file: &Path| known(file).unwrap_or_default();
         let files = step.files.iter().map(|file| cx.path(file)).map(|file| (file.clone(), offset(&file))).collect();
@@ -125,17 +142,17 @@ impl Scan {
         })
     }
 
-    fn read(&self) -> Result<Scanned, LogError> {
+    fn read(&self) -> Result<Scanned, LogsError> {
         let mut scanned = Scanned::default();
         for (file, offset) in &self.files {
-            let since = logs::since(file, offset, self.since).map_err(|reason| LogError::Read { file: file.clone(), reason })?;
+            let since = logs::since(file, offset, self.since).map_err(|reason| LogsError::Read { file: file.clone(), reason })?;
             if let Some(lost) = since.lost {
-                self.cx.warn(format!("{lost}: look there yourself"));
+                self.cx.warn(LogsNote::Lost { lost });
             }
             for stretch in since.stretches {
-                self.read_stretch(&stretch, &mut scanned).map_err(|reason| LogError::Read { file: stretch.file.clone(), reason })?;
+                self.read_stretch(&stretch, &mut scanned).map_err(|reason| LogsError::Read { file: stretch.file.clone(), reason })?;
                 if self.cx.is_cancelled() {
-                    return Err(LogError::Stopped);
+                    return Err(LogsError::Stopped(Stopped));
                 }
             }
         }
@@ -267,20 +284,19 @@ impl Scanned {
         if self.found == 0 {
             return Ok(LogCheckOutput { lines: self.lines, allowed: self.allowed });
         }
-        let more = if self.found > self.shown.len() as u64 {
-            format!("\n(and {} more)", self.found - self.shown.len() as u64)
-        } else {
-            String::new()
+        let Self { found, lines, shown, tail, .. } = self;
+        let (others, shown) = (found - shown.len() as u64, shown.join("\n"));
+        let error = match others {
+            0 => LogsError::Found { found, lines, shown },
+            more => LogsError::FoundMore { found, lines, shown, more },
         };
-        let message =
-            format!("the logs have {} of {} new lines that should not be there:\n{}{more}", self.found, self.lines, self.shown.join("\n"));
-        Err(Failure::clean(message).with_tail(self.tail))
+        Err(Failure::clean(error).with_tail(tail))
     }
 }
 
-fn regexes(patterns: &[String]) -> Result<Vec<Regex>, LogError> {
+fn regexes(patterns: &[String]) -> Result<Vec<Regex>, LogsError> {
     let regex =
-        |pattern: &String| Regex::new(pattern).map_err(|error| LogError::Pattern { pattern: pattern.clone(), reason: error.to_string() });
+        |pattern: &String| Regex::new(pattern).map_err(|error| LogsError::Pattern { pattern: pattern.clone(), reason: error.to_string() });
     patterns.iter().map(regex).collect()
 }
 

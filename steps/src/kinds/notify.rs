@@ -5,9 +5,10 @@
 
 use std::time::Duration as Time;
 
-use almaplan_engine::context::Context;
+use almaplan_engine::context::{Context, Stopped};
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
+use almaplan_engine::words::verbatim;
 use jiff::Timestamp;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
@@ -109,7 +110,7 @@ fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
 }
 
 /// Why somebody was not told.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 enum NotifyError {
     #[error("the webhook's address is no http address")]
     WebhookAddress,
@@ -122,11 +123,26 @@ enum NotifyError {
     #[error("`{0}` is no e-mail address")]
     Mailbox(String),
     #[error("the e-mail could not be written: {0}")]
-    Mail(#[from] lettre::error::Error),
+    Mail(
+        #[from]
+        #[serde(serialize_with = "verbatim")]
+        lettre::error::Error,
+    ),
     #[error("the e-mail was not sent: {0}")]
-    Smtp(#[from] lettre::transport::smtp::Error),
+    Smtp(
+        #[from]
+        #[serde(serialize_with = "verbatim")]
+        lettre::transport::smtp::Error,
+    ),
     #[error("the e-mail was not sent: no answer in time")]
     Slow,
+}
+
+/// Why some were not told.
+#[derive(Debug, Serialize, thiserror::Error)]
+#[error("{}", errors.iter().map(NotifyError::to_string).collect::<Vec<_>>().join("\n"))]
+struct NotifyErrors {
+    errors: Vec<NotifyError>,
 }
 
 impl Kind for Notify {
@@ -137,7 +153,7 @@ impl Kind for Notify {
     async fn run(&self, cx: &Context) -> Result<NotifyOutput, Failure> {
         tokio::select! {
             told = self.tell_all(cx) => told,
-            () = cx.cancelled() => Err(Failure::dirty("stopped as asked")),
+            () = cx.cancelled() => Err(Failure::dirty(Stopped)),
         }
     }
 }
@@ -148,7 +164,7 @@ impl Notify {
         for target in self.to.as_deref().unwrap_or(&CONSOLE) {
             let outcome = match target {
                 Target::Console(Console::Console) => {
-                    cx.alert(self.message.0.clone());
+                    cx.alert(&*self.message.0);
                     Ok(true)
                 }
                 Target::Webhook(webhook) => webhook.tell(cx, &self.message).await,
@@ -156,11 +172,11 @@ impl Notify {
             };
             match outcome {
                 Ok(taken) => told += u64::from(taken),
-                Err(error) => errors.push(error.to_string()),
+                Err(error) => errors.push(error),
             }
         }
         // A message that went out is nothing to make up for.
-        if errors.is_empty() { Ok(NotifyOutput { told }) } else { Err(Failure::clean(errors.join("\n"))) }
+        if errors.is_empty() { Ok(NotifyOutput { told }) } else { Err(Failure::clean(NotifyErrors { errors })) }
     }
 }
 

@@ -13,12 +13,13 @@ use std::time::Duration as Time;
 use almaplan_engine::context::Context;
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
+use almaplan_engine::words::verbatim;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::checked;
 use crate::files::write_atomically;
-use crate::python::{Asks, Python, PythonError, Wanted, listed};
+use crate::python::{Aim, Asks, Python, PythonError, Wanted, listed};
 
 /// Fetches the packages of a requirements file and of what is installed now, so that neither way needs the network later.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -42,15 +43,32 @@ pub struct PipDownloadOutput {
     pub before: String,
 }
 
+/// Why something cannot be installed again later from wheels alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
+enum Unrepeatable {
+    #[error("is editable")]
+    Editable,
+    #[error("comes from a version control system")]
+    Checkout,
+    #[error("comes from an address")]
+    Address,
+    #[error("is a file or folder")]
+    Path,
+}
+
 /// What cannot be done.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 enum DownloadError {
     #[error("{line} {why}, so there would be no way back; name a version of a package, or use `python-env`")]
-    Requirement { line: String, why: &'static str },
+    Requirement { line: String, why: Unrepeatable },
     #[error("`{text}` is installed now and {why}, so there would be no way back; use `python-env`")]
-    Installed { text: String, why: &'static str },
+    Installed { text: String, why: Unrepeatable },
     #[error("could not write {file}: {reason}", file = file.display())]
-    Write { file: PathBuf, reason: std::io::Error },
+    Write {
+        file: PathBuf,
+        #[serde(serialize_with = "verbatim")]
+        reason: std::io::Error,
+    },
 }
 
 impl Kind for PipDownload {
@@ -85,7 +103,7 @@ impl Kind for PipDownload {
 async fn fetch(cx: &Context, python: &Python, file: &Path, wheels: &Path, options: &[&str]) -> Result<(), PythonError> {
     let (name, wheels) = (file.to_string_lossy(), wheels.to_string_lossy());
     let args = [&["wheel", "--wheel-dir", &wheels], options, &["-r", &name]].concat();
-    python.pip(cx, &format!("fetch the packages of {name}"), &args, file.parent()).await
+    python.pip(cx, Aim::Fetch { list: name.to_string() }, &args, file.parent()).await
 }
 
 fn refuse_requirements(file: &Path) -> Result<(), Failure> {
@@ -104,12 +122,12 @@ fn refuse_installed(installed: &str) -> Result<(), DownloadError> {
 }
 
 /// Why something cannot be installed again later from wheels alone.
-fn unrepeatable(asks: &Asks) -> Option<&'static str> {
+fn unrepeatable(asks: &Asks) -> Option<Unrepeatable> {
     match asks {
-        Asks::Editable => Some("is editable"),
-        Asks::Checkout { .. } => Some("comes from a version control system"),
-        Asks::Address { .. } | Asks::IncludeAddress => Some("comes from an address"),
-        Asks::Path { .. } => Some("is a file or folder"),
+        Asks::Editable => Some(Unrepeatable::Editable),
+        Asks::Checkout { .. } => Some(Unrepeatable::Checkout),
+        Asks::Address { .. } | Asks::IncludeAddress => Some(Unrepeatable::Address),
+        Asks::Path { .. } => Some(Unrepeatable::Path),
         Asks::Package { .. } | Asks::Include | Asks::Setting => None,
     }
 }
@@ -118,7 +136,7 @@ fn unrepeatable(asks: &Asks) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn why(line: &str) -> Option<&'static str> {
+    fn why(line: &str) -> Option<Unrepeatable> {
         listed(line, Path::new("")).into_iter().find_map(|line| unrepeatable(&line.asks))
     }
 

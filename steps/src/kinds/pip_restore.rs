@@ -11,11 +11,12 @@ use std::time::Duration as Time;
 use almaplan_engine::context::Context;
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
+use almaplan_engine::words::verbatim;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::checked;
-use crate::python::{Python, PythonError, normal};
+use crate::python::{Aim, Python, PythonError, normal};
 
 /// Brings back the packages that were installed before, exactly: versions as they were, extras removed.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -40,12 +41,34 @@ pub struct PipRestoreOutput {
 }
 
 /// Why it is not as before.
-#[derive(Debug, thiserror::Error)]
-enum RestoreError {
+#[derive(Debug, Serialize, thiserror::Error)]
+enum PackagesError {
     #[error("could not read {file}: {reason}; it is the list that `pip-download` made", file = file.display())]
-    Before { file: PathBuf, reason: std::io::Error },
+    Before {
+        file: PathBuf,
+        #[serde(serialize_with = "verbatim")]
+        reason: std::io::Error,
+    },
     #[error("the packages are not what they were: {difference}; try again, or install {file} by hand", file = file.display())]
-    Different { difference: String, file: PathBuf },
+    Different { difference: Difference, file: PathBuf },
+}
+
+/// How the packages differ from what they were.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum Difference {
+    #[error("{package} is {found}")]
+    Other { package: String, found: String },
+    #[error("{package} is missing")]
+    Missing { package: String },
+    #[error("{package} was not there")]
+    Extra { package: String },
+}
+
+/// What is told although it succeeded.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum PackagesNote {
+    #[error("the packages are what they were, but do not fit together: {error}")]
+    Unfit { error: PythonError },
 }
 
 impl Kind for PipRestore {
@@ -57,18 +80,18 @@ impl Kind for PipRestore {
         let python = Python::find(cx, &self.python).map_err(|error| error.failure(true))?;
         let (file, wheels) = (cx.path(&self.before), cx.path(&self.wheels));
         let text = std::fs::read_to_string(&file);
-        let before = packages(&text.map_err(|reason| Failure::clean(RestoreError::Before { file: file.clone(), reason }))?);
+        let before = packages(&text.map_err(|reason| Failure::clean(PackagesError::Before { file: file.clone(), reason }))?);
         let removed = bring_back(cx, &python, &file, &wheels, &before).await.map_err(|error| error.failure(false))?;
 
         let now = packages(&python.freeze(cx).await.map_err(|error| error.failure(false))?);
         if let Some(difference) = difference(&before, &now) {
-            return Err(Failure::dirty(RestoreError::Different { difference, file }));
+            return Err(Failure::dirty(PackagesError::Different { difference, file }));
         }
-        let checked = python.pip(cx, "check what is installed", &["check"], None).await;
+        let checked = python.pip(cx, Aim::CheckInstalled, &["check"], None).await;
         match checked {
             Err(error @ PythonError::Run(_)) => Err(error.failure(false)),
             Err(error) => {
-                cx.warn(format!("the packages are what they were, but do not fit together: {error}"));
+                cx.warn(PackagesNote::Unfit { error });
                 Ok(PipRestoreOutput { removed, consistent: false })
             }
             Ok(_) => Ok(PipRestoreOutput { removed, consistent: true }),
@@ -89,7 +112,7 @@ async fn bring_back(
     let extras: Vec<String> = now.into_keys().filter(|name| !before.contains_key(name)).collect();
     if !extras.is_empty() {
         let args: Vec<&str> = ["uninstall", "--yes"].into_iter().chain(extras.iter().map(String::as_str)).collect();
-        python.pip(cx, "remove what was not there before", &args, None).await?;
+        python.pip(cx, Aim::RemoveExtras, &args, None).await?;
     }
     Ok(extras)
 }
@@ -105,16 +128,19 @@ fn packages(list: &str) -> BTreeMap<String, String> {
     lines.map(package).collect()
 }
 
-/// The first difference, in words.
-fn difference(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Option<String> {
+/// The first difference.
+fn difference(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Option<Difference> {
     let missing = before.iter().find(|(name, version)| now.get(*name) != Some(version));
     let extra = now.keys().find(|name| !before.contains_key(*name));
     match (missing, extra) {
         (Some((name, version)), _) => {
-            let found = now.get(name).map_or_else(|| "missing".to_owned(), |found| format!("{name}{found}"));
-            Some(format!("{name}{version} is {found}"))
+            let package = format!("{name}{version}");
+            Some(match now.get(name) {
+                Some(found) => Difference::Other { package, found: format!("{name}{found}") },
+                None => Difference::Missing { package },
+            })
         }
-        (None, Some(name)) => Some(format!("{name} was not there")),
+        (None, Some(name)) => Some(Difference::Extra { package: name.clone() }),
         (None, None) => None,
     }
 }
@@ -200,9 +226,10 @@ mod tests {
     #[test]
     fn a_difference_is_named() {
         let list = packages("Foo_Bar==1.0\n# comment\nbaz==2\n");
-        assert_eq!(difference(&list, &packages("foo-bar==1.0\nBAZ==2")), None);
-        assert_eq!(difference(&list, &packages("foo.bar==1.1\nbaz==2")).unwrap(), "foo-bar==1.0 is foo-bar==1.1");
-        assert_eq!(difference(&list, &packages("foo.bar==1.0")).unwrap(), "baz==2 is missing");
-        assert_eq!(difference(&list, &packages("foo.bar==1.0\nbaz==2\nmore==1")).unwrap(), "more was not there");
+        let difference = |now: &str| difference(&list, &packages(now)).map(|difference| difference.to_string());
+        assert_eq!(difference("foo-bar==1.0\nBAZ==2"), None);
+        assert_eq!(difference("foo.bar==1.1\nbaz==2").unwrap(), "foo-bar==1.0 is foo-bar==1.1");
+        assert_eq!(difference("foo.bar==1.0").unwrap(), "baz==2 is missing");
+        assert_eq!(difference("foo.bar==1.0\nbaz==2\nmore==1").unwrap(), "more was not there");
     }
 }

@@ -8,19 +8,20 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration as Time;
 
-use almaplan_engine::context::Context;
+use almaplan_engine::context::{Context, Stopped};
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
 use almaplan_engine::preview::{Before, Preview, Told};
+use almaplan_engine::words::verbatim;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::checked;
-use crate::files::{self, SwapError, fit_for_swap, tree_size, writable};
+use crate::files::{self, Outside, SwapError, fit_for_swap, tree_size, writable};
 use crate::http::{self, HttpError};
-use crate::human::Bytes;
+use crate::human::{Bytes, size};
 use crate::input::{OneOrMany, Word, texts};
-use crate::process::{self, Description, EmptyExpectation, Expect, Launch, PortError, ResolveError, RunOptions};
+use crate::process::{self, Description, EmptyExpectation, Ending, Expect, Launch, PortError, ResolveError, RunOptions};
 use crate::python::{Python, PythonError, Requirement, Wanted, normal};
 
 /// How long a program may take to tell its version.
@@ -147,26 +148,39 @@ fn version_args() -> Vec<Word> {
 }
 
 /// One thing that is in the way.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 enum Problem {
-    #[error("{path} has {free} free, {needed} are needed{why}; free some space or choose another place", path = path.display(), free = size(*free), needed = size(*needed))]
-    Space { path: PathBuf, free: u64, needed: u64, why: String },
+    #[error("{} has {} free, {} are needed; free some space or choose another place", path.display(), size(*free), size(*needed))]
+    Space { path: PathBuf, free: u64, needed: u64 },
+    #[error(
+        "{} has {} free, {} are needed for a backup of {} and a restore of it; free some space or choose another place",
+        path.display(), size(*free), size(*needed), saved.display()
+    )]
+    BackupSpace { path: PathBuf, free: u64, needed: u64, saved: PathBuf },
     #[error("the free space of {path} cannot be told: {reason}", path = path.display())]
-    SpaceUnknown { path: PathBuf, reason: std::io::Error },
+    SpaceUnknown {
+        path: PathBuf,
+        #[serde(serialize_with = "verbatim")]
+        reason: std::io::Error,
+    },
     #[error("{path} cannot be written: {reason}", path = path.display())]
-    Unwritable { path: PathBuf, reason: std::io::Error },
+    Unwritable {
+        path: PathBuf,
+        #[serde(serialize_with = "verbatim")]
+        reason: std::io::Error,
+    },
     #[error("{path} does not exist", path = .0.display())]
     Missing(PathBuf),
     #[error("there is no program `{0}`; install it, or give its path")]
     NoProgram(String),
     #[error("`{program}` does not work: {reason}")]
-    Broken { program: String, reason: String },
+    Broken { program: String, reason: Box<Broken> },
     #[error("`{program}` is version {found}, at least {needed} is needed")]
     Old { program: String, found: String, needed: String },
     #[error("`{0}` is no version; write it like 3.14")]
     NoVersion(String),
     #[error("port {port} is held by {holder}, which is none of ours (expected: {expected}); stop it, or choose another port")]
-    Foreign { port: u16, holder: String, expected: String },
+    Foreign { port: u16, holder: Box<Description>, expected: String },
     #[error("{missing} should be installed in the environment of {python}; install what is missing, or take it out of `packages`", missing = names(.missing))]
     NotInstalled { missing: Vec<String>, python: String },
     #[error("{missing} should be in {list}; add what is missing, or take it out of `packages`", missing = names(.missing), list = list.display())]
@@ -184,6 +198,30 @@ enum Problem {
     Swap(#[from] SwapError),
 }
 
+/// Why a program does not work.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum Broken {
+    #[error("it does not end")]
+    Endless,
+    #[error("it {how}")]
+    Ended { how: Ending },
+    #[error("it {how}, {said}")]
+    EndedSaying { how: Ending, said: String },
+    #[error("it tells no version, but `{told}`")]
+    NoVersion { told: String },
+    #[error(transparent)]
+    NotFound(ResolveError),
+    #[error("{0}")]
+    Run(#[serde(serialize_with = "Failure::said")] Failure),
+}
+
+/// All that is in the way.
+#[derive(Debug, Serialize, thiserror::Error)]
+#[error("{}", problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
+struct Problems {
+    problems: Vec<Problem>,
+}
+
 impl Kind for Preflight {
     const KIND: &'static str = "preflight";
     const TRAITS: Traits = Traits::new(Effect::Observes, OnInterrupt::Rerun).timeout(Time::from_secs(300));
@@ -193,13 +231,12 @@ impl Kind for Preflight {
         let mut found = PreflightOutput::default();
         let problems = tokio::select! {
             problems = self.look(cx, &mut found, true) => problems,
-            () = cx.cancelled() => return Err(Failure::dirty("stopped as asked")),
+            () = cx.cancelled() => return Err(Failure::dirty(Stopped)),
         };
         if problems.is_empty() {
             return Ok(found);
         }
-        let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
-        Err(Failure::clean(lines.join("\n")))
+        Err(Failure::clean(Problems { problems }))
     }
 
     /// All but trying whether files can be written.
@@ -207,7 +244,7 @@ impl Kind for Preflight {
         let mut found = PreflightOutput::default();
         let problems = self.look(cx, &mut found, false).await;
         if !problems.is_empty() {
-            return Preview::failure(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"));
+            return Preview::failure(Failure::clean(Problems { problems }));
         }
         let told = Preview::default().tell(Told::new("all-there"));
         let told = if self.writable.is_empty() { told } else { told.tell(Told::new("writing-untried")) };
@@ -262,7 +299,7 @@ impl Preflight {
     fn look_at_port(&self, cx: &Context, port: u16) -> Result<Option<FoundListener>, Problem> {
         let listeners = match process::listeners(port) {
             Err(error) if self.port_expect.is_none() => {
-                cx.warn(error.to_string());
+                cx.warn(error);
                 return Ok(None);
             }
             listeners => listeners?,
@@ -275,7 +312,7 @@ impl Preflight {
             let described = listeners.iter().filter_map(|listener| Some((listener, process::describe(listener.pid)?)));
             let mut foreign = described.filter(|(listener, process)| !ours(process) && !root(listener).is_some_and(|root| ours(&root)));
             if let Some((_, process)) = foreign.next() {
-                return Err(Problem::Foreign { port, holder: process.to_string(), expected: expect.to_string() });
+                return Err(Problem::Foreign { port, holder: Box::new(process), expected: expect.to_string() });
             }
         }
         let first = listeners.into_iter().find_map(|listener| process::describe(listener.pid));
@@ -290,14 +327,17 @@ impl FreeSpace {
         let unknown = |reason: std::io::Error| Problem::SpaceUnknown { path: path.clone(), reason };
         let free = files::free_space(&path).map_err(unknown)?;
         let mut needed = self.at_least.map_or(0, |bytes| bytes.0);
-        let mut why = String::new();
-        if let Some(source) = self.for_backup_of.as_ref().map(|source| cx.path(source)) {
-            why = format!(" for a backup of {} and a restore of it", source.display());
+        let saved = self.for_backup_of.as_ref().map(|source| cx.path(source));
+        if let Some(source) = saved.clone() {
             let size = tokio::task::spawn_blocking(move || tree_size(&source, &[])).await;
             let (_, bytes) = size.map_err(std::io::Error::other).flatten().map_err(unknown)?;
             needed = needed.saturating_add(bytes.saturating_mul(2));
         }
-        if free < needed { Err(Problem::Space { path, free, needed, why }) } else { Ok(free) }
+        match saved {
+            _ if free >= needed => Ok(free),
+            Some(saved) => Err(Problem::BackupSpace { path, free, needed, saved }),
+            None => Err(Problem::Space { path, free, needed }),
+        }
     }
 }
 
@@ -310,10 +350,12 @@ impl Program {
         };
         let base = &cx.run().plan_dir;
         let path = process::resolve(&self.program, base, base, &[]).map_err(|error| match error {
-            ResolveError::NotFound { program, .. } => Problem::NoProgram(program),
-            error => Problem::Broken { program: self.program.clone(), reason: error.to_string() },
+            ResolveError::NotInPath { program, .. } | ResolveError::NoPath { program } | ResolveError::NotFound { program, .. } => {
+                Problem::NoProgram(program)
+            }
+            error => Problem::Broken { program: self.program.clone(), reason: Box::new(Broken::NotFound(error)) },
         })?;
-        let broken = |reason: String| Problem::Broken { program: self.program.clone(), reason };
+        let broken = |reason| Problem::Broken { program: self.program.clone(), reason: Box::new(reason) };
         let told = self.tell(cx, path).await;
         let found = match (told, &needed) {
             // Not every program knows `--version`; that it exists is enough where no version is asked for.
@@ -323,7 +365,7 @@ impl Program {
         };
         match (found, needed) {
             (found, None) => Ok(found.ok()),
-            (Err(text), Some(_)) => Err(broken(format!("it tells no version, but `{}`", text.trim().lines().next().unwrap_or_default()))),
+            (Err(text), Some(_)) => Err(broken(Broken::NoVersion { told: text.trim().lines().next().unwrap_or_default().to_owned() })),
             (Ok(found), Some(needed)) if numbers(&found) < numbers(&needed) => {
                 Err(Problem::Old { program: self.program.clone(), found, needed })
             }
@@ -332,21 +374,22 @@ impl Program {
     }
 
     /// What it prints, on either stream, when it succeeds.
-    async fn tell(&self, cx: &Context, program: PathBuf) -> Result<String, String> {
+    async fn tell(&self, cx: &Context, program: PathBuf) -> Result<String, Broken> {
         let (args, cwd) = (texts(&self.args.clone().unwrap_or_else(version_args)), cx.run().plan_dir.clone());
         let (stdout, stderr) = (Stdio::piped(), Stdio::piped());
         let launch = Launch { program, args, verbatim: false, cwd, env: Vec::new(), stdout, stderr, outlives_us: false, origin: None };
         let options = RunOptions { name: &self.program, grace: VERSION_GRACE, shown: false, keep: TOLD };
         let finished = tokio::time::timeout(VERSION_WITHIN, process::run(cx, launch, options)).await;
-        let finished = finished.map_err(|_| "it does not end".to_owned())?.map_err(|failure| failure.message)?;
+        let finished = finished.map_err(|_| Broken::Endless)?.map_err(Broken::Run)?;
         let how = match finished.ending {
-            Ok(0) => return Ok(format!("{}\n{}", finished.stdout, finished.stderr)),
-            Ok(code) => format!("it ended with exit code {code}"),
-            Err(how) => format!("it {how}"),
+            Ending::WELL => return Ok(format!("{}\n{}", finished.stdout, finished.stderr)),
+            how => how,
         };
         // One line: what a program says last of an error is usually what was wrong.
-        let said = finished.stderr.lines().rfind(|line| !line.trim().is_empty()).map(|line| format!(", {}", line.trim()));
-        Err(how + &said.unwrap_or_default())
+        Err(match finished.stderr.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+            Some(said) => Broken::EndedSaying { how, said: said.to_owned() },
+            None => Broken::Ended { how },
+        })
     }
 }
 
@@ -397,21 +440,12 @@ fn names(names: &[String]) -> String {
 
 impl Swap {
     fn look(&self, cx: &Context) -> Result<(), Problem> {
-        let mut outside: Vec<(PathBuf, &str)> = self.beside.iter().map(|path| (cx.path(path), "")).collect();
-        outside.push((cx.run().folder.clone(), " (where this run keeps its state)"));
+        let mut outside: Vec<_> = self.beside.iter().map(|path| (cx.path(path), Outside::Given)).collect();
+        outside.push((cx.run().folder.clone(), Outside::State));
         if let Ok(current) = std::env::current_dir() {
-            outside.push((current, " (the current folder: start almaplan elsewhere)"));
+            outside.push((current, Outside::CurrentFolder));
         }
         Ok(fit_for_swap(&cx.path(&self.target), &outside)?)
-    }
-}
-
-/// A size as people read it.
-fn size(bytes: u64) -> String {
-    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match units.into_iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / unit as f64),
-        None => format!("{bytes} B"),
     }
 }
 

@@ -23,10 +23,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::checked;
 use crate::files::as_it_is_now;
-use crate::files::{BlockingTask, FileError, PendingSync, blocking, io_error, present, remove_file, remove_tree, write_atomically};
+use crate::files::{
+    BlockingTask, FileError, PanicError, PendingSync, blocking, io_error, present, remove_file, remove_tree, write_atomically,
+};
 use crate::input::OrDefault;
 use crate::process::is_used;
-use crate::python::{Installer, Interpreter, Python, PythonError, Requirement, Wanted, normal};
+use crate::python::{Aim, Installer, Interpreter, Python, PythonError, Requirement, Wanted, normal};
 
 /// The file that says that an environment is complete, and what was in it then.
 const MARKER: &str = ".almaplan-complete";
@@ -116,7 +118,7 @@ impl Kind for PythonEnv {
         let (first, second) = self.installers(cx, &base)?;
         let found = match (making.environment(&first).await, second) {
             (Err(failure), Some(second)) if !cx.is_cancelled() => {
-                cx.warn(format!("uv could not do it, so pip does: {failure}"));
+                cx.warn(EnvNote::PipInstead { failure });
                 making.environment(&second).await?
             }
             (found, _) => found?,
@@ -132,7 +134,7 @@ impl Kind for PythonEnv {
             Err(unclear) => return *unclear,
         };
         match self.there(cx, &requirements).await {
-            Err(failure) => Preview::failure(failure.message),
+            Err(failure) => Preview::failure(failure),
             Ok(None) => {
                 let told = Preview::default().tell(Told::new("environment-made")).output("created", true);
                 package_changes(&cx.path(&self.dir), &requirements).into_iter().fold(told, Preview::tell)
@@ -173,6 +175,43 @@ struct Environment {
     created: bool,
 }
 
+/// Why there is no environment.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum EnvError {
+    #[error("none of {GENERATIONS} environments is what it was; remove those in {}", dir.display())]
+    AllSpoiled { dir: PathBuf },
+    #[error("there is no program `uv`; install it, or write `installer = \"auto\"`, which takes pip without it")]
+    NoUv,
+}
+
+/// What is told while it works.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum EnvNote {
+    #[error("uv could not do it, so pip does: {failure}")]
+    PipInstead {
+        #[serde(serialize_with = "Failure::said")]
+        failure: Failure,
+    },
+    #[error("{} is not what it was and is left alone; another one is used: {why}", env.display())]
+    LeftAlone { env: PathBuf, why: Spoiled },
+    #[error("removed {}, which nothing needs any more", env.display())]
+    Removed { env: PathBuf },
+    #[error("{failure}")]
+    NotPruned {
+        #[serde(serialize_with = "Failure::said")]
+        failure: Failure,
+    },
+}
+
+/// Why an environment is not what it was.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum Spoiled {
+    #[error("its interpreter is Python {version} now")]
+    Interpreter { version: String },
+    #[error(transparent)]
+    Unproved(PythonError),
+}
+
 /// What a folder of an environment is.
 enum State {
     /// Nothing, or half built.
@@ -180,7 +219,7 @@ enum State {
     /// Complete, and what its key says.
     Good(Python),
     /// Complete once, and something else now.
-    Spoiled(String),
+    Spoiled(Spoiled),
 }
 
 /// The environment in `env` where that is complete and as it was; `interpreter` is what it was made from. It is wanted now.
@@ -200,7 +239,7 @@ async fn proved(cx: &Context, env: &Path, interpreter: &Interpreter) -> Result<S
     let Some(python) = Python::of(env).ok().filter(|_| marker.is_file()) else { return Ok(State::Free) };
     let proved = match python.probe(cx).await {
         Ok(now) if (&now.version, &now.abi, &now.platform) != (&interpreter.version, &interpreter.abi, &interpreter.platform) => {
-            return Ok(State::Spoiled(format!("its interpreter is Python {} now", now.version)));
+            return Ok(State::Spoiled(Spoiled::Interpreter { version: now.version }));
         }
         Ok(_) => python.prove(cx, env, &marker).await.map(drop),
         Err(error) => Err(error),
@@ -209,7 +248,7 @@ async fn proved(cx: &Context, env: &Path, interpreter: &Interpreter) -> Result<S
         Ok(()) => {}
         // Stopped before it could tell: no reason to build a complete environment again.
         Err(error @ PythonError::Run(_)) if cx.is_cancelled() => return Err(error.failure(true)),
-        Err(error) => return Ok(State::Spoiled(error.to_string())),
+        Err(error) => return Ok(State::Spoiled(Spoiled::Unproved(error))),
     }
     Ok(State::Good(python))
 }
@@ -235,12 +274,12 @@ impl Making<'_> {
                 State::Good(python) => return Ok(Environment { env, python, created: false }),
                 State::Free => drop(free.get_or_insert(env)),
                 State::Spoiled(why) => {
-                    self.cx.warn(format!("{} is not what it was and is left alone; another one is used: {why}", env.display()));
+                    self.cx.warn(EnvNote::LeftAlone { env, why });
                 }
             }
         }
         let Some(env) = free else {
-            return Err(Failure::clean(format!("none of {GENERATIONS} environments is what it was; remove those in {}", dir.display())));
+            return Err(Failure::clean(EnvError::AllSpoiled { dir }));
         };
         let python = self.make(&env, installer, &key).await?;
         Ok(Environment { env, python, created: true })
@@ -248,7 +287,9 @@ impl Making<'_> {
 
     async fn key(&self, installer: &Installer) -> Result<String, Failure> {
         let (wanted, interpreter, name) = (self.wanted.clone(), self.interpreter.clone(), installer.name());
-        let key = tokio::task::spawn_blocking(move || wanted.key(&interpreter, name)).await.map_err(Failure::clean)?;
+        let key = tokio::task::spawn_blocking(move || wanted.key(&interpreter, name))
+            .await
+            .map_err(|panic| Failure::clean(PanicError { panic }))?;
         key.map_err(|error| error.failure(true))
     }
 
@@ -277,7 +318,7 @@ impl Making<'_> {
         let python = Python::of(env).map_err(dirty)?;
         let wheels = self.step.wheels.as_ref().map(|wheels| cx.path(wheels));
         installer.install(cx, (env, &python), self.wanted, wheels.as_deref()).await.map_err(dirty)?;
-        python.pip(cx, "install a set that fits together", &["check"], None).await.map_err(dirty)?;
+        python.pip(cx, Aim::FitTogether, &["check"], None).await.map_err(dirty)?;
 
         let asked = env.join(ASKED);
         let written = fs::write(&asked, serde_json::json!({ "asked": self.wanted.items() }).to_string());
@@ -306,9 +347,7 @@ impl PythonEnv {
             (InstallWith::Auto, Some(uv)) => Ok((uv, Some(Installer::Pip))),
             (InstallWith::Uv, Some(uv)) => Ok((uv, None)),
             (InstallWith::Auto | InstallWith::Pip, _) => Ok((Installer::Pip, None)),
-            (InstallWith::Uv, None) => {
-                Err(Failure::clean("there is no program `uv`; install it, or write `installer = \"auto\"`, which takes pip without it"))
-            }
+            (InstallWith::Uv, None) => Err(Failure::clean(EnvError::NoUv)),
         }
     }
 
@@ -317,13 +356,13 @@ impl PythonEnv {
         let pruned = blocking(cx, move |task| {
             for old in superfluous(&dir, &current, keep, &needed).into_iter().filter(|old| !is_used(old)) {
                 remove(task, &old)?;
-                task.cx.info(format!("removed {}, which nothing needs any more", old.display()));
+                task.cx.info(EnvNote::Removed { env: old });
             }
             Ok::<_, FileError>(())
         });
         // An old environment too many is no reason to fail.
         if let Err(failure) = pruned.await {
-            cx.warn(failure.message);
+            cx.warn(EnvNote::NotPruned { failure });
         }
     }
 }

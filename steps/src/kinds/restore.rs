@@ -29,7 +29,7 @@ use crate::files::{
     copy_tree, discard, folder_attributes, inside, io_error, make_way, overlap, present, read_file, real_target, remove_below,
     root_attributes, walk, write_in,
 };
-use crate::recovery::{Listing, Origin, RecoveryError, RestorePlan, RestorePolicy};
+use crate::recovery::{Listing, Origin, RecoveryError, RecoveryNote, RestorePlan, RestorePolicy};
 use crate::release::{MANIFEST, Manifest, NEXT, is_own, move_in};
 use crate::snapshot::is_database;
 
@@ -253,8 +253,7 @@ impl Work {
             is_database: &is_database,
         };
         if policy.blind() && current.as_ref().is_some_and(|current| !current.is_empty()) {
-            let to = self.to.display();
-            task.cx.warn(format!("{to} has no manifest, so data is told from code by guessing: what both have comes from the archive, but for databases and logs"));
+            task.cx.warn(RecoveryNote::Guessed { to: self.to.clone() });
         }
         let is_archived = |entry: &&Entry| entry.name != ITSELF && policy.decide(&entry.name) == Origin::Archived;
         let entries = archive.entries.iter().filter(is_archived).collect();
@@ -279,7 +278,7 @@ impl Work {
         }
         let run = task.cx.run().id.as_str();
         let Some(kept) = newer.iter().filter_map(|release| release.kept.as_ref()).find(|kept| kept.run == run) else {
-            task.cx.warn("no data was kept at the stop by this run (`keep_data` of `sync`): the data as it is now is taken");
+            task.cx.warn(RecoveryNote::NoKeptData);
             return Ok(from.map(Path::to_owned));
         };
         if kept.is_there() {
@@ -296,8 +295,8 @@ impl Work {
         let note = serde_json::to_vec(&self.note(task)).expect("a note is plain data with text keys");
         let at = self.to.join(FAILED);
         let written = Root::open_real(&self.to).and_then(|to| write_in(&to, FAILED, &note));
-        if let Err(error) = written {
-            task.cx.warn(format!("{} could not be written: {error}", at.display()));
+        if let Err(source) = written {
+            task.cx.warn(RecoveryNote::NoMark { at, source });
         }
         let ((here, name), (there, failed_name)) = (above(&self.to)?, above(failed)?);
         // Renamed, the folder would take the volumes along.
@@ -305,16 +304,15 @@ impl Work {
             check_no_mount(&self.to).and_then(|()| task.patiently("rename", &self.to, || here.rename(&name, &there, &failed_name)));
         match renamed {
             Ok(()) => {}
-            Err(error @ FileError::Mounted { .. }) => self.copy_aside(task, failed, &error)?,
-            Err(error) if cannot_be_renamed(&error) => self.copy_aside(task, failed, &error)?,
+            Err(error @ FileError::Mounted { .. }) => self.copy_aside(task, failed, error)?,
+            Err(error) if cannot_be_renamed(&error) => self.copy_aside(task, failed, error)?,
             Err(error) => return Err(error.into()),
         }
         Ok([here, there].into_iter().try_for_each(|folder| folder.sync_folder("").map_err(io_error("sync", &folder.path)))?)
     }
 
-    fn copy_aside(&self, task: &BlockingTask, failed: &Path, because: &FileError) -> Result<(), RecoveryError> {
-        let why = std::error::Error::source(because).map_or_else(|| because.to_string(), |cause| format!("{because}: {cause}"));
-        task.cx.warn(format!("{why}; its content is copied to {} and the archive restored in place", failed.display()));
+    fn copy_aside(&self, task: &BlockingTask, failed: &Path, because: FileError) -> Result<(), RecoveryError> {
+        task.cx.warn(RecoveryNote::InPlace { because, failed: failed.to_owned() });
         let partial = beside(failed, ".partial");
         discard(task, &partial)?;
         let itself = root_attributes(&Root::open_real(&self.to).map_err(io_error("open the folder", &self.to))?)?;

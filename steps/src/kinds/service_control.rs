@@ -14,7 +14,7 @@ mod windows_service;
 use std::process::Stdio;
 use std::time::Duration as Time;
 
-use almaplan_engine::context::Context;
+use almaplan_engine::context::{Context, Stopped};
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
 use almaplan_engine::kind::{Kind, Traits};
 use schemars::JsonSchema;
@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 use crate::checked;
 use crate::human::DurationOr;
 use crate::input::{OrDefault, Word};
-use crate::process::{self, Finished, Launch, ResolveError, RunOptions};
+use crate::process::{self, Ending, Finished, Launch, ResolveError, RunOptions};
 
 /// Between two looks, at first; it doubles up to [`LONG_LOOK`], as each is a program that is run.
 const LOOK: Time = Time::from_millis(50);
@@ -86,12 +86,14 @@ pub enum Wanted {
 }
 
 /// What a service is, once it has settled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// It runs.
+    #[error("running")]
     Running,
     /// It does not.
+    #[error("stopped")]
     Stopped,
 }
 
@@ -117,27 +119,53 @@ struct Seen {
 }
 
 /// One thing to ask of a tool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
 enum Ask {
+    #[error("looked at")]
     Show,
+    #[error("started")]
     Start,
+    #[error("stopped")]
     Stop,
+    #[error("restarted")]
     Restart,
 }
 
 /// Why a service is not as it shall be.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 enum ControlError {
     #[error("{0}; is this the system that `manager` is meant for?")]
     NoTool(#[from] ResolveError),
     #[error("`{name}` cannot be looked at, so nothing was done: {said}")]
-    Unknown { name: String, said: String },
-    #[error("`{name}` could not be {done}: {said}")]
-    Refused { name: String, done: &'static str, said: String },
-    #[error("`{name}` was {done} and is not {wanted}: {words}; look at its own log for why")]
-    Fell { name: String, done: &'static str, wanted: &'static str, words: String },
+    Unknown { name: String, said: ToolSaid },
+    #[error("`{name}` could not be {ask}: {said}")]
+    Refused { name: String, ask: Ask, said: ToolSaid },
+    #[error("`{name}` was {ask} and is not {wanted}: {words}; look at its own log for why")]
+    Fell { name: String, ask: Ask, wanted: State, words: String },
     #[error("`{name}` is not {wanted} after {waited}: {words}")]
-    Late { name: String, wanted: &'static str, waited: humantime::FormattedDuration, words: String },
+    Late { name: String, wanted: State, waited: String, words: String },
+    #[error("`{name}` is not running or stopped after {waited}: {words}")]
+    Unsettled { name: String, waited: String, words: String },
+}
+
+/// What is told while it works.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum ControlNote {
+    #[error("`{name}` is left alone: nobody had come to change it")]
+    LeftAlone { name: String },
+    #[error("`{name}` is {state} already: {words}")]
+    Already { name: String, state: State, words: String },
+    #[error("`{name}` is being {ask}")]
+    Asking { name: String, ask: Ask },
+}
+
+/// What a tool said of why it did not do it.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum ToolSaid {
+    #[error("{said}")]
+    Something { said: String },
+    #[error("its tool {how} and said nothing")]
+    Nothing { how: Ending },
 }
 
 impl Kind for ServiceControl {
@@ -147,7 +175,7 @@ impl Kind for ServiceControl {
 
     async fn run(&self, cx: &Context) -> Result<ServiceControlOutput, Failure> {
         let Some(wanted) = self.state else {
-            cx.info(format!("`{}` is left alone: nobody had come to change it", self.name));
+            cx.info(ControlNote::LeftAlone { name: self.name.to_string() });
             return Ok(ServiceControlOutput { before: None, pid: None, changed: false });
         };
         let deadline = Instant::now() + self.deadline.0;
@@ -157,7 +185,7 @@ impl Kind for ServiceControl {
         let before = serde_json::from_value(before).ok();
         let goal = wanted.goal();
         if state == goal && wanted != Wanted::Restarted {
-            cx.info(format!("`{}` is {} already: {}", self.name, goal.word(), seen.words));
+            cx.info(ControlNote::Already { name: self.name.to_string(), state: goal, words: seen.words });
             return Ok(ServiceControlOutput { before, pid: seen.pid, changed: false });
         }
         let seen = match (wanted, state) {
@@ -187,7 +215,8 @@ impl ServiceControl {
                 return Ok(seen);
             }
             if Instant::now() >= deadline {
-                return Err(Failure::clean(self.late("running or stopped", seen.words)));
+                let (name, waited) = (self.name.to_string(), self.waited());
+                return Err(Failure::clean(ControlError::Unsettled { name, waited, words: seen.words }));
             }
             pause(cx, &mut look).await?;
         }
@@ -195,7 +224,7 @@ impl ServiceControl {
 
     /// Asks for a change and waits until it is there.
     async fn bring(&self, cx: &Context, ask: Ask, deadline: Instant) -> Result<Seen, Failure> {
-        cx.info(format!("`{}` is being {}", self.name, ask.done()));
+        cx.info(ControlNote::Asking { name: self.name.to_string(), ask });
         let finished = self.ask(cx, ask).await?;
         let asked_at = Instant::now();
         let goal = if ask == Ask::Stop { State::Stopped } else { State::Running };
@@ -207,15 +236,16 @@ impl ServiceControl {
             }
             let name = self.name.to_string();
             // A tool may complain that it is so already: what counts is what is shown.
-            if finished.ending != Ok(0) {
-                return Err(Failure::dirty(ControlError::Refused { name, done: ask.done(), said: said(&finished) }));
+            if finished.ending != Ending::WELL {
+                return Err(Failure::dirty(ControlError::Refused { name, ask, said: said(&finished) }));
             }
             let fell = goal == State::Running && seen.state == Some(State::Stopped) && asked_at.elapsed() >= SETTLE;
             if fell {
-                return Err(Failure::dirty(ControlError::Fell { name, done: ask.done(), wanted: goal.word(), words: seen.words }));
+                return Err(Failure::dirty(ControlError::Fell { name, ask, wanted: goal, words: seen.words }));
             }
             if Instant::now() >= deadline {
-                return Err(Failure::dirty(self.late(goal.word(), seen.words)));
+                let waited = self.waited();
+                return Err(Failure::dirty(ControlError::Late { name, wanted: goal, waited, words: seen.words }));
             }
             pause(cx, &mut look).await?;
         }
@@ -223,7 +253,7 @@ impl ServiceControl {
 
     async fn look(&self, cx: &Context) -> Result<Seen, Failure> {
         let finished = self.ask(cx, Ask::Show).await?;
-        let seen = (finished.ending == Ok(0)).then(|| self.manager.read(&finished.stdout)).flatten();
+        let seen = (finished.ending == Ending::WELL).then(|| self.manager.read(&finished.stdout)).flatten();
         seen.ok_or_else(|| Failure::clean(ControlError::Unknown { name: self.name.to_string(), said: said(&finished) }))
     }
 
@@ -237,9 +267,8 @@ impl ServiceControl {
         process::run(cx, launch, RunOptions { name: tool, grace: GRACE, shown: ask != Ask::Show, keep: TOLD }).await
     }
 
-    fn late(&self, wanted: &'static str, words: String) -> ControlError {
-        let waited = humantime::format_duration(self.deadline.0);
-        ControlError::Late { name: self.name.to_string(), wanted, waited, words }
+    fn waited(&self) -> String {
+        humantime::format_duration(self.deadline.0).to_string()
     }
 }
 
@@ -284,43 +313,18 @@ impl Wanted {
     }
 }
 
-impl State {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
-impl Ask {
-    fn done(self) -> &'static str {
-        match self {
-            Self::Show => "looked at",
-            Self::Start => "started",
-            Self::Stop => "stopped",
-            Self::Restart => "restarted",
-        }
-    }
-}
-
 /// Waits until the next look, which is due later each time.
 async fn pause(cx: &Context, look: &mut Time) -> Result<(), Failure> {
     tokio::select! {
         () = sleep(*look) => {}
-        () = cx.cancelled() => return Err(Failure::dirty("stopped as asked")),
+        () = cx.cancelled() => return Err(Failure::dirty(Stopped)),
     }
     *look = (*look * 2).min(LONG_LOOK);
     Ok(())
 }
 
-/// What a tool said of why it did not do it.
-fn said(finished: &Finished) -> String {
+fn said(finished: &Finished) -> ToolSaid {
     let lines = finished.stderr.lines().chain(finished.stdout.lines()).map(str::trim).filter(|line| !line.is_empty());
     let said = lines.collect::<Vec<_>>().join(" ");
-    match (&finished.ending, said.is_empty()) {
-        (_, false) => said,
-        (Ok(code), true) => format!("its tool ended with exit code {code} and said nothing"),
-        (Err(how), true) => format!("its tool {how}"),
-    }
+    if said.is_empty() { ToolSaid::Nothing { how: finished.ending.clone() } } else { ToolSaid::Something { said } }
 }

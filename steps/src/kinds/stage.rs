@@ -68,7 +68,7 @@ impl Kind for Stage {
     async fn preview(&self, cx: &Context, before: &Before) -> Preview {
         let to = match real_target(&cx.path(&self.to)) {
             Ok(to) => to,
-            Err(error) => return Preview::failure(error),
+            Err(error) => return Preview::failure(Failure::clean(error)),
         };
         let dir = beside(&to, STAGED);
         let preview = Preview::default().output("dir", dir.display().to_string());
@@ -83,7 +83,7 @@ impl Kind for Stage {
         });
         let (found, source) = match found.await {
             Ok(found) => found,
-            Err(failure) => return Preview::failure(failure.message),
+            Err(failure) => return Preview::failure(failure),
         };
         let counts = [("added", &found.added), ("changed", &found.changed), ("deleted", &found.deleted)];
         let preview = counts.into_iter().fold(preview, |preview, (name, names)| preview.output(name, names.len() as u64));

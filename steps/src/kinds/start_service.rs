@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration as Time;
 
-use almaplan_engine::context::Context;
+use almaplan_engine::context::{Context, Stopped};
 use almaplan_engine::event::{Direction, Effect, Failure, OnInterrupt, ProcessIdentity};
 use almaplan_engine::kind::{Kind, Traits};
 use almaplan_engine::preview::{Before, Preview, Told};
 use almaplan_engine::redact::MASKED;
+use almaplan_engine::words::verbatim;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::process::Child;
@@ -27,14 +28,12 @@ use crate::human::DurationOr;
 use crate::input::{Environment, OneOrMany, OrDefault, Word, environment, texts};
 use crate::kinds::command::command_line;
 use crate::logs::Offset;
-use crate::process::{self, Gentle, LastLines, Launch, Launched, Listening, Origin, Tree};
+use crate::process::{self, Description, Ending, Gentle, LastLines, Launch, Launched, Listening, Origin, PortError, Tree};
 
 /// Between two looks at the port: it is part of a downtime.
 const LOOK: Time = Time::from_millis(3);
 /// The same while somebody listens who is not known to be ours: that look is a long one.
 const LONG_LOOK: Time = Time::from_millis(25);
-/// How a program ended that did its work.
-const ENDED_WELL: &str = "ended with exit code 0";
 /// How long a service has to go on listening to count as never stopped, rather than as just ending.
 const STEADY: Time = Time::from_secs(2);
 /// What a service that did not come up gets to end by itself.
@@ -90,10 +89,62 @@ pub struct StartServiceOutput {
 /// What waiting for a service came to.
 enum Waited {
     Listening { by: ProcessIdentity },
-    Ended { how: String },
+    Ended { how: TreeEnding },
     Late,
-    Unknowable { why: String },
+    Unknowable { why: PortError },
     Cancelled,
+}
+
+/// How a tree ended.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum TreeEnding {
+    #[error(transparent)]
+    Root(Ending),
+    #[error("ended")]
+    Gone,
+}
+
+/// Why a service does not run.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum StartError {
+    #[error(
+        "`{program}` was not started with `{arg}`, where `{MASKED}` stands for a secret that is not kept: write its `args` in the plan, \
+         or hand secrets over in `env`"
+    )]
+    Masked { program: String, arg: String },
+    #[error("the log {} cannot be written: {source}", path.display())]
+    Log {
+        path: PathBuf,
+        #[serde(serialize_with = "verbatim")]
+        source: std::io::Error,
+    },
+    #[error("port {port} is taken, so `{program}` was not started: {by}")]
+    Taken { port: u16, program: String, by: Box<Description> },
+    #[error("port {port} is taken, so `{program}` was not started: process {pid}")]
+    TakenBy { port: u16, program: String, pid: u32 },
+    #[error("`{program}` {how} before it listened on port {port}")]
+    Ended { program: String, how: TreeEnding, port: u16 },
+    #[error("`{program}` did not listen on port {port} within {waited}, so it was ended again")]
+    Late { program: String, port: u16, waited: String },
+    #[error("`{program}` did not listen on port {port} within {waited}, so it was ended again, where another program does: {other}")]
+    LateBehind { program: String, port: u16, waited: String, other: Box<Description> },
+    #[error(transparent)]
+    Port(PortError),
+    #[error(transparent)]
+    Stopped(Stopped),
+}
+
+/// What is told while it works.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum StartNote {
+    #[error("goes on with process {pid}, which an earlier attempt started")]
+    GoesOn { pid: u32 },
+    #[error("process {pid} {how}: starting another one")]
+    AnotherOne { pid: u32, how: TreeEnding },
+    #[error("process {pid} was never stopped: it goes on")]
+    NeverStopped { pid: u32 },
+    #[error("process {pid} listens, which was started outside of what almaplan follows")]
+    FromOutside { pid: u32 },
 }
 
 impl Kind for StartService {
@@ -103,11 +154,11 @@ impl Kind for StartService {
 
     async fn run(&self, cx: &Context) -> Result<StartServiceOutput, Failure> {
         if let Some(mut tree) = adopt(cx).await? {
-            cx.info(format!("goes on with process {}, which an earlier attempt started", tree.root().pid));
+            cx.info(StartNote::GoesOn { pid: tree.root().pid });
             let offsets = cx.recorded("log_offsets").and_then(|value| serde_json::from_value(value).ok());
             let offsets = offsets.unwrap_or_else(|| self.offsets(cx));
             match self.wait(cx, &mut tree, None).await {
-                Waited::Ended { how } => cx.info(format!("process {} {how}: starting another one", tree.root().pid)),
+                Waited::Ended { how } => cx.info(StartNote::AnotherOne { pid: tree.root().pid, how }),
                 waited => return self.conclude(cx, waited, &mut tree, offsets).await,
             }
         }
@@ -116,12 +167,12 @@ impl Kind for StartService {
         if cx.direction() == Direction::Undo
             && let Some(pid) = self.never_stopped(cx, &launch).await
         {
-            cx.info(format!("process {pid} was never stopped: it goes on"));
+            cx.info(StartNote::NeverStopped { pid });
             return Ok(StartServiceOutput { pid, log: cx.path(&self.log), log_offsets: offsets });
         }
         self.refuse_taken_port()?;
-        if let Some((by, instead)) = process::bound_to() {
-            cx.warn(format!("almaplan runs in {by}: when that ends, the service started here ends with it; to avoid it, {instead}"));
+        if let Some(by) = process::bound_to() {
+            cx.warn(by);
         }
         cx.record("log_offsets", &offsets).await?;
         let Launched { mut child, identity, lifetime_handle: _ } = process::launch(cx, launch).await?;
@@ -162,11 +213,7 @@ impl StartService {
     fn launch(&self, cx: &Context) -> Result<Launch, Failure> {
         // As `stop-service` recorded them, for a rollback: a service started so would come up, and be another one.
         if let Some(masked) = self.args.iter().find(|arg| arg.contains(MASKED)) {
-            return Err(Failure::clean(format!(
-                "`{}` was not started with `{masked}`, where `{MASKED}` stands for a secret that is not kept: write its `args` in the plan, \
-                 or hand secrets over in `env`",
-                self.program.0
-            )));
+            return Err(Failure::clean(StartError::Masked { program: self.program.to_string(), arg: masked.to_string() }));
         }
         // First, because the folder of the log is often also the one to run in, and may not exist on a first start.
         let path = cx.path(&self.log);
@@ -175,8 +222,7 @@ impl StartService {
             let log = Place::of(&path)?.append(0o666)?;
             Ok((log.try_clone()?, log))
         };
-        let (stdout, stderr) =
-            open().map_err(|error: std::io::Error| Failure::clean(format!("the log {} cannot be written: {error}", path.display())))?;
+        let (stdout, stderr) = open().map_err(|source| Failure::clean(StartError::Log { path: path.clone(), source }))?;
         let cwd = cx.path(self.cwd.as_deref().unwrap_or(Path::new("")));
         let mut env = env_file::variables(cx, &self.env_file)?;
         env.extend(environment(&self.env));
@@ -218,8 +264,11 @@ impl StartService {
     fn refuse_taken_port(&self) -> Result<(), Failure> {
         let listeners = process::listeners(self.port).map_err(Failure::clean)?;
         let Some(taken) = listeners.first().map(|listener| listener.pid) else { return Ok(()) };
-        let by = process::describe(taken).map_or_else(|| format!("process {taken}"), |process| process.to_string());
-        Err(Failure::clean(format!("port {} is taken, so `{}` was not started: {by}", self.port, self.program.0)))
+        let (port, program) = (self.port, self.program.to_string());
+        Err(Failure::clean(match process::describe(taken) {
+            Some(by) => StartError::Taken { port, program, by: Box::new(by) },
+            None => StartError::TakenBy { port, program, pid: taken },
+        }))
     }
 
     /// The sizes of all logs now.
@@ -238,23 +287,23 @@ impl StartService {
                 Ok(Listening::Nobody) => LOOK,
                 Ok(Listening::Other) if left => match self.daemon(tree) {
                     Some(by) => {
-                        cx.info(format!("process {} listens, which was started outside of what almaplan follows", by.pid));
+                        cx.info(StartNote::FromOutside { pid: by.pid });
                         return Waited::Listening { by };
                     }
                     None => LONG_LOOK,
                 },
                 Ok(Listening::Other) => LONG_LOOK,
-                Err(error) => return Waited::Unknowable { why: error.to_string() },
+                Err(why) => return Waited::Unknowable { why },
             };
             let ended = if left || process::is_alive(tree.root()) { None } else { ended(tree, child.as_deref_mut()) };
             match ended {
                 // What it asked for may go on elsewhere, and listen in a moment: a daemon, the client of a server of processes.
-                Some(how) if how == ENDED_WELL => left = true,
+                Some(TreeEnding::Root(Ending::WELL)) => left = true,
                 Some(how) => return Waited::Ended { how },
                 None => {}
             }
             if Instant::now() >= deadline {
-                return if left { Waited::Ended { how: ENDED_WELL.to_owned() } } else { Waited::Late };
+                return if left { Waited::Ended { how: TreeEnding::Root(Ending::WELL) } } else { Waited::Late };
             }
             tokio::select! {
                 () = sleep(look) => {}
@@ -276,38 +325,38 @@ impl StartService {
         log_offsets: BTreeMap<String, Offset>,
     ) -> Result<StartServiceOutput, Failure> {
         let log = cx.path(&self.log);
-        let message = match waited {
+        let (port, program) = (self.port, self.program.to_string());
+        let error = match waited {
             Waited::Listening { by } => {
                 let pid = root(cx, tree, by).await?;
                 return Ok(StartServiceOutput { pid, log, log_offsets });
             }
-            Waited::Ended { how } => format!("`{}` {how} before it listened on port {}", self.program.0, self.port),
+            Waited::Ended { how } => StartError::Ended { program, how, port },
             Waited::Late => self.late(),
-            Waited::Unknowable { why } => why,
-            Waited::Cancelled => "stopped as asked".to_owned(),
+            Waited::Unknowable { why } => StartError::Port(why),
+            Waited::Cancelled => StartError::Stopped(Stopped),
         };
         process::stop(tree, Gentle::Term, GRACE).await.map_err(Failure::dirty)?;
         let from = log_offsets.get(log.to_string_lossy().as_ref()).map_or(0, |offset| offset.bytes);
-        Err(Failure::dirty(message).with_tail(LastLines::of(&written_since(&log, from))))
+        Err(Failure::dirty(error).with_tail(LastLines::of(&written_since(&log, from))))
     }
 
-    fn late(&self) -> String {
-        let waited = humantime::format_duration(self.deadline.0);
-        let other = process::listeners(self.port).ok().and_then(|found| process::describe(found.first()?.pid));
-        let other = other.map_or_else(String::new, |process| format!(", where another program does: {process}"));
-        format!("`{}` did not listen on port {} within {waited}, so it was ended again{other}", self.program.0, self.port)
+    fn late(&self) -> StartError {
+        let (port, program, waited) = (self.port, self.program.to_string(), humantime::format_duration(self.deadline.0).to_string());
+        match process::listeners(port).ok().and_then(|found| process::describe(found.first()?.pid)) {
+            Some(other) => StartError::LateBehind { program, port, waited, other: Box::new(other) },
+            None => StartError::Late { program, port, waited },
+        }
     }
 }
 
 /// How a tree ended whose root has; `None` where the root was a launcher that let its service go on.
-fn ended(tree: &mut Tree, child: Option<&mut Child>) -> Option<String> {
-    let status = child.and_then(|child| child.try_wait().ok().flatten());
-    let how = match status.map(process::ending) {
-        Some(Ok(0)) | None => None,
-        Some(Ok(code)) => Some(format!("ended with exit code {code}")),
-        Some(Err(how)) => Some(how),
-    };
-    how.or_else(|| tree.refresh().is_empty().then(|| status.map_or("ended", |_| ENDED_WELL).to_owned()))
+fn ended(tree: &mut Tree, child: Option<&mut Child>) -> Option<TreeEnding> {
+    let how = child.and_then(|child| child.try_wait().ok().flatten()).map(process::ending);
+    match how {
+        Some(Ending::WELL) | None => tree.refresh().is_empty().then(|| how.map_or(TreeEnding::Gone, TreeEnding::Root)),
+        Some(how) => Some(TreeEnding::Root(how)),
+    }
 }
 
 /// The process to stop some day: the one that was started, or who listens where that was only a launcher.

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration as Time;
 
-use almaplan_engine::context::Context;
+use almaplan_engine::context::{Context, Stopped};
 use almaplan_engine::event::{Direction, Effect, Failure, OnInterrupt, ProcessIdentity};
 use almaplan_engine::kind::{Kind, Traits};
 use almaplan_engine::preview::{Amount, Before, Preview, Told};
@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::human::DurationOr;
 use crate::input::OrDefault;
-use crate::process::{self, Description, Expect, Gentle, Origin, OriginError, Tree};
+use crate::process::{self, Description, Expect, Gentle, NotOurs, Origin, OriginError, PortError, Tree};
 
 /// How often someone may come back to the port before we say that it is no use.
 const ROUNDS: u32 = 3;
@@ -75,6 +75,34 @@ pub struct StopServiceOutput {
     pub forced: bool,
 }
 
+/// Why nobody is stopped, or what was stopped is there again.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum StopServiceError {
+    #[error("port {port} is taken again each time it is freed: something starts {process} anew; stop that first")]
+    TakenAgain { port: u16, process: Box<Description> },
+    #[error("port {port} cannot be freed: {source}")]
+    NotFreed { port: u16, source: NotOurs },
+    #[error("someone else's program listens on port {port}, and is left alone as it does not match `expect`: {process}")]
+    Stranger { port: u16, process: Box<Description> },
+    #[error("{supervisor} runs {process} and would start it again at once: stop it by the kind `service-control`")]
+    Supervised { supervisor: String, process: Box<Description> },
+    #[error("{error}; nothing was stopped: write its program, args and env where the plan starts it again, and `bring_back = false` here")]
+    NoWayBack { error: OriginError },
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+/// What is told while it works.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum StopNote {
+    #[error("stopping {process}")]
+    Stopping { process: Description },
+    #[error("process {pid} did not end by itself within {grace} and was killed")]
+    Killed { pid: u32, grace: String },
+    #[error("the pid {pid} belongs to another program by now, which is left alone: {process}")]
+    OtherByNow { pid: u32, process: Description },
+}
+
 impl Kind for StopService {
     const KIND: &'static str = "stop-service";
     const TRAITS: Traits = Traits::new(Effect::Volatile, OnInterrupt::Rerun);
@@ -84,25 +112,22 @@ impl Kind for StopService {
         self.expect.as_ref().map_or(Ok(()), Expect::check).map_err(Failure::clean)?;
         let mut forced = false;
         for round in 0..=ROUNDS {
-            let fail = |why: String| if round == 0 { Failure::clean(why) } else { Failure::dirty(why) };
+            let fail = |why: StopServiceError| if round == 0 { Failure::clean(why) } else { Failure::dirty(why) };
             let targets = self.targets(cx).map_err(fail)?;
             let Some(first) = targets.first() else { return Ok(StopServiceOutput { forced, ..recorded(cx) }) };
             if round == ROUNDS {
-                return Err(fail(format!(
-                    "port {} is taken again each time it is freed: something starts {} anew; stop that first",
-                    self.port, first.process
-                )));
+                return Err(fail(StopServiceError::TakenAgain { port: self.port, process: Box::new(first.process.clone()) }));
             }
             if cx.direction() == Direction::Forward && self.bring_back.unwrap_or_else(bring_back) {
                 can_come_back(cx, first).map_err(fail)?;
             }
             record(cx, first).await?;
             for target in &targets {
-                cx.info(format!("stopping {}", target.process));
+                cx.info(StopNote::Stopping { process: target.process.clone() });
                 let killed = self.stop(cx, &target.root).await?;
                 if killed {
-                    let grace = humantime::format_duration(self.grace.0);
-                    cx.warn(format!("process {} did not end by itself within {grace} and was killed", target.root.pid));
+                    let grace = humantime::format_duration(self.grace.0).to_string();
+                    cx.warn(StopNote::Killed { pid: target.root.pid, grace });
                 }
                 forced |= killed;
             }
@@ -112,16 +137,16 @@ impl Kind for StopService {
 
     async fn preview(&self, cx: &Context, _: &Before) -> Preview {
         if let Some(error) = self.expect.as_ref().and_then(|expect| expect.check().err()) {
-            return Preview::failure(error);
+            return Preview::failure(Failure::clean(error));
         }
         let targets = match self.targets(cx) {
             Ok(targets) => targets,
-            Err(why) => return Preview::failure(why),
+            Err(why) => return Preview::failure(Failure::clean(why)),
         };
         let Some(first) = targets.first() else { return self.nobody() };
         let comes_back = self.bring_back.unwrap_or_else(bring_back);
         if comes_back && let Err(why) = as_it_runs(first) {
-            return Preview::failure(why);
+            return Preview::failure(Failure::clean(why));
         }
         let told = targets.iter().fold(Preview::default(), |preview, target| preview.tell(target.told()));
         let told = if comes_back { told.tell(Told::new("comes-back")) } else { told };
@@ -148,10 +173,10 @@ impl StopService {
     }
 
     /// Whom to stop, who listens first; an error where one of them is none of ours.
-    fn targets(&self, cx: &Context) -> Result<Vec<Target>, String> {
+    fn targets(&self, cx: &Context) -> Result<Vec<Target>, StopServiceError> {
         let mut targets: Vec<Target> = Vec::new();
-        for listener in process::listeners(self.port).map_err(|error| error.to_string())? {
-            let root = process::root_of(&listener).map_err(|error| format!("port {} cannot be freed: {error}", self.port))?;
+        for listener in process::listeners(self.port)? {
+            let root = process::root_of(&listener).map_err(|source| StopServiceError::NotFreed { port: self.port, source })?;
             // None: it ended between two looks.
             let Some(root) = root.and_then(Target::of) else { continue };
             let target = self.expected(cx, root, listener)?;
@@ -168,7 +193,7 @@ impl StopService {
     }
 
     /// `root`, or only the listener where nothing but that is known to be ours.
-    fn expected(&self, cx: &Context, root: Target, listener: ProcessIdentity) -> Result<Target, String> {
+    fn expected(&self, cx: &Context, root: Target, listener: ProcessIdentity) -> Result<Target, StopServiceError> {
         if self.expects(cx, &root.process) {
             return Ok(root);
         }
@@ -176,18 +201,13 @@ impl StopService {
             // A wrapper that almaplan started needs not look like what it wraps.
             Some(_) if process::came_through_a_gate(&root.root) => Ok(root),
             Some(listener) => Ok(listener),
-            None => Err(format!(
-                "someone else's program listens on port {}, and is left alone as it does not match `expect`: {}",
-                self.port, root.process
-            )),
+            None => Err(StopServiceError::Stranger { port: self.port, process: Box::new(root.process) }),
         }
     }
 
     /// The process that was started as `pid`, if it is certain that it is still that one although it does not listen.
     fn known(&self, cx: &Context, pid: u32) -> Option<Target> {
-        let stranger = |process: &Description| {
-            cx.info(format!("the pid {pid} belongs to another program by now, which is left alone: {process}"));
-        };
+        let stranger = |process: &Description| cx.info(StopNote::OtherByNow { pid, process: process.clone() });
         let Some(process) = process::meant(cx, pid) else {
             process::describe(pid).iter().for_each(stranger);
             return None;
@@ -212,7 +232,7 @@ impl StopService {
         let mut tree = Tree::of(root);
         tokio::select! {
             stopped = process::stop(&mut tree, *self.signal, self.grace.0) => Ok(stopped.map_err(Failure::dirty)?.forced),
-            () = cx.cancelled() => Err(Failure::dirty("stopped as asked")),
+            () = cx.cancelled() => Err(Failure::dirty(Stopped)),
         }
     }
 }
@@ -233,21 +253,16 @@ impl Target {
 }
 
 /// That what is about to be stopped could be started again as it is (rule 22), and how that is; an error where it could not.
-fn can_come_back(cx: &Context, target: &Target) -> Result<(), String> {
-    let kept = as_it_runs(target)?.keep(cx, &target.process);
-    kept.map_err(|error| not_as_it_runs(&error))
+fn can_come_back(cx: &Context, target: &Target) -> Result<(), StopServiceError> {
+    as_it_runs(target)?.keep(cx, &target.process).map_err(|error| StopServiceError::NoWayBack { error })
 }
 
 /// How it runs, so that it could be started again; an error where it could not.
-fn as_it_runs(Target { root, process }: &Target) -> Result<Origin, String> {
+fn as_it_runs(Target { root, process }: &Target) -> Result<Origin, StopServiceError> {
     if let Some(supervisor) = process::supervisor(root.pid) {
-        return Err(format!("{supervisor} runs {process} and would start it again at once: stop it by the kind `service-control`"));
+        return Err(StopServiceError::Supervised { supervisor, process: Box::new(process.clone()) });
     }
-    Origin::of(root, process).map_err(|error| not_as_it_runs(&error))
-}
-
-fn not_as_it_runs(error: &OriginError) -> String {
-    format!("{error}; nothing was stopped: write its program, args and env where the plan starts it again, and `bring_back = false` here")
+    Origin::of(root, process).map_err(|error| StopServiceError::NoWayBack { error })
 }
 
 /// Keeps what is about to be stopped, for whoever has to start it again.

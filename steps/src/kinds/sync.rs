@@ -74,7 +74,7 @@ impl Kind for Sync {
     async fn preview(&self, cx: &Context, before: &Before) -> Preview {
         let work = match Work::new(self, cx) {
             Ok(work) => work,
-            Err(error) => return Preview::failure(error),
+            Err(error) => return Preview::failure(Failure::clean(error)),
         };
         let (to, exclude) = (work.to.clone(), self.exclude.clone().unwrap_or_default());
         let preview = match &work.origin {
@@ -87,7 +87,7 @@ impl Kind for Sync {
                         Ok::<_, ReleaseError>((Difference::find(task, &source, &at, &exclude, checksum)?, source))
                     });
                     match found.await {
-                        Err(failure) => return Preview::failure(failure.message),
+                        Err(failure) => return Preview::failure(failure),
                         Ok((found, source)) => {
                             let would = if found.is_none() { Preview::nothing() } else { Preview::default() };
                             let counts = [("changed", found.added.len() + found.changed.len()), ("deleted", found.deleted.len())];

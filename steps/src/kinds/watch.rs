@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 use std::time::Duration as Time;
 
-use almaplan_engine::context::Context;
+use almaplan_engine::context::{Context, Stopped};
 use almaplan_engine::event::{Effect, Failure, OnInterrupt, ProcessIdentity};
 use almaplan_engine::kind::{Kind, Traits};
 use almaplan_engine::update::Unit;
+use almaplan_engine::words::verbatim;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::http::Prober;
 use crate::human::{Bytes, DurationOr};
-use crate::process::{self, Tree};
+use crate::process::{self, Description, Tree};
 
 /// How many bad looks in a row are a failure.
 const STRIKES: u32 = 3;
@@ -80,6 +81,27 @@ pub struct WatchOutput {
     pub answers_mean_ms: Option<f64>,
 }
 
+/// Why what is watched is not well.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum WatchError {
+    #[error("it took {took} % of a core, more than the {limit} % it may, {STRIKES} times in a row")]
+    Cpu { took: f64, limit: f64 },
+    #[error("it held {:.1} MiB of memory, more than the {:.1} MiB it may, {STRIKES} times in a row", mebibytes(*held as f64), mebibytes(*limit as f64))]
+    Memory { held: u64, limit: u64 },
+    #[error("{url} did not answer {STRIKES} times in a row")]
+    Silent { url: String },
+    #[error("process {pid} cannot be watched: {source}")]
+    Unwatchable {
+        pid: u32,
+        #[serde(serialize_with = "verbatim")]
+        source: std::io::Error,
+    },
+    #[error("process {pid}, which was to be watched, does not run")]
+    Gone { pid: u32 },
+    #[error("ended while it was watched, after {seconds} s: {process}")]
+    Ended { seconds: String, process: Box<Description> },
+}
+
 impl Kind for Watch {
     const KIND: &'static str = "watch";
     const TRAITS: Traits = Traits::new(Effect::Observes, OnInterrupt::Rerun);
@@ -141,7 +163,7 @@ impl Watch {
                 () = ended(identity.as_ref()) => {}
                 () = cx.cancelled() => {
                     keep(before + begun.elapsed()).await?;
-                    return Err(Failure::clean("stopped as asked"));
+                    return Err(Failure::clean(Stopped));
                 }
             }
             if let Some(service) = service.as_mut() {
@@ -178,16 +200,14 @@ impl Watch {
     }
 
     fn judge(&self, cpu: &Gauge, memory: &Gauge, answers: &Gauge) -> Result<(), Failure> {
-        let times = format!("{STRIKES} times in a row");
         if let Some(limit) = self.max_cpu.filter(|_| cpu.strikes >= STRIKES) {
-            return Err(Failure::clean(format!("it took {:.0} % of a core, more than the {limit} % it may, {times}", cpu.last)));
+            return Err(Failure::clean(WatchError::Cpu { took: cpu.last.round(), limit }));
         }
         if let Some(limit) = self.max_memory.filter(|_| memory.strikes >= STRIKES) {
-            let (held, may) = (mebibytes(memory.last), mebibytes(limit.0 as f64));
-            return Err(Failure::clean(format!("it held {held:.1} MiB of memory, more than the {may:.1} MiB it may, {times}")));
+            return Err(Failure::clean(WatchError::Memory { held: memory.last as u64, limit: limit.0 }));
         }
         if let Some(url) = self.url.as_ref().filter(|_| answers.strikes >= STRIKES) {
-            return Err(Failure::clean(format!("{url} did not answer {times}")));
+            return Err(Failure::clean(WatchError::Silent { url: url.clone() }));
         }
         Ok(())
     }
@@ -204,7 +224,7 @@ async fn ended(process: Option<&ProcessIdentity>) {
 /// A tree that is watched.
 struct Watched {
     identity: ProcessIdentity,
-    name: String,
+    name: Description,
     tree: Tree,
     /// When it was last looked at, and what each process had used by then: (pid, start) → processor time.
     before: (Instant, HashMap<(u32, u64), Time>),
@@ -220,10 +240,10 @@ struct Load {
 
 impl Watched {
     fn new(cx: &Context, pid: u32) -> Result<Self, Failure> {
-        process::supported().map_err(|error| Failure::clean(format!("process {pid} cannot be watched: {error}")))?;
-        let gone = || Failure::clean(format!("process {pid}, which was to be watched, does not run"));
+        process::supported().map_err(|source| Failure::clean(WatchError::Unwatchable { pid, source }))?;
+        let gone = || Failure::clean(WatchError::Gone { pid });
         let identity = process::meant(cx, pid).ok_or_else(gone)?;
-        let name = process::describe(pid).ok_or_else(gone)?.to_string();
+        let name = process::describe(pid).ok_or_else(gone)?;
         let mut watched = Self { tree: Tree::of(&identity), identity, name, before: (Instant::now(), HashMap::new()) };
         watched.look().ok_or_else(gone)?;
         Ok(watched)
@@ -245,7 +265,8 @@ impl Watched {
     }
 
     fn has_ended(&self, after: Time) -> Failure {
-        Failure::clean(format!("ended while it was watched, after {:.1} s: {}", after.as_secs_f64(), self.name))
+        let seconds = format!("{:.1}", after.as_secs_f64());
+        Failure::clean(WatchError::Ended { seconds, process: Box::new(self.name.clone()) })
     }
 }
 

@@ -123,7 +123,7 @@ pub(crate) struct Since {
 }
 
 /// Why lines that were written since an offset could not be found.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 pub(crate) enum Lost {
     #[error("{file} was begun anew since the start, and what it held before was not found", file = .0.display())]
     BegunAnew(PathBuf),

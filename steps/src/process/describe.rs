@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use super::{running, system};
 
 /// What runs under a pid.
@@ -89,20 +91,44 @@ impl Description {
     }
 }
 
-/// `python3 (pid 4711): /usr/bin/python3 app.py, in /srv/app`.
-impl fmt::Display for Description {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(name) = self.program.file_name() else { return write!(f, "a program that may not be seen (pid {})", self.pid) };
-        let mut line = self.command_line();
+/// What people are told of a process.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum Known {
+    #[error("a program that may not be seen (pid {pid})")]
+    Unseen { pid: u32 },
+    #[error("{name} (pid {pid}): {line}")]
+    Running { name: String, pid: u32, line: String },
+    #[error("{name} (pid {pid}): {line}, in {cwd}")]
+    RunningIn { name: String, pid: u32, line: String, cwd: String },
+}
+
+impl Known {
+    fn of(process: &Description) -> Self {
+        let pid = process.pid;
+        let Some(name) = process.program.file_name().map(|name| name.to_string_lossy().into_owned()) else { return Self::Unseen { pid } };
+        let mut line = process.command_line();
         if let Some((end, _)) = line.char_indices().nth(300) {
             line.truncate(end);
             line.push('…');
         }
-        write!(f, "{} (pid {}): {line}", name.to_string_lossy(), self.pid)?;
-        match &self.cwd {
-            Some(cwd) => write!(f, ", in {}", cwd.display()),
-            None => Ok(()),
+        match &process.cwd {
+            Some(cwd) => Self::RunningIn { name, pid, line, cwd: cwd.display().to_string() },
+            None => Self::Running { name, pid, line },
         }
+    }
+}
+
+/// `python3 (pid 4711): /usr/bin/python3 app.py, in /srv/app`.
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Known::of(self).fmt(f)
+    }
+}
+
+/// As part of what is said to people.
+impl Serialize for Description {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Known::of(self).serialize(serializer)
     }
 }
 

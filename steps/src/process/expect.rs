@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::describe::same;
 use super::{Description, comparable};
@@ -16,7 +16,7 @@ use crate::input::{OneOrMany, Word, texts};
 pub struct Expect(pub OneOrMany<Word>);
 
 /// An expectation that anything would meet.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 #[error("`expect` is empty, which any program would match; give a part of its program, folder or command line")]
 pub struct EmptyExpectation;
 

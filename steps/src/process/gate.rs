@@ -11,12 +11,14 @@ use std::path::PathBuf;
 
 use almaplan_engine::context::Context;
 use almaplan_engine::event::{Failure, ProcessIdentity};
+use almaplan_engine::words::verbatim;
+use serde::Serialize;
 use tokio::process::Child;
 
 use super::{Launch, identity, running, system};
 
 /// Why a program could not be started.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 pub enum GateError {
     /// The system refused.
     #[error("{} could not be started: {source}", program.display())]
@@ -24,6 +26,7 @@ pub enum GateError {
         /// What was to run.
         program: PathBuf,
         /// Why not.
+        #[serde(serialize_with = "verbatim")]
         source: std::io::Error,
     },
     /// It was ended by someone else while it waited.

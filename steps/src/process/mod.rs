@@ -42,7 +42,7 @@ pub use resolve::{ResolveError, resolve};
 pub use run::{Finished, RunOptions, run};
 pub use stop::{StopError, Stopped, kill_now, stop};
 pub use tree::{NotOurs, Tree, came_through_a_gate, root_of};
-pub use vocabulary::{Gentle, Launch};
+pub use vocabulary::{Ending, Gentle, Launch};
 
 pub(crate) use system::{bound_to, comparable, ending, shell, supervisor, supported};
 pub(crate) use vocabulary::{Entry, StopRequest, is_shell};

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use almaplan_engine::append_private;
 use almaplan_engine::context::Context;
 use almaplan_engine::event::ProcessIdentity;
+use almaplan_engine::words::verbatim;
 use serde::{Deserialize, Serialize};
 
 use super::{Description, system};
@@ -30,42 +31,44 @@ pub struct Origin {
 }
 
 /// Why a process could not be brought back as it was.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 pub enum OriginError {
     /// Its arguments are not what it was started with.
     #[error("{process} shows a title of its own instead of its arguments, so it could not be started again as it was")]
     Title {
         /// Which one.
-        process: String,
+        process: Box<Description>,
     },
     /// Its program is gone or another one.
     #[error("the program of {process} is no longer there, so it could not be started again as it was")]
     Program {
         /// Which one.
-        process: String,
+        process: Box<Description>,
     },
     /// The system does not show it to us.
     #[error("how {process} runs may not be seen ({reason}), so it could not be started again as it was")]
     Unseen {
         /// Which one.
-        process: String,
+        process: Box<Description>,
         /// Why not.
+        #[serde(serialize_with = "verbatim")]
         reason: io::Error,
     },
     /// We may not become who it runs as.
     #[error("{process} runs as another user, as whom it could not be started again; run almaplan as root or as that user")]
     User {
         /// Which one.
-        process: String,
+        process: Box<Description>,
     },
     /// The file.
     #[error("how {process} runs could not be kept in {file}: {reason}", file = file.display())]
     Keep {
         /// Which one.
-        process: String,
+        process: Box<Description>,
         /// Where.
         file: PathBuf,
         /// Why not.
+        #[serde(serialize_with = "verbatim")]
         reason: io::Error,
     },
 }
@@ -76,7 +79,7 @@ impl Origin {
     /// # Errors
     /// Not all of it can be seen, or it could not be brought back.
     pub fn of(process: &ProcessIdentity, description: &Description) -> Result<Self, OriginError> {
-        let name = || description.to_string();
+        let name = || Box::new(description.clone());
         if description.shows_a_title() {
             return Err(OriginError::Title { process: name() });
         }
@@ -102,7 +105,7 @@ impl Origin {
         if file.exists() {
             return Ok(());
         }
-        let failed = |reason| OriginError::Keep { process: description.to_string(), file: file.clone(), reason };
+        let failed = |reason| OriginError::Keep { process: Box::new(description.clone()), file: file.clone(), reason };
         write(&file, &serde_json::to_vec(self).map_err(|error| failed(error.into()))?).map_err(failed)
     }
 

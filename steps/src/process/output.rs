@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use almaplan_engine::context::Context;
 use almaplan_engine::update::Stream;
+use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Longest line that is shown whole, in bytes.
@@ -44,6 +45,13 @@ impl LastLines {
     }
 }
 
+/// What is told of a program that prints without end.
+#[derive(Debug, Serialize, thiserror::Error)]
+#[error("it prints more than {mebibytes} MiB: of what follows only the end is kept")]
+struct TooMuch {
+    mebibytes: usize,
+}
+
 /// Shows each line of `source` through `cx` (where there is one) until it ends, and returns its last `keep` bytes. Bytes that are
 /// no UTF-8 are replaced.
 pub async fn pump(mut source: impl AsyncRead + Unpin, stream: Stream, cx: Option<Context>, last: LastLines, keep: usize) -> String {
@@ -57,7 +65,7 @@ pub async fn pump(mut source: impl AsyncRead + Unpin, stream: Stream, cx: Option
         room = room.saturating_sub(line.len() + PER_LINE);
         cx.log(stream, line);
         if room == 0 {
-            cx.warn(format!("it prints more than {} MiB: of what follows only the end is kept", SHOWN >> 20));
+            cx.warn(TooMuch { mebibytes: SHOWN >> 20 });
         }
         room > 0
     };

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use almaplan_engine::event::ProcessIdentity;
+use almaplan_engine::words::verbatim;
+use serde::Serialize;
 
 use super::system::{self, Socket};
 use super::{Tree, identify, is_alive};
 
 /// Why it cannot be told who listens.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 pub enum PortError {
     /// Another user's process, or one in another container.
     #[error(
@@ -25,6 +27,7 @@ pub enum PortError {
         /// The port.
         port: u16,
         /// Why.
+        #[serde(serialize_with = "verbatim")]
         source: std::io::Error,
     },
 }

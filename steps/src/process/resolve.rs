@@ -2,18 +2,34 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::system;
 
 /// Why a program cannot be run.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 pub enum ResolveError {
-    /// No such program.
-    #[error("the program `{program}` was not found {place}")]
+    /// No such program in `PATH`.
+    #[error("the program `{program}` was not found in PATH ({path})")]
+    NotInPath {
+        /// As the plan names it.
+        program: String,
+        /// The folders that were looked into.
+        path: String,
+    },
+    /// Nowhere to look for it.
+    #[error("the program `{program}` was not found as PATH is not set")]
+    NoPath {
+        /// As the plan names it.
+        program: String,
+    },
+    /// No such file.
+    #[error("the program `{program}` was not found from {}", folder.display())]
     NotFound {
         /// As the plan names it.
         program: String,
-        /// Where it was looked for, in words.
-        place: String,
+        /// The folder from which its path was followed.
+        folder: PathBuf,
     },
     /// The folder to run in.
     #[error("the folder {} does not exist, and `{program}` was to run in it", folder.display())]
@@ -48,14 +64,14 @@ pub fn resolve(program: &str, cwd: &Path, base: &Path, env: &[(String, Option<St
         return Ok(found);
     }
     if bare {
-        let place = match path {
-            Some(path) => format!("in PATH ({})", path.to_string_lossy()),
-            None => "as PATH is not set".to_owned(),
-        };
-        return Err(ResolveError::NotFound { program: program.to_owned(), place });
+        let program = program.to_owned();
+        return Err(match path {
+            Some(path) => ResolveError::NotInPath { program, path: path.to_string_lossy().into_owned() },
+            None => ResolveError::NoPath { program },
+        });
     }
     match [cwd, base].into_iter().map(|start| start.join(program)).find(|path| path.is_file()) {
         Some(path) => Err(ResolveError::NotExecutable { path }),
-        None => Err(ResolveError::NotFound { program: program.to_owned(), place: format!("from {}", cwd.display()) }),
+        None => Err(ResolveError::NotFound { program: program.to_owned(), folder: cwd.to_owned() }),
     }
 }

@@ -5,13 +5,15 @@
 
 use std::time::Duration;
 
-use almaplan_engine::context::Context;
+use almaplan_engine::context::{Context, Stopped};
 use almaplan_engine::event::Failure;
 use almaplan_engine::update::Stream;
+use almaplan_engine::words::verbatim;
+use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Gentle, LastLines, Launch, Launched, Tree, describe, ending, kill_now, launch, pump, stop};
+use super::{Description, Ending, Gentle, LastLines, Launch, Launched, Tree, describe, ending, kill_now, launch, pump, stop};
 
 /// How long children that a program left may take to end by themselves: the end of a pipe is often a moment later.
 const STRAGGLE: Duration = Duration::from_millis(100);
@@ -35,14 +37,31 @@ pub struct RunOptions<'a> {
 /// What a program did that ended by itself.
 #[derive(Debug)]
 pub struct Finished {
-    /// Its exit code, or in words why there is none.
-    pub ending: Result<i32, String>,
+    /// How it ended.
+    pub ending: Ending,
     /// The end of what it printed on standard output, where that was piped.
     pub stdout: String,
     /// The same of standard error.
     pub stderr: String,
     /// The last lines of both, for a failure.
     pub last: Vec<String>,
+}
+
+/// What there is to say of a run, beside what the program does.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum RunNote {
+    #[error("`{program}` could not be waited for: {source}")]
+    NoStatus {
+        program: String,
+        #[serde(serialize_with = "verbatim")]
+        source: std::io::Error,
+    },
+    #[error("`{program}` left programs running, which are ended with it: {}", listed(left))]
+    LeftRunning { program: String, left: Vec<Description> },
+}
+
+fn listed(left: &[Description]) -> String {
+    left.iter().map(Description::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Runs `launch` to its end. Whatever it leaves running in the background is ended with it.
@@ -70,8 +89,8 @@ pub async fn run(cx: &Context, what: Launch, options: RunOptions<'_>) -> Result<
     let (stdout, stderr) = (printed(stdout).await, printed(stderr).await);
     let last = last.to_vec();
     match status {
-        None => Err(Failure::dirty("stopped as asked").with_tail(last)),
-        Some(Err(error)) => Err(Failure::dirty(format!("`{}` could not be waited for: {error}", options.name)).with_tail(last)),
+        None => Err(Failure::dirty(Stopped).with_tail(last)),
+        Some(Err(source)) => Err(Failure::dirty(RunNote::NoStatus { program: options.name.to_owned(), source }).with_tail(last)),
         Some(Ok(status)) => Ok(Finished { ending: ending(status), stdout, stderr, last }),
     }
 }
@@ -84,8 +103,8 @@ async fn clear_leftovers(cx: &Context, tree: &mut Tree, options: RunOptions<'_>)
             sleep(Duration::from_millis(5)).await;
             continue;
         }
-        let left: Vec<String> = tree.refresh().into_iter().filter_map(describe).map(|process| process.to_string()).collect();
-        cx.info(format!("`{}` left programs running, which are ended with it: {}", options.name, left.join("; ")));
+        let left = tree.refresh().into_iter().filter_map(describe).collect();
+        cx.info(RunNote::LeftRunning { program: options.name.to_owned(), left });
         stop(tree, Gentle::Term, options.grace).await.map_err(Failure::dirty)?;
     }
     Ok(())

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use almaplan_engine::words::verbatim;
+use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::{Entry, Gentle, StopRequest, Tree, system};
@@ -21,7 +23,7 @@ pub struct Stopped {
 }
 
 /// Why a tree did not end.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 pub enum StopError {
     /// Another user's.
     #[error("process {pid} ({program}) may not be stopped by this user: {source}")]
@@ -31,15 +33,18 @@ pub enum StopError {
         /// What it runs.
         program: String,
         /// Why.
+        #[serde(serialize_with = "verbatim")]
         source: std::io::Error,
     },
     /// Killed, and still there.
-    #[error("process {pid} ({program}) was killed and is still there after {} s: the system itself holds it", FIRMLY.as_secs())]
+    #[error("process {pid} ({program}) was killed and is still there after {seconds} s: the system itself holds it")]
     Unkillable {
         /// Whose.
         pid: u32,
         /// What it runs.
         program: String,
+        /// How long it was waited for.
+        seconds: u64,
     },
 }
 
@@ -88,7 +93,7 @@ async fn kill(tree: &mut Tree) -> Result<(), StopError> {
         let members = tree.members();
         let Some(first) = members.first() else { return Ok(()) };
         if Instant::now() >= deadline {
-            return Err(StopError::Unkillable { pid: first.pid, program: program(first.pid) });
+            return Err(StopError::Unkillable { pid: first.pid, program: program(first.pid), seconds: FIRMLY.as_secs() });
         }
         for entry in &members {
             tracing::debug!(pid = entry.pid, "killed");

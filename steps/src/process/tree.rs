@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use almaplan_engine::event::ProcessIdentity;
+use serde::Serialize;
 
 use super::system::{self, TreeMarker};
 use super::{Entry, boot, is_shell, running};
@@ -25,7 +26,7 @@ pub struct Tree {
 }
 
 /// A process that must not be touched.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 #[error("process {pid} is almaplan itself, or what started it: it is never stopped from here")]
 pub struct NotOurs {
     /// Whose.

@@ -20,7 +20,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::helper_process::helper_program;
-use super::vocabulary::{Entry, Gentle, Launch, StopRequest};
+use super::vocabulary::{BoundTo, Ending, Entry, Gentle, Launch, StopRequest};
 
 #[path = "unix_rights.rs"]
 mod rights;
@@ -339,10 +339,10 @@ fn odd_variables(launch: &Launch) -> Vec<(OsString, OsString)> {
 
 /// What takes along all that we start when it ends, whatever session that is in, and what avoids it: the systemd unit that we
 /// run in.
-pub fn bound_to() -> Option<(String, &'static str)> {
+pub fn bound_to() -> Option<BoundTo> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let unit = groups.lines().find_map(|line| line.rsplit('/').next().filter(|unit| unit.ends_with(".service")))?;
-    Some((format!("the systemd unit {unit}"), "start it by `systemd-run --scope`"))
+    Some(BoundTo::Unit { unit: unit.to_owned() })
 }
 
 /// The program and arguments that run `line` in the system's shell; `args` become `$1`, `$2`, ….
@@ -350,14 +350,16 @@ pub fn shell(line: &str, args: Vec<String>) -> (String, Vec<String>) {
     ("/bin/sh".to_owned(), ["-c".to_owned(), line.to_owned(), "sh".to_owned()].into_iter().chain(args).collect())
 }
 
-/// The exit code, or in words why there is none.
-pub fn ending(status: ExitStatus) -> Result<i32, String> {
+/// How a process ended that has this status.
+pub fn ending(status: ExitStatus) -> Ending {
     if let Some(code) = status.code() {
-        return Ok(code);
+        return Ending::Code { code };
     }
     let number = status.signal().unwrap_or_default();
-    let name = rustix::process::Signal::from_named_raw(number).map_or_else(String::new, |signal| format!(" ({})", signal_name(signal)));
-    Err(format!("was ended by signal {number}{name}"))
+    match rustix::process::Signal::from_named_raw(number).map(signal_name) {
+        Some(name) => Ending::Signal { number, name },
+        None => Ending::OtherSignal { number },
+    }
 }
 
 fn signal_name(signal: rustix::process::Signal) -> &'static str {
@@ -417,7 +419,7 @@ mod tests {
         assert!(!send(entry.pid, entry.started + 1, Signal::KILL).unwrap());
         assert!(bystander.try_wait().unwrap().is_none());
         assert!(send(entry.pid, entry.started, Signal::KILL).unwrap());
-        assert_eq!(ending(bystander.wait().unwrap()), Err("was ended by signal 9 (SIGKILL)".to_owned()));
+        assert_eq!(ending(bystander.wait().unwrap()), Ending::Signal { number: 9, name: "SIGKILL" });
         assert!(!send(entry.pid, entry.started, Signal::KILL).unwrap(), "it is gone");
     }
 }

@@ -31,6 +31,59 @@ pub(crate) struct Entry {
     pub memory: u64,
 }
 
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+pub enum Ending {
+    /// By itself.
+    #[error("ended with exit code {code}")]
+    Code {
+        /// What it made of its work.
+        code: i32,
+    },
+    /// By a signal that has a name.
+    #[error("was ended by signal {number} ({name})")]
+    Signal {
+        /// As the system counts them.
+        number: i32,
+        /// Like `SIGKILL`.
+        name: &'static str,
+    },
+    /// By another signal.
+    #[error("was ended by signal {number}")]
+    OtherSignal {
+        /// As the system counts them.
+        number: i32,
+    },
+    /// By the keyboard, on Windows.
+    #[error("was ended by Ctrl+C")]
+    ControlC,
+    /// In a way that the system does not tell.
+    #[error("ended without an exit code")]
+    Untold,
+}
+
+impl Ending {
+    /// It says that it did its work.
+    pub const WELL: Self = Self::Code { code: 0 };
+}
+
+/// What almaplan runs in, and what it starts ends with.
+#[derive(Debug, Serialize, thiserror::Error)]
+pub(crate) enum BoundTo {
+    #[error(
+        "almaplan runs in the systemd unit {unit}: when that ends, the service started here ends with it; to avoid it, start it by \
+         `systemd-run --scope`"
+    )]
+    #[cfg_attr(windows, allow(dead_code, reason = "systemd is on Linux"))]
+    Unit { unit: String },
+    #[error(
+        "almaplan runs in a job that ends all its processes with it, as remote sessions and build agents have them: when that ends, the \
+         service started here ends with it; to avoid it, start almaplan from a console of the machine itself, or by the task scheduler"
+    )]
+    #[cfg_attr(unix, allow(dead_code, reason = "jobs are on Windows"))]
+    Job,
+}
+
 /// What became of asking a process to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StopRequest {

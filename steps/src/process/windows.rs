@@ -13,7 +13,7 @@ use almaplan_engine::event::ProcessIdentity;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
 use tokio::process::{Child, Command};
 
-use super::vocabulary::{Entry, Gentle, Launch, StopRequest};
+use super::vocabulary::{BoundTo, Ending, Entry, Gentle, Launch, StopRequest};
 
 #[path = "windows/console.rs"]
 mod console;
@@ -220,11 +220,8 @@ pub async fn let_go(start_barrier: StartBarrier, _: &ProcessIdentity) -> io::Res
 }
 
 /// What takes along all that we start when it ends, and what avoids it: a job that nothing may leave.
-pub fn bound_to() -> Option<(String, &'static str)> {
-    job::binds_us().then(|| {
-        let by = "a job that ends all its processes with it, as remote sessions and build agents have them".to_owned();
-        (by, "start almaplan from a console of the machine itself, or by the task scheduler")
-    })
+pub fn bound_to() -> Option<BoundTo> {
+    job::binds_us().then_some(BoundTo::Job)
 }
 
 /// The program and arguments that run `line` in the system's shell; `args` follow it.
@@ -236,13 +233,13 @@ pub fn shell(line: &str, args: Vec<String>) -> (String, Vec<String>) {
     ("cmd".to_owned(), ["/D", "/S", "/C"].map(str::to_owned).into_iter().chain([format!("\"{}\"", words.join(" "))]).collect())
 }
 
-/// The exit code, or in words why there is none that the program chose.
-pub fn ending(status: ExitStatus) -> Result<i32, String> {
+/// How a process ended that has this status.
+pub fn ending(status: ExitStatus) -> Ending {
     const CONTROL_C_EXIT: i32 = 0xC000_013A_u32.cast_signed();
     match status.code() {
-        Some(CONTROL_C_EXIT) => Err("was ended by Ctrl+C".to_owned()),
-        Some(code) => Ok(code),
-        None => Err("ended without an exit code".to_owned()),
+        Some(CONTROL_C_EXIT) => Ending::ControlC,
+        Some(code) => Ending::Code { code },
+        None => Ending::Untold,
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use almaplan_engine::context::Context;
 
 use super::wanted::Form;
-use super::{Python, PythonError, Wanted, printed, run};
+use super::{Aim, Python, PythonError, Unsaid, Wanted, printed, run};
 use crate::process;
 
 /// What would lead uv to another environment than the one that is named.
@@ -92,8 +92,7 @@ impl Installer {
         let (Self::Pip, PythonError::Unproved { env, problems }) = (self, &error) else { return error };
         let Ok(settings) = python.settings(cx).await else { return error };
         let Some((name, _)) = settings.iter().find(|(name, _)| ELSEWHERE.contains(&name.as_str())) else { return error };
-        let hint = format!("{problems} (pip is configured with `{name}`: `pip config debug` tells where; take it out there)");
-        PythonError::Unproved { env: env.clone(), problems: hint }
+        PythonError::Misconfigured { env: env.clone(), problems: problems.clone(), name: name.clone() }
     }
 }
 
@@ -105,23 +104,19 @@ impl Python {
         }
         let offline = wheels.map(|wheels| wheels.to_string_lossy().into_owned());
         let offline = offline.as_ref().map_or(Vec::new(), |wheels| vec!["--no-index", "--find-links", wheels.as_str()]);
-        let upgraded = self.pip(cx, "upgrade pip", &[&["install", "--upgrade"], offline.as_slice(), &["pip"]].concat(), None).await;
+        let upgraded = self.pip(cx, Aim::UpgradePip, &[&["install", "--upgrade"], offline.as_slice(), &["pip"]].concat(), None).await;
         if let Err(error @ PythonError::Run(_)) = upgraded {
             return Err(error);
         }
         if upgraded.is_ok() && self.reads_lock_files(cx).await? {
             return Ok(());
         }
-        let why = upgraded.err().map_or_else(|| "nor can the newest one".to_owned(), |error| error.to_string());
-        Err(PythonError::NotRead {
-            file: file.to_owned(),
-            reason: format!("the pip of this Python cannot read lock files ({why})"),
-            instead: "install uv, put a wheel of pip 26.1 or later into `wheels`, or write a requirements file with hashes",
-        })
+        let reason = upgraded.err().map_or(Unsaid::LockForOldPip, |why| Unsaid::LockForThisPip { why: Box::new(why) });
+        Err(PythonError::NotRead { file: file.to_owned(), reason })
     }
 
     async fn reads_lock_files(&self, cx: &Context) -> Result<bool, PythonError> {
-        let help = printed(self.run(cx, &["-m", "pip", "install", "--help"], None, false).await?, "tell what it can do")?;
+        let help = printed(self.run(cx, &["-m", "pip", "install", "--help"], None, false).await?, Aim::TellAbilities)?;
         Ok(help.contains("pylock"))
     }
 }
@@ -141,7 +136,7 @@ async fn uv(cx: &Context, program: &Path, python: &Python, file: &Path, cwd: &Pa
     args.extend(["-r", &*name]);
     let unset = MISLEADING_UV.iter().map(|name| ((*name).to_owned(), None));
     let env = unset.chain(handed_over(&settings, |name| std::env::var_os(name).is_some())).collect();
-    printed(run(cx, program, &args, Some(cwd), env, true).await?, &format!("install {name} with uv")).map(drop)
+    printed(run(cx, program, &args, Some(cwd), env, true).await?, Aim::InstallWithUv { list: name.to_string() }).map(drop)
 }
 
 /// Variables for uv that say what pip is configured with; those that are set for uv itself stay.

@@ -15,12 +15,13 @@ use std::time::Duration;
 
 use almaplan_engine::context::Context;
 use almaplan_engine::event::Failure;
-use serde::Deserialize;
+use almaplan_engine::words::verbatim;
+use serde::{Deserialize, Serialize};
 
-use crate::process::{self, Finished, Launch, ResolveError, RunOptions};
+use crate::process::{self, Ending, Finished, Launch, ResolveError, RunOptions};
 
 pub(crate) use self::installer::Installer;
-pub(crate) use self::requirements::{Asks, Requirement, listed};
+pub(crate) use self::requirements::{Asks, Moves, Requirement, listed};
 pub(crate) use self::wanted::{Wanted, normal};
 
 /// What a stopped interpreter gets to end by itself.
@@ -61,7 +62,7 @@ const PROBE: &str = "import json,platform,sys,sysconfig;print(json.dumps({'versi
                      'platform':sysconfig.get_platform(),'abi':sysconfig.get_config_var('SOABI') or platform.python_implementation()}))";
 
 /// Why Python could not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 pub(crate) enum PythonError {
     /// No such program.
     #[error("{0}; install Python or say where it is with `python`")]
@@ -71,28 +72,113 @@ pub(crate) enum PythonError {
     NoEnvironment(PathBuf),
     /// It was not started, or stopped as asked.
     #[error("{0}")]
-    Run(Failure),
+    Run(#[serde(serialize_with = "Failure::said")] Failure),
     /// What it told of itself makes no sense.
     #[error("{program} does not seem to be Python: {told}", program = program.display())]
     Strange { program: PathBuf, told: String },
+    /// It tells nothing of itself.
+    #[error("{program} does not seem to be Python: it says nothing", program = program.display())]
+    Silent { program: PathBuf },
     /// It ran and failed.
-    #[error("could not {what}: {reason}")]
-    Failed { what: String, reason: String, tail: Vec<String> },
+    #[error("could not {aim}: {reason}")]
+    Failed {
+        aim: Aim,
+        reason: Complaint,
+        #[serde(skip)]
+        tail: Vec<String>,
+    },
     /// A file that says what to install, or that is to be installed.
     #[error("could not read {file}: {reason}", file = file.display())]
-    Requirements { file: PathBuf, reason: std::io::Error },
+    Requirements {
+        file: PathBuf,
+        #[serde(serialize_with = "verbatim")]
+        reason: std::io::Error,
+    },
     /// A file that does not say what to install.
-    #[error("{file} does not say what to install: {reason}; {instead}", file = file.display())]
-    NotRead { file: PathBuf, reason: String, instead: &'static str },
+    #[error("{file} does not say what to install: {reason}", file = file.display())]
+    NotRead { file: PathBuf, reason: Unsaid },
     /// A requirement whose content may change although its words do not.
-    #[error("{what} {why}")]
-    Moves { what: String, why: String },
+    #[error("{line} {why}")]
+    Moves { line: String, why: Moves },
     /// An environment is not what was asked for.
     #[error("{env} is not what was asked for: {problems}", env = env.display())]
     Unproved { env: PathBuf, problems: String },
+    /// The same, where pip's own files may be why.
+    #[error(
+        "{env} is not what was asked for: {problems} (pip is configured with `{name}`: `pip config debug` tells where; take it out there)",
+        env = env.display()
+    )]
+    Misconfigured { env: PathBuf, problems: String, name: String },
     /// The files that say what to install were changed while it was installed.
     #[error("{file} or what it names was changed while it was installed; run again", file = .0.display())]
     Changed(PathBuf),
+}
+
+/// What Python, or a tool of it, was to do.
+#[derive(Debug, Serialize, thiserror::Error)]
+pub(crate) enum Aim {
+    #[error("tell what is installed")]
+    TellInstalled,
+    #[error("list what is installed")]
+    ListInstalled,
+    #[error("check what is installed")]
+    CheckInstalled,
+    #[error("list its configuration")]
+    ListSettings,
+    #[error("tell what it can do")]
+    TellAbilities,
+    #[error("make the virtual environment {}", env.display())]
+    MakeEnvironment { env: PathBuf },
+    #[error("upgrade pip")]
+    UpgradePip,
+    #[error("install {list}")]
+    Install { list: String },
+    #[error("install {list} with uv")]
+    InstallWithUv { list: String },
+    #[error("install a set that fits together")]
+    FitTogether,
+    #[error("fetch the packages of {list}")]
+    Fetch { list: String },
+    #[error("remove what was not there before")]
+    RemoveExtras,
+}
+
+/// Why it could not, in its own words where it said any.
+#[derive(Debug, Serialize, thiserror::Error)]
+pub(crate) enum Complaint {
+    #[error("{line}")]
+    Said { line: String },
+    #[error("it {how}")]
+    Ended { how: Ending },
+}
+
+/// Why a file does not say what to install, and what to do about it.
+#[derive(Debug, Serialize, thiserror::Error)]
+pub(crate) enum Unsaid {
+    #[error("{reason}; mend it")]
+    NoToml { reason: String },
+    #[error(
+        "it has no `dependencies` in `[project]`; write them there, or name a `pylock.toml` (`uv export --format pylock.toml`, `pdm export -f \
+         pylock`) or a requirements file"
+    )]
+    NoDependencies,
+    #[error(
+        "its `dependencies` are `dynamic`: only what builds it knows them; write them there, or name a `pylock.toml` (`uv export --format \
+         pylock.toml`, `pdm export -f pylock`) or a requirements file"
+    )]
+    Dynamic,
+    #[error("`{name}` comes from a source of its own (`[tool.uv.sources]`); name a `pylock.toml` (`uv export --format pylock.toml`)")]
+    OwnSource { name: String },
+    #[error(
+        "the pip of this Python cannot read lock files (nor can the newest one); install uv, put a wheel of pip 26.1 or later into \
+         `wheels`, or write a requirements file with hashes"
+    )]
+    LockForOldPip,
+    #[error(
+        "the pip of this Python cannot read lock files ({why}); install uv, put a wheel of pip 26.1 or later into `wheels`, or write a \
+         requirements file with hashes"
+    )]
+    LockForThisPip { why: Box<PythonError> },
 }
 
 impl PythonError {
@@ -161,9 +247,10 @@ impl Python {
     /// It does not run, or is no Python.
     pub(crate) async fn probe(&self, cx: &Context) -> Result<Interpreter, PythonError> {
         let finished = self.run(cx, &["-I", "-c", PROBE], None, false).await?;
-        let strange = |told: String| PythonError::Strange { program: self.program.clone(), told };
-        if finished.ending != Ok(0) {
-            return Err(strange(finished.last.last().cloned().unwrap_or_else(|| "it says nothing".to_owned())));
+        let program = self.program.clone();
+        let strange = |told: String| PythonError::Strange { program: program.clone(), told };
+        if finished.ending != Ending::WELL {
+            return Err(finished.last.last().cloned().map_or_else(|| PythonError::Silent { program: program.clone() }, strange));
         }
         serde_json::from_str(finished.stdout.trim()).map_err(|_| strange(finished.stdout))
     }
@@ -179,7 +266,7 @@ impl Python {
             problems: Vec<String>,
             installed: BTreeMap<String, String>,
         }
-        let told = printed(self.run(cx, &["-I", "-c", PROOF, &given.to_string_lossy()], None, false).await?, "tell what is installed")?;
+        let told = printed(self.run(cx, &["-I", "-c", PROOF, &given.to_string_lossy()], None, false).await?, Aim::TellInstalled)?;
         let told: Told = serde_json::from_str(told.trim()).map_err(|_| PythonError::Strange { program: self.program.clone(), told })?;
         if told.problems.is_empty() {
             return Ok(told.installed);
@@ -192,7 +279,7 @@ impl Python {
     /// # Errors
     /// It does not run.
     pub(crate) async fn packages(&self, cx: &Context) -> Result<Vec<String>, PythonError> {
-        let told = printed(self.run(cx, &["-c", PACKAGES], None, false).await?, "tell what is installed")?;
+        let told = printed(self.run(cx, &["-c", PACKAGES], None, false).await?, Aim::TellInstalled)?;
         Ok(told.lines().map(|name| normal(name.trim())).collect())
     }
 
@@ -202,7 +289,7 @@ impl Python {
     /// pip fails.
     async fn settings(&self, cx: &Context) -> Result<Vec<(String, String)>, PythonError> {
         let args = ["-m", "pip", "--disable-pip-version-check", "config", "list"];
-        Ok(installer::settings(&printed(self.run(cx, &args, None, false).await?, "list its configuration")?))
+        Ok(installer::settings(&printed(self.run(cx, &args, None, false).await?, Aim::ListSettings)?))
     }
 
     /// Makes a virtual environment in `env`.
@@ -211,16 +298,16 @@ impl Python {
     /// It cannot; what is half made is left.
     pub(crate) async fn make_env(&self, cx: &Context, env: &Path) -> Result<(), PythonError> {
         let finished = self.run(cx, &["-m", "venv", &env.to_string_lossy()], None, true).await?;
-        printed(finished, &format!("make the virtual environment {}", env.display())).map(drop)
+        printed(finished, Aim::MakeEnvironment { env: env.to_owned() }).map(drop)
     }
 
-    /// Runs `pip` with `args` in `cwd`; `what` is what is wanted of it, for the error.
+    /// Runs `pip` with `args` in `cwd`; `aim` is for the error.
     ///
     /// # Errors
     /// It fails; the error has pip's own `ERROR` line.
-    pub(crate) async fn pip(&self, cx: &Context, what: &str, args: &[&str], cwd: Option<&Path>) -> Result<(), PythonError> {
+    pub(crate) async fn pip(&self, cx: &Context, aim: Aim, args: &[&str], cwd: Option<&Path>) -> Result<(), PythonError> {
         let always = ["-m", "pip", "--disable-pip-version-check", "--no-input", "--no-color"];
-        printed(self.run(cx, &[&always, args].concat(), cwd, true).await?, what).map(drop)
+        printed(self.run(cx, &[&always, args].concat(), cwd, true).await?, aim).map(drop)
     }
 
     /// `pip install -r file` with `options` in `cwd`, by default the folder of the file, from `wheels` alone where there are some.
@@ -240,7 +327,7 @@ impl Python {
         let offline = offline.as_ref().map_or(&[] as &[&str], |offline| offline);
         // Paths in a requirements file are relative to the current folder.
         let args = [&["install"], offline, options, &["-r", &name]].concat();
-        self.pip(cx, &format!("install {name}"), &args, cwd.or_else(|| file.parent())).await
+        self.pip(cx, Aim::Install { list: name.to_string() }, &args, cwd.or_else(|| file.parent())).await
     }
 
     /// `pip freeze --all`: what is installed, one requirement a line. Changes nothing.
@@ -249,7 +336,7 @@ impl Python {
     /// pip fails.
     pub(crate) async fn freeze(&self, cx: &Context) -> Result<String, PythonError> {
         let args = ["-m", "pip", "--disable-pip-version-check", "freeze", "--all"];
-        printed(self.run(cx, &args, None, false).await?, "list what is installed")
+        printed(self.run(cx, &args, None, false).await?, Aim::ListInstalled)
     }
 
     /// Runs it to its end, with its lines shown where `shown`.
@@ -285,18 +372,16 @@ async fn run(
     process::run(cx, launch, options).await.map_err(PythonError::Run)
 }
 
-/// What a program printed that succeeded; else why it could not do `what`, in its own words where it said any.
-fn printed(finished: Finished, what: &str) -> Result<String, PythonError> {
+/// What a program printed that succeeded; else why it could not, in its own words where it said any.
+fn printed(finished: Finished, aim: Aim) -> Result<String, PythonError> {
     let Finished { ending, stdout, stderr, last: tail } = finished;
-    let how = match ending {
-        Ok(0) => return Ok(stdout),
-        Ok(code) => format!("it ended with exit code {code}"),
-        Err(how) => format!("it {how}"),
-    };
+    if ending == Ending::WELL {
+        return Ok(stdout);
+    }
     let error = stderr.lines().rfind(|line| line.starts_with("ERROR:") || line.starts_with("error:"));
     let said = error.or_else(|| tail.iter().map(String::as_str).rfind(|line| !line.trim().is_empty()));
-    let reason = said.map_or(how, str::to_owned);
-    Err(PythonError::Failed { what: what.to_owned(), reason, tail })
+    let reason = said.map_or(Complaint::Ended { how: ending }, |line| Complaint::Said { line: line.to_owned() });
+    Err(PythonError::Failed { aim, reason, tail })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use std::sync::LazyLock;
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use regex::Regex;
 use reqwest::Url;
+use serde::Serialize;
 
 use super::PythonError;
 
@@ -147,6 +148,26 @@ impl Reader<'_> {
     }
 }
 
+/// Why what a line asks for may be something else tomorrow although the line is the same, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+pub(crate) enum Moves {
+    #[error(
+        "is editable: the environment would lead into a folder that is replaced or changes later; write the folder without `-e`, which \
+         installs a copy, or name a version of a package"
+    )]
+    Editable,
+    #[error("includes a file of the network, which may change; save that file beside this one and include it")]
+    Included,
+    #[error("follows `{revision}`, which moves; write the whole id of a commit after `@`")]
+    Checkout { revision: String },
+    #[error(
+        "follows `{revision}`, which moves; write the whole id of a commit after `@` (`git ls-remote {repository} {revision}` tells it)"
+    )]
+    Revision { revision: String, repository: String },
+    #[error("is an address whose content may change; write `#sha256=` and the hash of the file after it")]
+    Address,
+}
+
 impl Requirement {
     /// What a line says, and the file that it includes, with whether that is one of constraints; `None` where it says nothing.
     fn of(file: &Path, number: usize, line: &str, cwd: &Path, constraint: bool) -> Option<(Self, Option<(PathBuf, bool)>)> {
@@ -178,24 +199,20 @@ impl Requirement {
     }
 
     /// Why what it asks for may be something else tomorrow although the line is the same, and what to write instead.
-    pub(crate) fn moves(&self) -> Option<String> {
+    pub(crate) fn moves(&self) -> Option<Moves> {
         match &self.asks {
-            Asks::Editable => Some(
-                "is editable: the environment would lead into a folder that is replaced or changes later; \
-                 write the folder without `-e`, which installs a copy, or name a version of a package"
-                    .to_owned(),
-            ),
-            Asks::IncludeAddress => {
-                Some("includes a file of the network, which may change; save that file beside this one and include it".to_owned())
-            }
+            Asks::Editable => Some(Moves::Editable),
+            Asks::IncludeAddress => Some(Moves::Included),
             Asks::Checkout { url, revision, .. } if !is_fixed(url, revision.as_deref()) => {
-                let now = revision.as_deref().unwrap_or("HEAD");
+                let revision = revision.as_deref().unwrap_or("HEAD").to_owned();
                 let repository = url.strip_prefix("git+").map(|url| url.split('#').next().unwrap_or_default());
-                let how = repository.map(|url| format!(" (`git ls-remote {} {now}` tells it)", before_revision(url)));
-                Some(format!("follows `{now}`, which moves; write the whole id of a commit after `@`{}", how.unwrap_or_default()))
+                Some(match repository.map(|url| before_revision(url).to_owned()) {
+                    Some(repository) => Moves::Revision { revision, repository },
+                    None => Moves::Checkout { revision },
+                })
             }
             Asks::Address { url, rest } if !url.contains("#sha") && !url.contains("&sha") && !rest.contains("--hash") => {
-                Some("is an address whose content may change; write `#sha256=` and the hash of the file after it".to_owned())
+                Some(Moves::Address)
             }
             _ => None,
         }
@@ -591,7 +608,7 @@ mod tests {
             ("-c https://h/c.txt", "save that file"),
             ("-r https://h/c.txt", "save that file"),
         ] {
-            let told = moves(line).unwrap_or_default();
+            let told = moves(line).unwrap().to_string();
             assert!(told.contains(says) && !told.contains("word"), "{line}: {told}");
         }
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use toml::{Table, Value};
 
 use super::requirements::{Asks, Requirement, listed, requirements};
-use super::{Interpreter, PythonError, content};
+use super::{Interpreter, PythonError, Unsaid, content};
 
 /// Everything that decides what is in an environment, but for the interpreter and the installer.
 #[derive(Debug, Clone)]
@@ -94,7 +94,7 @@ impl Wanted {
     pub(crate) fn refuse_what_moves(&self) -> Result<(), PythonError> {
         match self.requirements.iter().find_map(|line| Some((line.moves()?, line))) {
             None => Ok(()),
-            Some((why, line)) => Err(PythonError::Moves { what: line.to_string(), why }),
+            Some((why, line)) => Err(PythonError::Moves { line: line.to_string(), why }),
         }
     }
 
@@ -211,24 +211,19 @@ pub(crate) fn normal(name: &str) -> String {
 fn table(file: &Path) -> Result<Table, PythonError> {
     let bytes = std::fs::read(file).map_err(|reason| PythonError::Requirements { file: file.to_owned(), reason })?;
     let text = String::from_utf8_lossy(&bytes);
-    text.trim_start_matches('\u{feff}').parse().map_err(|error: toml::de::Error| PythonError::NotRead {
-        file: file.to_owned(),
-        reason: error.message().to_owned(),
-        instead: "mend it",
-    })
+    let refused = |error: toml::de::Error| Unsaid::NoToml { reason: error.message().to_owned() };
+    text.trim_start_matches('\u{feff}').parse().map_err(|error| PythonError::NotRead { file: file.to_owned(), reason: refused(error) })
 }
 
 /// The dependencies of a project, and the versions of Python that it is for.
 fn project(file: &Path, table: &Table) -> Result<(Vec<Requirement>, Option<String>), PythonError> {
-    let refused = |reason: &str, instead: &'static str| PythonError::NotRead { file: file.to_owned(), reason: reason.to_owned(), instead };
-    let lock =
-        "write them there, or name a `pylock.toml` (`uv export --format pylock.toml`, `pdm export -f pylock`) or a requirements file";
+    let refused = |reason| PythonError::NotRead { file: file.to_owned(), reason };
     let Some(project) = table.get("project").and_then(Value::as_table) else {
-        return Err(refused("it has no `dependencies` in `[project]`", lock));
+        return Err(refused(Unsaid::NoDependencies));
     };
     let dynamic = project.get("dynamic").and_then(Value::as_array);
     if dynamic.is_some_and(|dynamic| dynamic.iter().any(|field| field.as_str() == Some("dependencies"))) {
-        return Err(refused("its `dependencies` are `dynamic`: only what builds it knows them", lock));
+        return Err(refused(Unsaid::Dynamic));
     }
     let dependencies = project.get("dependencies").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     let cwd = file.parent().unwrap_or(Path::new(""));
@@ -237,10 +232,7 @@ fn project(file: &Path, table: &Table) -> Result<(Vec<Requirement>, Option<Strin
     let sources = table.get("tool").and_then(|tool| tool.get("uv")).and_then(|uv| uv.get("sources")).and_then(Value::as_table);
     let sources: Vec<String> = sources.into_iter().flatten().map(|(name, _)| normal(name)).collect();
     if let Some(name) = requirements.iter().filter_map(Requirement::name).find(|name| sources.contains(name)) {
-        return Err(refused(
-            &format!("`{name}` comes from a source of its own (`[tool.uv.sources]`)"),
-            "name a `pylock.toml` (`uv export --format pylock.toml`)",
-        ));
+        return Err(refused(Unsaid::OwnSource { name }));
     }
     let python = project.get("requires-python").and_then(Value::as_str).map(str::to_owned);
     Ok((requirements, python))

@@ -4,6 +4,6 @@ mod error;
 mod plan;
 mod policy;
 
-pub(crate) use self::error::RecoveryError;
+pub(crate) use self::error::{RecoveryError, RecoveryNote};
 pub(crate) use self::plan::RestorePlan;
 pub(crate) use self::policy::{Listing, Origin, RestorePolicy};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Listing, RecoveryError};
+use super::{Listing, RecoveryError, RecoveryNote};
 use crate::archive::{Archive, Entry, Handle, ITSELF};
 use crate::files::{
     Attributes, BlockingTask, Extended, FileKind, Found, GROUP, Output, PendingSync, Root, SET_ID, apply_attributes, apply_to_folder,
@@ -43,12 +43,11 @@ impl RestorePlan<'_> {
             let holds = || taken.range(below.clone()..).next().is_some_and(|(name, _)| name.starts_with(&below));
             let conflict = above() || (found.meta.kind != FileKind::Folder && holds());
             if conflict {
-                task.cx
-                    .warn(format!("{} is not carried over: the restored release has something else in its place", found.path().display()));
+                task.cx.warn(RecoveryNote::Taken { path: found.path() });
             } else if found.meta.kind == FileKind::Other {
-                task.cx.info(format!("{} is not carried over: it is neither a file nor a folder", found.path().display()));
+                task.cx.info(RecoveryNote::NoFile { path: found.path() });
             } else if found.meta.kind == FileKind::Mount {
-                task.cx.info(format!("{} is not carried over: a volume is mounted there, and stays", found.path().display()));
+                task.cx.info(RecoveryNote::Mount { path: found.path() });
             } else {
                 taken.insert(found.name.clone(), found.meta.kind);
             }

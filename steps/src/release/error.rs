@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
+use almaplan_engine::words::verbatim;
+use serde::Serialize;
+
 use crate::archive::ArchiveError;
-use crate::files::FileError;
+use crate::files::{FileError, FirstOf};
 
 /// See the module.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 pub(crate) enum ReleaseError {
     #[error(transparent)]
     Files(#[from] FileError),
@@ -37,7 +40,7 @@ pub(crate) enum ReleaseError {
         archive.display(),
         folder.display()
     )]
-    NotSaved { names: String, folder: PathBuf, archive: PathBuf },
+    NotSaved { names: FirstOf, folder: PathBuf, archive: PathBuf },
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     #[error("`keep_data` is {}, which exists or is in the target; name a new folder outside", .0.display())]
@@ -45,10 +48,14 @@ pub(crate) enum ReleaseError {
 }
 
 /// What is wrong in a manifest.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 pub(crate) enum ManifestError {
     #[error(transparent)]
-    Json(#[from] serde_json::Error),
+    Json(
+        #[serde(serialize_with = "verbatim")]
+        #[from]
+        serde_json::Error,
+    ),
     #[error("it was written by a newer version")]
     Newer,
     #[error("the name `{name}` {reason}")]

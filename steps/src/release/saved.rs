@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::ReleaseError;
 use crate::archive::Archive;
-use crate::files::{BlockingTask, first_of};
+use crate::files::{BlockingTask, FirstOf};
 
 /// The names in the archive that this run made of a folder.
 pub(crate) struct Saved {
@@ -45,7 +45,7 @@ impl Saved {
         if missing.is_empty() {
             return Ok(());
         }
-        let names = first_of(&missing[..missing.len().min(SHOWN)], missing.len());
+        let names = FirstOf::new(&missing[..missing.len().min(SHOWN)], missing.len());
         Err(ReleaseError::NotSaved { names, folder: self.folder.clone(), archive: self.archive.clone() })
     }
 }

@@ -10,6 +10,8 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::compare::{Comparison, Folders};
 use super::manifest::Item;
 use super::owners::Owners;
@@ -292,7 +294,7 @@ pub(super) fn scan(task: &BlockingTask, from: &Path, exclude: &Patterns) -> Resu
     // Neither our files nor our state belong to a release.
     found.retain(|found| !is_own(&found.name) && found.name != ".almaplan" && !found.name.starts_with(".almaplan/"));
     for other in found.iter().filter(|found| found.meta.kind == FileKind::Other) {
-        task.cx.warn(format!("{} is left out: it is neither a file nor a folder", other.path().display()));
+        task.cx.warn(StageNote::NoFile { path: other.path() });
     }
     found.retain(|found| found.meta.kind != FileKind::Other);
     check_names(&found)?;
@@ -301,6 +303,13 @@ pub(super) fn scan(task: &BlockingTask, from: &Path, exclude: &Patterns) -> Resu
 
 fn is_folder(found: &Found) -> bool {
     found.meta.kind == FileKind::Folder
+}
+
+/// What is told although it is staged.
+#[derive(Debug, Serialize, thiserror::Error)]
+enum StageNote {
+    #[error("{} is left out: it is neither a file nor a folder", path.display())]
+    NoFile { path: std::path::PathBuf },
 }
 
 /// Whether a release can have all of these names.

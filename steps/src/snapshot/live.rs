@@ -12,20 +12,26 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use almaplan_engine::words::verbatim;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use serde::Serialize;
 
 use crate::archive::sampled;
 use crate::files::{BlockingTask, FileError, FileKind, Found, Owner, Root, inside, io_error, map_each, platform};
 use crate::files::{FileStat, Meta};
 
 /// Why no snapshot could be taken.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 pub(crate) enum SnapshotError {
     #[error(transparent)]
     Files(#[from] FileError),
     #[error("could not copy the database {} through SQLite; is it locked for long by another program?", path.display())]
-    Database { path: PathBuf, source: rusqlite::Error },
+    Database {
+        path: PathBuf,
+        #[serde(serialize_with = "verbatim")]
+        source: rusqlite::Error,
+    },
 }
 
 /// How every SQLite database begins.

@@ -87,7 +87,7 @@ async fn a_program_that_only_looks_is_run() {
     let looked = preview::<Command>(&world, &mut Before::default(), with("0")).await;
     assert_eq!(looked.outputs["stdout"].as_str().map(str::trim), Some("1.1.0"));
     let failed = preview::<Command>(&world, &mut Before::default(), with("3")).await;
-    assert!(matches!(&failed.would, Would::Fail(why) if why.contains("exit code 3")), "{failed:?}");
+    assert!(matches!(&failed.would, Would::Fail(why) if why.message.contains("exit code 3")), "{failed:?}");
 }
 
 #[tokio::test]
@@ -110,5 +110,5 @@ async fn what_is_in_the_way_is_told_before_and_nothing_is_tried_by_writing() {
     let there = preview::<Preflight>(&world, &mut Before::default(), json!({ "exists": "app", "writable": "app" })).await;
     assert_eq!(told(&there), [json!({ "what": "all-there" }), json!({ "what": "writing-untried" })]);
     let missing = preview::<Preflight>(&world, &mut Before::default(), json!({ "exists": "gone" })).await;
-    assert!(matches!(&missing.would, Would::Fail(why) if why.contains("gone does not exist")), "{missing:?}");
+    assert!(matches!(&missing.would, Would::Fail(why) if why.message.contains("gone does not exist")), "{missing:?}");
 }

@@ -102,7 +102,7 @@ async fn a_preview_tells_who_would_be_stopped_and_stops_nobody() {
     assert_eq!((&told["what"], &told["pid"]), (&"stops".into(), &pid.to_string().into()));
     assert!(told["age"].as_f64().unwrap() < 60.0, "{told}");
     let stranger = preview(&place, "somebody else").await;
-    assert!(matches!(&stranger.would, Would::Fail(why) if why.contains("does not match `expect`")), "{stranger:?}");
+    assert!(matches!(&stranger.would, Would::Fail(why) if why.message.contains("does not match `expect`")), "{stranger:?}");
     assert!(place.is_served_by(pid));
 }
 

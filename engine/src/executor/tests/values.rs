@@ -105,8 +105,8 @@ async fn a_secret_is_in_no_event_and_in_no_update() {
     let journal = serde_json::to_string(&stage.tape.journal.events()).unwrap();
     let escaped = serde_json::to_string(SECRET).unwrap();
     assert!(!journal.contains(escaped.trim_matches('"')), "{journal}");
-    // The record, the output, the panic, the failure and its tail, the compensation's and its tail.
-    assert_eq!(journal.matches("***").count(), 7, "{journal}");
+    // The record, the output, the panic and its words, the failure and its tail, the compensation's and its tail.
+    assert_eq!(journal.matches("***").count(), 8, "{journal}");
     let lines: Vec<String> = stage
         .world
         .updates()
