@@ -326,7 +326,7 @@ fn the_glossary_names_what_the_code_has() {
 }
 
 #[test]
-fn the_readme_lists_every_command() {
+fn every_command_is_listed() {
     let help = Command::new(env!("CARGO_BIN_EXE_almaplan")).args(["--help", "--lang", "en"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
@@ -336,11 +336,29 @@ fn the_readme_lists_every_command() {
     };
     let names: Vec<String> = listed.filter_map(first).filter(|name| name != "help").collect();
     assert!(names.iter().any(|name| name == "apply"), "no commands in:\n{help}");
-    let readme = read("README.md");
-    let table: String = readme.lines().filter(|line| line.starts_with("| `")).collect::<Vec<_>>().join("\n");
+    let commands = read("docs/commands.md");
+    let table: String = commands.lines().filter(|line| line.starts_with("| `")).collect::<Vec<_>>().join("\n");
     let has = |name: &String| [' ', '`'].iter().any(|end| table.contains(&format!("`{name}{end}")));
     let missing: Vec<_> = names.into_iter().filter(|name| !has(name)).collect();
-    assert!(missing.is_empty(), "README.md does not list {missing:?}");
+    assert!(missing.is_empty(), "docs/commands.md does not list {missing:?}");
+}
+
+/// The two are one text: whoever changes the one changes the other.
+#[test]
+fn the_readme_says_the_same_in_both_languages_and_its_plan_is_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let of_both = ["README.md", "README.pt-BR.md"].map(|name| {
+        let text = read(name);
+        let listings: Vec<String> = text.split("\n```").skip(1).step_by(2).map(str::to_owned).collect();
+        let plan = folder.path().join("plan.toml");
+        fs::write(&plan, listings[0].strip_prefix("toml").unwrap()).unwrap();
+        let checked = Command::new(env!("CARGO_BIN_EXE_almaplan")).arg("check").arg(&plan).output().unwrap();
+        assert!(checked.status.success(), "the plan of {name}:\n{}", String::from_utf8_lossy(&checked.stderr));
+        let without_comments = |text: &String| text.lines().map(|line| line.split(" #").next().unwrap().trim_end().to_owned()).collect();
+        let listings: Vec<Vec<String>> = listings.iter().map(without_comments).collect();
+        (listings, text.matches("\n## ").count(), text.matches("\n![").count())
+    });
+    assert_eq!(of_both[0], of_both[1]);
 }
 
 #[test]

@@ -5,6 +5,8 @@
 mod support;
 
 mod appends;
+#[cfg(unix)] // reads the repository, which is the same on every system
+mod book;
 mod command_line;
 mod contract;
 #[cfg(unix)] // reads the repository, which is the same on every system
