@@ -38,6 +38,9 @@ const LONG_LOOK: Time = Time::from_millis(25);
 const STEADY: Time = Time::from_secs(2);
 /// What a service that did not come up gets to end by itself.
 const GRACE: Time = Time::from_secs(3);
+/// How long a service may still come up elsewhere once what was started has ended well: a server that found a mistake may end so, too
+/// (Waitress does when it cannot import the application), and nobody serves meanwhile.
+const AFTER_LEAVING: Time = Time::from_secs(15);
 /// How much of its log's end a failure reads, in bytes.
 const TAIL: u64 = 64 << 10;
 
@@ -279,7 +282,7 @@ impl StartService {
 
     /// Waits until `tree` listens. `child` is its root where we started that ourselves.
     async fn wait(&self, cx: &Context, tree: &mut Tree, mut child: Option<&mut Child>) -> Waited {
-        let deadline = Instant::now() + self.deadline.0;
+        let mut deadline = Instant::now() + self.deadline.0;
         let mut left = false;
         loop {
             let look = match process::listening(tree, self.port) {
@@ -298,7 +301,10 @@ impl StartService {
             let ended = if left || process::is_alive(tree.root()) { None } else { ended(tree, child.as_deref_mut()) };
             match ended {
                 // What it asked for may go on elsewhere, and listen in a moment: a daemon, the client of a server of processes.
-                Some(TreeEnding::Root(Ending::WELL)) => left = true,
+                Some(TreeEnding::Root(Ending::WELL)) => {
+                    left = true;
+                    deadline = deadline.min(Instant::now() + AFTER_LEAVING);
+                }
                 Some(how) => return Waited::Ended { how },
                 None => {}
             }
