@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
-use std::time::Duration as Time;
+use std::time::{Duration as Time, SystemTime};
 
 use almaplan_engine::context::{Context, Stopped};
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
@@ -30,12 +30,15 @@ use crate::http::{Answered, HttpError, Session, address, ask, is_loopback};
 use crate::human::DurationOr;
 use crate::input::{OneOrMany, OrDefault, Word};
 use crate::lang;
+use crate::logs::{self, Offset};
 use crate::process::{self, Description, Listening, PortError, Tree};
 
 /// The first pause between two polls: a service that is nearly up is noticed at once.
 const FIRST_PAUSE: Time = Time::from_millis(10);
 /// How much of a wrong answer is shown, in characters.
 const SHOWN_BODY: usize = 200;
+/// How many of the last lines of each log are shown.
+const LOGGED: usize = 6;
 /// The largest JSON body that is kept as an output, in bytes.
 const KEPT_BODY: usize = 64 << 10;
 
@@ -71,6 +74,10 @@ pub struct HttpCheck {
     /// A PEM file with certificates that are trusted as well as those of the web and of this machine.
     #[serde(default)]
     pub ca: Option<PathBuf>,
+    /// Where each log of the service ended before its start, by path: `log_offsets` of `start-service`. What it wrote last since then is
+    /// shown when it does not become well.
+    #[serde(default)]
+    pub logs: OrDefault<BTreeMap<String, Option<Offset>>>,
 }
 
 /// A path that must answer 200.
@@ -236,7 +243,7 @@ impl Kind for HttpCheck {
     async fn run(&self, cx: &Context) -> Result<HttpCheckOutput, Failure> {
         let mut poll = self.prepare(cx).map_err(Failure::clean)?;
         tokio::select! {
-            outcome = poll.until_well(cx) => outcome,
+            outcome = poll.until_well(cx) => outcome.map_err(|failure| failure.with_tail(self.logged(cx))),
             () = cx.cancelled() => Err(Failure::dirty(Stopped)),
         }
     }
@@ -257,6 +264,18 @@ impl Kind for HttpCheck {
 impl HttpCheck {
     fn checks(&self) -> impl Iterator<Item = &Check> {
         self.paths.iter().map(|path| &path.0).chain(self.checks.iter())
+    }
+
+    /// The last lines of each log since the start of the service, with its name. One that cannot be read says nothing.
+    fn logged(&self, cx: &Context) -> Vec<String> {
+        let begun = SystemTime::try_from(cx.run().started_at).unwrap_or(SystemTime::UNIX_EPOCH);
+        let of_file = |(file, offset): (&String, &Option<Offset>)| {
+            let file = cx.path(file);
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let lines = logs::last_lines(&file, offset.as_ref().unwrap_or(&Offset::default()), begun, LOGGED);
+            lines.unwrap_or_default().into_iter().map(move |line| format!("{name}: {line}"))
+        };
+        self.logs.iter().flat_map(of_file).collect()
     }
 
     fn wanted(&self) -> impl Iterator<Item = &Check> {
@@ -628,6 +647,22 @@ mod tests {
             }
             _ => Reply::new(404),
         }
+    }
+
+    #[tokio::test]
+    async fn what_the_service_logged_since_its_start_is_shown_where_it_does_not_become_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, other) = (folder.path().join("app.log"), folder.path().join("none.log"));
+        std::fs::write(&log, "an old error\n").unwrap();
+        let offset = Offset::end_of(&log);
+        let lines: String = (0..10).map(|n| format!("line {n}\n")).collect();
+        std::fs::write(&log, format!("an old error\n{lines}RuntimeError: no table\n")).unwrap();
+        let base = serve(|_: &Request| Reply::new(500));
+        let with =
+            json!({ "base": base, "paths": ["/"], "deadline": "50ms", "logs": { "app.log": offset, (other.to_str().unwrap()): null } });
+        let failure = step(with).run(&Context::standalone(folder.path(), Arc::new(|_| {}))).await.unwrap_err();
+        let wanted = ["line 5", "line 6", "line 7", "line 8", "line 9", "RuntimeError: no table"].map(|line| format!("app.log: {line}"));
+        assert_eq!(failure.tail, wanted);
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ mod lines;
 mod rotated;
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -131,6 +132,24 @@ pub(crate) enum Lost {
     NoLine(PathBuf),
     #[error("{file} may hold lines since the start, and is packed in a way that cannot be read here", file = .0.display())]
     Packed(PathBuf),
+}
+
+/// The last `most` lines that were written to `file` since `offset`, which was taken at `begun` at the latest.
+///
+/// # Errors
+/// The file, or its folder, cannot be read.
+pub(crate) fn last_lines(file: &Path, offset: &Offset, begun: SystemTime, most: usize) -> io::Result<Vec<String>> {
+    let mut last = VecDeque::with_capacity(most);
+    for stretch in since(file, offset, begun)?.stretches {
+        let mut lines = Lines::of(&stretch)?;
+        while let Some(line) = lines.next()? {
+            if last.len() == most {
+                last.pop_front();
+            }
+            last.push_back(line);
+        }
+    }
+    Ok(last.into())
 }
 
 /// Where what was written to `file` since `offset` is; the offset was taken at `since` at the latest.
