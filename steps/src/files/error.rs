@@ -136,7 +136,7 @@ impl FirstOf {
     /// The names that are `shown`, of `total`.
     pub(crate) fn new(shown: &[impl AsRef<str>], total: usize) -> Self {
         let names: Vec<String> = shown.iter().map(|name| name.as_ref().to_owned()).collect();
-        match total - names.len() {
+        match total.saturating_sub(names.len()) {
             0 => Self::All { names },
             more => Self::Some { names, more },
         }

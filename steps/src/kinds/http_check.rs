@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
-use std::time::{Duration as Time, SystemTime};
+use std::time::Duration as Time;
 
 use almaplan_engine::context::{Context, Stopped};
 use almaplan_engine::event::{Effect, Failure, OnInterrupt};
@@ -268,12 +268,12 @@ impl HttpCheck {
 
     /// The last lines of each log since the start of the service, with its name. One that cannot be read says nothing.
     fn logged(&self, cx: &Context) -> Vec<String> {
-        let begun = SystemTime::try_from(cx.run().started_at).unwrap_or(SystemTime::UNIX_EPOCH);
         let of_file = |(file, offset): (&String, &Option<Offset>)| {
             let file = cx.path(file);
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let lines = logs::last_lines(&file, offset.as_ref().unwrap_or(&Offset::default()), begun, LOGGED);
-            lines.unwrap_or_default().into_iter().map(move |line| format!("{name}: {line}"))
+            let lines = logs::last_lines(&file, &offset.clone().unwrap_or_default());
+            let skipped = lines.len().saturating_sub(LOGGED);
+            lines.into_iter().skip(skipped).map(move |line| format!("{name}: {line}"))
         };
         self.logs.iter().flat_map(of_file).collect()
     }

@@ -4,8 +4,6 @@
 //! process that still lives is taken over instead of starting a second one beside it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration as Time;
@@ -27,8 +25,8 @@ use crate::files::{Place, make_way};
 use crate::human::DurationOr;
 use crate::input::{Environment, OneOrMany, OrDefault, Word, environment, texts};
 use crate::kinds::command::command_line;
-use crate::logs::Offset;
-use crate::process::{self, Description, Ending, Gentle, LastLines, Launch, Launched, Listening, Origin, PortError, Tree};
+use crate::logs::{self, Offset};
+use crate::process::{self, Description, Ending, Gentle, Launch, Launched, Listening, Origin, PortError, Tree};
 
 /// Between two looks at the port: it is part of a downtime.
 const LOOK: Time = Time::from_millis(3);
@@ -41,8 +39,6 @@ const GRACE: Time = Time::from_secs(3);
 /// How long a service may still come up elsewhere once what was started has ended well: a server that found a mistake may end so, too
 /// (Waitress does when it cannot import the application), and nobody serves meanwhile.
 const AFTER_LEAVING: Time = Time::from_secs(15);
-/// How much of its log's end a failure reads, in bytes.
-const TAIL: u64 = 64 << 10;
 
 /// Starts a program that goes on after almaplan ends, and waits until it listens on its port.
 ///
@@ -73,7 +69,7 @@ pub struct StartService {
     /// Further log files that it writes itself; their sizes are noted, too.
     #[serde(default)]
     pub watch_logs: OrDefault<Vec<PathBuf>>,
-    /// How long it may take until it listens; then it is ended again.
+    /// How long it may take until it listens; then it is ended again. Once the program itself has ended well, 15 s at most.
     #[serde(default)]
     pub deadline: DurationOr<30_000>,
 }
@@ -85,7 +81,7 @@ pub struct StartServiceOutput {
     pub pid: u32,
     /// The file that it prints to, absolute.
     pub log: PathBuf,
-    /// Where `log` and each of `watch_logs` ended before the start, by absolute path: `from` of a log-check.
+    /// Where `log` and each of `watch_logs` ended before the start, by absolute path: `from` of a log-check, `logs` of an http-check.
     pub log_offsets: BTreeMap<String, Offset>,
 }
 
@@ -343,8 +339,8 @@ impl StartService {
             Waited::Cancelled => StartError::Stopped(Stopped),
         };
         process::stop(tree, Gentle::Term, GRACE).await.map_err(Failure::dirty)?;
-        let from = log_offsets.get(log.to_string_lossy().as_ref()).map_or(0, |offset| offset.bytes);
-        Err(Failure::dirty(error).with_tail(LastLines::of(&written_since(&log, from))))
+        let offset = log_offsets.get(log.to_string_lossy().as_ref()).cloned().unwrap_or_default();
+        Err(Failure::dirty(error).with_tail(logs::last_lines(&log, &offset)))
     }
 
     fn late(&self) -> StartError {
@@ -373,18 +369,4 @@ async fn root(cx: &Context, tree: &Tree, listener: ProcessIdentity) -> Result<u3
     let pid = listener.pid;
     cx.spawned(listener).await?;
     Ok(pid)
-}
-
-/// The end of what was written to `log` since it had the size `from`.
-fn written_since(log: &Path, from: u64) -> String {
-    let read = || -> std::io::Result<String> {
-        let mut file = File::open(log)?;
-        let size = file.metadata()?.len();
-        let begin = from.max(size.saturating_sub(TAIL)).min(size);
-        file.seek(SeekFrom::Start(begin))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL).read_to_end(&mut bytes)?;
-        Ok(process::end_of(&bytes, bytes.len(), begin > from))
-    };
-    read().unwrap_or_default()
 }

@@ -68,8 +68,11 @@ fn without_colours(text: &str) -> Cow<'_, str> {
 /// What `file` holds from `offset` on; of one that ends in `.gz`, what is packed in it.
 ///
 /// # Errors
-/// It cannot be read.
+/// It cannot be read, or is no regular file: to open a pipe would wait for whoever writes into it, perhaps for ever.
 pub(super) fn open(file: &Path, offset: u64) -> io::Result<Box<dyn Read>> {
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let mut raw = File::open(file)?;
     if file.extension().is_some_and(|end| end == "gz") {
         let mut unpacked = MultiGzDecoder::new(BufReader::new(raw));

@@ -13,7 +13,6 @@ mod lines;
 mod rotated;
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -24,8 +23,12 @@ use serde::{Deserialize, Serialize};
 pub(crate) use lines::{Lines, line_number};
 use rotated::{Rotated, rotated};
 
+use crate::process::{self, LastLines};
+
 /// How many bytes before an offset tell whether a file is still the one that it was taken of.
 const MARKED: u64 = 64;
+/// How much of the end of a log is read for its last lines, in bytes.
+const END: u64 = 64 << 10;
 /// How many rotated files an offset is looked for in: more than are made during a deploy.
 const SEARCHED: usize = 16;
 
@@ -134,22 +137,19 @@ pub(crate) enum Lost {
     Packed(PathBuf),
 }
 
-/// The last `most` lines that were written to `file` since `offset`, which was taken at `begun` at the latest.
-///
-/// # Errors
-/// The file, or its folder, cannot be read.
-pub(crate) fn last_lines(file: &Path, offset: &Offset, begun: SystemTime, most: usize) -> io::Result<Vec<String>> {
-    let mut last = VecDeque::with_capacity(most);
-    for stretch in since(file, offset, begun)?.stretches {
-        let mut lines = Lines::of(&stretch)?;
-        while let Some(line) = lines.next()? {
-            if last.len() == most {
-                last.pop_front();
-            }
-            last.push_back(line);
-        }
-    }
-    Ok(last.into())
+/// The last lines of what was written to `file` since `offset`, for people: somebody may wait for a service meanwhile, so no more than the end
+/// of the file is read. None of what is no file, or cannot be read.
+pub(crate) fn last_lines(file: &Path, offset: &Offset) -> Vec<String> {
+    let read = || -> io::Result<String> {
+        let size = std::fs::metadata(file)?.len();
+        // One that is shorter was begun anew.
+        let from = if offset.bytes > size { 0 } else { offset.bytes };
+        let begin = from.max(size.saturating_sub(END));
+        let mut bytes = Vec::new();
+        lines::open(file, begin)?.take(END).read_to_end(&mut bytes)?;
+        Ok(process::end_of(&bytes, bytes.len(), begin > from))
+    };
+    LastLines::of(&read().unwrap_or_default())
 }
 
 /// Where what was written to `file` since `offset` is; the offset was taken at `since` at the latest.
@@ -190,4 +190,37 @@ fn whole_files(newest: Option<&Path>, rotated: &[Rotated]) -> Since {
     stretches.reverse();
     let packed = rotated.iter().find(|old| !old.is_readable());
     Since { stretches, lost: packed.map(|old| Lost::Packed(old.path.clone())) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_those_since_the_offset_and_of_a_log_that_was_begun_anew_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("app.log");
+        std::fs::write(&log, "old\n").unwrap();
+        let offset = Offset::end_of(&log);
+        assert_eq!(last_lines(&log, &offset), [""; 0]);
+        std::fs::write(&log, format!("old\n{}last\n", "line\n".repeat(20_000))).unwrap();
+        assert_eq!(last_lines(&log, &offset).last().unwrap(), "last");
+        std::fs::write(&log, "a\n").unwrap();
+        assert_eq!(last_lines(&log, &offset), ["a"]);
+        assert_eq!(last_lines(&folder.path().join("none"), &offset), [""; 0]);
+    }
+
+    // Whoever may write where the logs are could hold up a run, and the way back, for ever.
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_in_place_of_a_log_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("app.log");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(last_lines(&pipe, &Offset::default())));
+        let lines = ended.recv_timeout(std::time::Duration::from_secs(60)).expect("it is not waited for");
+        assert_eq!(lines, [""; 0]);
+    }
 }

@@ -342,6 +342,21 @@ async fn a_launcher_that_ends_well_is_replaced_by_the_service_it_left() {
     assert_eq!(seen.spawned().last().unwrap().pid, started.pid, "a crash from here on finds the service, not the launcher");
 }
 
+// Takes the 15 s that a service may come up elsewhere: nobody serves meanwhile, so it must not be the whole deadline.
+#[tokio::test]
+async fn a_launcher_that_ends_well_and_leaves_nothing_is_not_waited_for_until_the_deadline() {
+    let place = Place::new();
+    let mut with = place.with("");
+    with["args"] = json!(["say", "no application to serve", "exit", 0]);
+    with["deadline"] = json!("1h");
+    let (cx, ..) = context(place.path());
+    let service = kind::<StartService>(with);
+    let ended = tokio::time::timeout(Duration::from_secs(180), service.run(&cx)).await;
+    let failure = ended.expect("it ends long before its deadline").unwrap_err();
+    assert!(failure.message.contains("ended with exit code 0 before it listened"), "{failure}");
+    assert_eq!(failure.tail, ["no application to serve"]);
+}
+
 /// Not a test of its own: what the next one runs in a process that it can kill.
 #[tokio::test]
 async fn a_starter_that_goes_on() {
