@@ -63,9 +63,9 @@ impl Fields {
         Self(Map::from_iter([("key".to_owned(), key.into())]))
     }
 
-    fn with(mut self, name: &str, value: &(impl Serialize + ?Sized)) -> Result<Self, serde_json::Error> {
+    fn add(&mut self, name: &str, value: &(impl Serialize + ?Sized)) -> Result<(), serde_json::Error> {
         self.0.insert(name.to_owned(), value.serialize(ToWords)?);
-        Ok(self)
+        Ok(())
     }
 }
 
@@ -126,7 +126,9 @@ impl Serializer for ToWords {
         variant: &'static str,
         value: &T,
     ) -> Result<Value, Self::Error> {
-        Ok(Value::Object(Fields::new(key(name, variant)).with("value", value)?.0))
+        let mut fields = Fields::new(key(name, variant));
+        fields.add("value", value)?;
+        Ok(Value::Object(fields.0))
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Items, Self::Error> {
@@ -203,8 +205,7 @@ impl SerializeStruct for Fields {
     type Error = serde_json::Error;
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Self::Error> {
-        self.0.insert(name.to_owned(), value.serialize(ToWords)?);
-        Ok(())
+        self.add(name, value)
     }
 
     fn end(self) -> Result<Value, Self::Error> {
@@ -217,11 +218,11 @@ impl SerializeStructVariant for Fields {
     type Error = serde_json::Error;
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Self::Error> {
-        SerializeStruct::serialize_field(self, name, value)
+        self.add(name, value)
     }
 
     fn end(self) -> Result<Value, Self::Error> {
-        SerializeStruct::end(self)
+        Ok(Value::Object(self.0))
     }
 }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use almaplan_engine::event::Outcome;
 use almaplan_engine::journal::JournalError;
 use almaplan_engine::lock::{LockError, LockHolder};
-use almaplan_engine::plan::{Mistake, SecretSource, TemplateError, VarError};
-use almaplan_engine::runs::{NextCommand, RunError, SecretError};
+use almaplan_engine::plan::{Mistake, VarError};
+use almaplan_engine::runs::{NextCommand, RunError};
 use almaplan_engine::trust::Distrust;
 
 use super::places::Places;
@@ -397,26 +397,8 @@ pub(super) type Args<'a> = Vec<(&'static str, Arg<'a>)>;
 pub(super) enum Arg<'a> {
     /// The same in every language.
     Plain(Value<'static>),
-    /// What the system says of a file.
-    File(&'a io::Error),
-    /// Why a file of values cannot be used.
-    Values(&'a Path, &'a VarsError),
-    /// What is wrong with variables, one a line, with who gave their values as far as that is known.
-    Variables(&'a [VarError], &'a [GivenBy]),
-    /// Why a template gave nothing.
-    Template(&'a TemplateError),
-    /// Why a secret cannot be had from where the plan says.
-    Secret(&'a SecretError, &'a SecretSource),
-    /// Why something is not believed.
-    Distrust(&'a Distrust),
-    /// What is wrong with a journal.
-    Damage(&'a JournalError),
-    /// Why the state cannot be used.
-    State(&'a JournalError),
-    /// Why the machine's folder cannot be used.
-    Lock(&'a LockError),
-    /// What became of a run, where it is settled.
-    Outcome(Option<Outcome>),
+    /// What each language has words of its own for.
+    Words(Box<dyn Fn(&Lang) -> String + 'a>),
 }
 
 impl Arg<'_> {
@@ -424,23 +406,19 @@ impl Arg<'_> {
     pub(super) fn in_words(&self, lang: &Lang) -> Value<'static> {
         match self {
             Self::Plain(value) => value.clone(),
-            Self::File(error) => state::file(lang, error).into(),
-            Self::Values(file, error) => of_values(lang, file, error).into(),
-            Self::Variables(errors, given) => {
-                let all: Vec<_> = errors.iter().map(|error| of_variable(lang, error, given)).collect();
-                all.join("\n").into()
-            }
-            Self::Template(error) => problem::template(lang, error).into(),
-            Self::Secret(error, from) => state::secret(lang, error, from).into(),
-            Self::Distrust(distrust) => state::distrust(lang, distrust).into(),
-            Self::Damage(error) => state::damage(lang, error).into(),
-            Self::State(error) => state::journal(lang, error).into(),
-            Self::Lock(error) => state::lock(lang, error).into(),
-            Self::Outcome(outcome) => {
-                outcome.map_or_else(|| "-".into(), |outcome| lang.text(&format!("outcome-{}", outcome.as_str())).into())
-            }
+            Self::Words(words) => words(lang).into(),
         }
     }
+}
+
+/// What is wrong with variables, one a line, with who gave their values as far as that is known.
+fn of_variables(lang: &Lang, errors: &[VarError], given: &[GivenBy]) -> String {
+    errors.iter().map(|error| of_variable(lang, error, given)).collect::<Vec<_>>().join("\n")
+}
+
+/// What became of a run, where it is settled.
+fn of_outcome(lang: &Lang, outcome: Option<Outcome>) -> String {
+    outcome.map_or_else(|| "-".to_owned(), |outcome| lang.text(&format!("outcome-{}", outcome.as_str())))
 }
 
 fn of_variable(lang: &Lang, error: &VarError, given: &[GivenBy]) -> String {
@@ -469,19 +447,23 @@ impl Refusal {
         match self {
             Self::Run(error) => of_run(error),
             Self::Usage(said) => (Reason::Usage, vec![text("error", said)]),
-            Self::PlanUnreadable { file, source } => (Reason::PlanUnreadable, vec![path("file", file), ("error", Arg::File(source))]),
+            Self::PlanUnreadable { file, source } => {
+                (Reason::PlanUnreadable, vec![path("file", file), words("error", |lang| state::file(lang, source))])
+            }
             Self::PlanInvalid { file, .. } => (Reason::PlanInvalid, vec![path("file", file)]),
-            Self::BadValues { errors, given } => (Reason::BadVariable, vec![("error", Arg::Variables(errors, given))]),
-            Self::BadVars { file, source } => (Reason::BadVariable, vec![("error", Arg::Values(file, source))]),
+            Self::BadValues { errors, given } => (Reason::BadVariable, vec![words("error", |lang| of_variables(lang, errors, given))]),
+            Self::BadVars { file, source } => (Reason::BadVariable, vec![words("error", |lang| of_values(lang, file, source))]),
             Self::NeedsYes { command } => (Reason::NeedsYes, vec![text("command", command)]),
             Self::NotConfirmed { command } => (Reason::NotConfirmed, vec![text("command", command)]),
             Self::UnknownKind(kind) => (Reason::UnknownKind, vec![text("kind", kind)]),
             Self::TooFewFiles { needed, source } => (Reason::TooFewFiles, vec![text("count", needed.to_string()), text("error", source)]),
             Self::UnknownCode(code) => (Reason::UnknownCode, vec![text("code", code)]),
             Self::FileUnwritable { file, source } if source.kind() == io::ErrorKind::StorageFull => {
-                (Reason::DiskFull, vec![path("folder", file), ("error", Arg::File(source))])
+                (Reason::DiskFull, vec![path("folder", file), words("error", |lang| state::file(lang, source))])
             }
-            Self::FileUnwritable { file, source } => (Reason::FileUnwritable, vec![path("file", file), ("error", Arg::File(source))]),
+            Self::FileUnwritable { file, source } => {
+                (Reason::FileUnwritable, vec![path("file", file), words("error", |lang| state::file(lang, source))])
+            }
             Self::AlreadyThere { file } => (Reason::AlreadyThere, vec![path("file", file)]),
             Self::NoApplication { folder } => (Reason::NoApplication, vec![path("folder", folder)]),
             Self::PathNoText { path: file } => (Reason::PathNoText, vec![path("file", file)]),
@@ -511,10 +493,10 @@ impl Refusal {
 fn of_run(error: &RunError) -> (Reason, Args<'_>) {
     match error {
         RunError::PlanInvalid { path: file, .. } => (Reason::PlanInvalid, vec![path("file", file)]),
-        RunError::Variables(errors) => (Reason::BadVariable, vec![("error", Arg::Variables(errors, &[]))]),
-        RunError::LockTemplate(error) => (Reason::BadVariable, vec![("error", Arg::Template(error))]),
+        RunError::Variables(errors) => (Reason::BadVariable, vec![words("error", |lang| of_variables(lang, errors, &[]))]),
+        RunError::LockTemplate(error) => (Reason::BadVariable, vec![words("error", |lang| problem::template(lang, error))]),
         RunError::SecretMissing { secret, from, source } => {
-            (Reason::SecretMissing, vec![text("secret", secret), ("error", Arg::Secret(source, from))])
+            (Reason::SecretMissing, vec![text("secret", secret), words("error", |lang| state::secret(lang, source, from))])
         }
         RunError::Held { holder, .. } => (Reason::Held, held(holder.as_deref())),
         RunError::Unsettled { holder, next } => {
@@ -542,7 +524,7 @@ fn of_run(error: &RunError) -> (Reason, Args<'_>) {
         RunError::Journal { source: JournalError::Distrusted(distrust), .. } => not_ours(distrust),
         RunError::Lock { source: LockError::Distrusted(distrust), .. } => not_ours(distrust),
         RunError::Journal { folder, source } => of_journal(folder, source),
-        RunError::Lock { folder, source } => unusable(folder, source.is_full(), Arg::Lock(source)),
+        RunError::Lock { folder, source } => unusable(folder, source.is_full(), |lang| state::lock(lang, source)),
         RunError::NoRun => (Reason::NoRun, Vec::new()),
         RunError::UnknownRun(run) => (Reason::UnknownRun, vec![text("run", run)]),
         RunError::ManyRuns(runs) => {
@@ -550,13 +532,15 @@ fn of_run(error: &RunError) -> (Reason, Args<'_>) {
             (Reason::ManyRuns, vec![text("runs", runs.join(", "))])
         }
         RunError::OtherPlan { run, plan } => (Reason::OtherPlan, vec![text("run", run), text("plan", plan)]),
-        RunError::AlreadySettled { run, outcome } => (Reason::AlreadySettled, vec![text("run", run), ("outcome", Arg::Outcome(*outcome))]),
+        RunError::AlreadySettled { run, outcome } => {
+            (Reason::AlreadySettled, vec![text("run", run), words("outcome", |lang| of_outcome(lang, *outcome))])
+        }
         RunError::Irreversible { run, step } => {
             let step = step.as_ref().map(ToString::to_string).unwrap_or_default();
             (Reason::Irreversible, vec![text("run", run), text("step", step)])
         }
         RunError::NothingToRollBack { run, outcome } => {
-            (Reason::NothingToRollBack, vec![text("run", run), ("outcome", Arg::Outcome(*outcome))])
+            (Reason::NothingToRollBack, vec![text("run", run), words("outcome", |lang| of_outcome(lang, *outcome))])
         }
         RunError::NewerRun { run, newer } => (Reason::NewerRun, vec![text("run", run), text("newer", newer)]),
         RunError::UnknownStep { run, step } => (Reason::UnknownStep, vec![text("run", run), text("step", step)]),
@@ -570,28 +554,28 @@ fn of_run(error: &RunError) -> (Reason, Args<'_>) {
 fn of_journal<'a>(folder: &Path, error: &'a JournalError) -> (Reason, Args<'a>) {
     match error {
         JournalError::Damaged { .. } | JournalError::NotOurs(_) => {
-            (Reason::JournalDamaged, vec![path("file", folder), ("error", Arg::Damage(error))])
+            (Reason::JournalDamaged, vec![path("file", folder), words("error", |lang| state::damage(lang, error))])
         }
         JournalError::NewerFormat { found, known } => {
             (Reason::JournalNewer, vec![path("file", folder), text("version", found), text("known", known)])
         }
         JournalError::NetworkShare { .. } => (Reason::StateOnNetwork, vec![path("folder", folder)]),
-        error => unusable(folder, error.is_full(), Arg::State(error)),
+        error => unusable(folder, error.is_full(), |lang| state::journal(lang, error)),
     }
 }
 
 /// What is not believed (rule 23). Nothing in it is named: its owner chose that.
 fn not_ours(distrust: &Distrust) -> (Reason, Args<'_>) {
     match distrust {
-        Distrust::Io { path: folder, source } => unusable(folder, false, Arg::File(source)),
-        distrust => (Reason::NotOurs, vec![("error", Arg::Distrust(distrust))]),
+        Distrust::Io { path: folder, source } => unusable(folder, false, |lang| state::file(lang, source)),
+        distrust => (Reason::NotOurs, vec![words("error", |lang| state::distrust(lang, distrust))]),
     }
 }
 
 /// A folder that the system does not let us use.
-fn unusable<'a>(folder: &Path, full: bool, error: Arg<'a>) -> (Reason, Args<'a>) {
+fn unusable<'a>(folder: &Path, full: bool, error: impl Fn(&Lang) -> String + 'a) -> (Reason, Args<'a>) {
     let reason = if full { Reason::DiskFull } else { Reason::StateUnusable };
-    (reason, vec![path("folder", folder), ("error", error)])
+    (reason, vec![path("folder", folder), words("error", error)])
 }
 
 fn held(holder: Option<&LockHolder>) -> Args<'static> {
@@ -599,6 +583,10 @@ fn held(holder: Option<&LockHolder>) -> Args<'static> {
         Some(LockHolder { run, lock, pid, user, .. }) => vec![text("run", run), text("lock", lock), text("pid", pid), text("user", user)],
         None => ["run", "lock", "pid", "user"].map(|name| text(name, "?")).into(),
     }
+}
+
+fn words<'a>(name: &'static str, words: impl Fn(&Lang) -> String + 'a) -> (&'static str, Arg<'a>) {
+    (name, Arg::Words(Box::new(words)))
 }
 
 fn path(name: &'static str, path: &Path) -> (&'static str, Arg<'static>) {

@@ -40,11 +40,13 @@ fn wrong(error: &Error, lang: &Lang) -> Option<String> {
             let prior = context(error, ContextKind::PriorArg)?;
             lang.with("usage-conflict", &[arg()?, ("prior", prior.into())])
         }
-        ErrorKind::InvalidValue if value().is_none_or(|(_, value)| value == Value::from("")) => lang.with("usage-no-value", &[arg()?]),
-        ErrorKind::InvalidValue => {
-            let taken = context(error, ContextKind::ValidValue)?;
-            lang.with("usage-not-one-of", &[arg()?, value()?, ("taken", taken.into())])
-        }
+        ErrorKind::InvalidValue => match value().filter(|(_, value)| *value != Value::from("")) {
+            None => lang.with("usage-no-value", &[arg()?]),
+            Some(value) => {
+                let taken = context(error, ContextKind::ValidValue)?;
+                lang.with("usage-not-one-of", &[arg()?, value, ("taken", taken.into())])
+            }
+        },
         ErrorKind::ValueValidation => {
             let bad = error.source().and_then(|source| source.downcast_ref::<BadValue>());
             let reason = lang.text(bad.map_or("usage-no-number", key));

@@ -583,7 +583,7 @@ usage-meant = você quis dizer { $names }?
 usage-options = [OPÇÕES]
 usage-more = almaplan --help mostra mais
 
-## Why a secret, the state or the machine's folder cannot be used
+## Por que um segredo, o estado ou a pasta da máquina não podem ser usados
 secret-of-env = variável de ambiente { $name }: { $reason }
 secret-of-file = arquivo { $file }: { $reason }
 secret-not-set = sem valor
@@ -741,7 +741,7 @@ unlock-over = já terminou, ou nunca começou
 unlocked = { $lock } está livre: o próximo almaplan apply pode ser executado. Veja antes o que a execução perdida deixou
 plan-edited = o plano { $file } foi editado depois do início da execução; ela continua com a própria cópia
 
-## History made shorter
+## O histórico encurtado
 history-pruned = { $removed ->
     [one] 1 execução foi removida
    *[other] { $removed } execuções foram removidas
@@ -750,7 +750,7 @@ history-pruned = { $removed ->
    *[other] { $kept } ficam
 }
 
-## What a code means
+## O que um código significa
 explain-heading-example = Exemplo
 explain-heading-way = A saída
 explain-heading-codes = Erros em planos
